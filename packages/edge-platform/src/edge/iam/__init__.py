@@ -1,0 +1,1 @@
+"""Identity: who the users are, what they sign in with, and the vocabulary of roles."""

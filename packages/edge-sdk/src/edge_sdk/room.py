@@ -1,0 +1,125 @@
+"""A room: everything one part of the platform adds, declared in one place and started elsewhere.
+
+    def room() -> Room:
+        return Room(
+            name="tenancy",
+            kinds=(Workspace,),
+            loops=(Loop(Workspace, WorkspaceReconciler, watches=(Watch(Namespace, workspace_of),)),),
+            webhooks=(Webhook(Workspace, validate=check_workspace),),
+            rights=(Rights("", "namespaces", ("get", "list", "watch", "create")),),
+        )
+
+A room only registers: building one opens no file and no socket, so that tools build the same rooms.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from edge_kube.meta import Resource
+from edge_kube.runtime import Index, MemberWatch, ReconcilerFactory, Request, Watch
+from edge_sdk.problem import Violation
+
+T = TypeVar("T", bound=Resource)
+
+PatchOp = Mapping[str, Any]
+"""One RFC 6902 operation: {"op": "add", "path": "/spec/distribution", "value": "k3s"}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook(Generic[T]):
+    """Admission of one kind. Both functions are pure: no clock, no cluster, no side effect.
+
+    default: new object → JSON patch that fills what the user left out; run twice it changes nothing more.
+    validate: new object and old one (None on create) → what is wrong with it; an empty list admits it.
+    """
+
+    kind: type[T]
+    default: Callable[[T], Sequence[PatchOp]] | None = None
+    validate: Callable[[T, T | None], Sequence[Violation]] | None = None
+    failure_policy: Literal["Fail", "Ignore"] = "Fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the controller may do: `tools/rbacgen` writes its ClusterRole from these (S4).
+
+    resource: plural, or "plural/sub". names: only these objects, for verbs that take a name.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One HTTP route of the gateway. The handler's request and answer types are the gateway's (aiohttp).
+
+    path: aiohttp pattern, "/oauth/token". public: answered without a token (sign-in, health).
+    stream: no request time-out (watch, log follow).
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Any], Awaitable[Any]]
+    public: bool = False
+    stream: bool = False
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Generic[T]):
+    """One kind and the reconciler that looks after it.
+
+    reconciler: called once at start with the cache and the client; a class, or a partial with adapters.
+    watches: other kinds whose changes wake it; reads: kinds it reads without being woken by them.
+    name: name in metrics, logs and the environment variable <NAME>_CONCURRENT_RECONCILES; the kind in lower
+    case when empty. workers: requests at once; resync_s: each object is looked at this often from the cache.
+    timeout_s: one reconcile is cancelled after it. lane: requests of one lane share two workers (default:
+    the request's cluster), so that a slow member cannot take them all.
+    """
+
+    kind: type[T]
+    reconciler: ReconcilerFactory
+    watches: tuple[Watch[Any], ...] = ()
+    member_watches: tuple[MemberWatch[Any], ...] = ()
+    reads: tuple[type[Resource], ...] = ()
+    name: str = ""
+    workers: int = 3
+    resync_s: float = 30.0
+    timeout_s: float = 120.0
+    lane: Callable[[Request], str] | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name or self.kind.__name__.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """name: short, a plain word; field managers are edge-<name> and edge-<name>-status.
+
+    settings: a section type of `edge_sdk.settings`, read under this room's name in edge.yaml.
+    indexes: indexes of the cache that the room's loops ask for.
+    """
+
+    name: str
+    kinds: tuple[type[Resource], ...] = ()
+    loops: tuple[Loop[Any], ...] = ()
+    routes: tuple[Route, ...] = ()
+    webhooks: tuple[Webhook[Any], ...] = ()
+    rights: tuple[Rights, ...] = ()
+    indexes: tuple[Index[Any], ...] = ()
+    settings: type[Any] | None = None
+    metrics: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of the metrics the room exports, with one sentence each; `tools/docgen` lists them."""
+
+    @property
+    def field_manager(self) -> str:
+        return f"edge-{self.name}"
+
+    @property
+    def status_manager(self) -> str:
+        return f"edge-{self.name}-status"

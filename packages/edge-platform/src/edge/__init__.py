@@ -1,1 +1,1 @@
-"""Edge Platform's services. The rooms and the directions of import: docs/ARCHITECTURE.md."""
+"""Edge Platform's services. The rooms and the directions of import: ARCHITECTURE.md."""

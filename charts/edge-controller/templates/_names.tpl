@@ -1,0 +1,36 @@
+{{/* Names never follow the release name: other parts and the documents rely on them (P9). */}}
+{{- define "edge-controller.labels" -}}
+app: edge-controller
+app.kubernetes.io/name: edge-platform
+app.kubernetes.io/component: edge-controller
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+{{- end -}}
+
+{{/* The all-in-one image wins over the service's own; the registry prefixes both. */}}
+{{- define "edge-controller.image" -}}
+{{- $one := (.Values.global).image | default dict -}}
+{{- $repository := $one.repository | default .Values.image.repository -}}
+{{- $tag := ternary ($one.tag | default .Chart.AppVersion) (.Values.image.tag | default .Chart.AppVersion) (not (empty $one.repository)) -}}
+{{- $registry := (.Values.global).imageRegistry | default "" -}}
+{{- if $registry }}{{ trimSuffix "/" $registry }}/{{ end }}{{ $repository }}:{{ $tag }}
+{{- end -}}
+
+{{- define "edge-controller.pullPolicy" -}}
+{{- (((.Values.global).image).pullPolicy) | default .Values.image.pullPolicy -}}
+{{- end -}}
+
+{{/* X70: unset means all, but none for the documented hand-made release `controller`. */}}
+{{- define "edge-controller.mode" -}}
+{{- $mode := (.Values.global).mode | default "" -}}
+{{- if not $mode }}{{ $mode = ternary "none" "all" (eq .Release.Name "controller") }}{{ end -}}
+{{- if not (has $mode (list "all" "host" "member" "none")) -}}
+{{- fail (printf "global.mode is %q; accepted are all, host, member and none" $mode) -}}
+{{- end -}}
+{{- $mode -}}
+{{- end -}}
+
+{{- define "edge-controller.replicas" -}}
+{{- if (.Values.ha).enabled }}{{ .Values.replicaCount }}{{ else }}1{{ end -}}
+{{- end -}}

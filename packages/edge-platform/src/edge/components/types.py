@@ -6,10 +6,9 @@ uses contract fields only is accepted unmodified. Unknown spec fields are pruned
 
 from typing import Annotated
 
-from msgspec import UNSET, Meta, UnsetType, field
-
 from edge_kube.crd import AnyMap, Column, resource
 from edge_kube.meta import Condition, Model, Resource
+from msgspec import UNSET, Meta, UnsetType
 
 GROUP = "ext.theriseunion.io"
 DEFAULT_NAMESPACE = "edge-system"
@@ -71,7 +70,7 @@ class ComponentSpec(Model):
     version: Annotated[
         str, Meta(description="Chart version or range; empty: the newest stable one in the repository.")
     ] = ""
-    values: Annotated[AnyMap, Meta(description="Helm values; null removes a default of the chart.")] = {}
+    values: Annotated[AnyMap, Meta(description="Helm values; null removes a chart default.")] = {}  # noqa: RUF012 frozen
     dependencies: tuple[Dependency, ...] = ()
     target_cluster: Annotated[
         str, Meta(description="Name of the Cluster to install into; empty: the cluster this object lives in.")
@@ -81,7 +80,7 @@ class ComponentSpec(Model):
     drift_policy: Annotated[
         str,
         Meta(
-            description="Repair puts deleted or changed objects back, Report only says so, Off does not look.",
+            description="Repair puts deleted or changed objects back, Report says so, Off does not look.",
             extra_json_schema={"enum": ["Repair", "Report", "Off"]},
         ),
     ] = "Repair"
@@ -173,5 +172,5 @@ class ComponentStatus(Model):
 class Component(Resource):
     """A Helm chart that the platform keeps installed, in this or another cluster."""
 
-    spec: ComponentSpec = field(default_factory=ComponentSpec)
-    status: ComponentStatus = field(default_factory=ComponentStatus)
+    spec: ComponentSpec = ComponentSpec()
+    status: ComponentStatus = ComponentStatus()

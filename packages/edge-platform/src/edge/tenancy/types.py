@@ -1,0 +1,58 @@
+"""Types of the tenancy room: the Workspace. `make gen` turns them into the CRD; fields as in the contract."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from edge_kube.crd import Column, resource
+from edge_kube.meta import Condition, Model, Resource
+from msgspec import UNSET, Meta, UnsetType
+
+GROUP: Final = "scope.theriseunion.io"
+
+Int32 = Annotated[int, Meta(extra_json_schema={"format": "int32"})]
+
+
+class WorkspaceTemplate(Model):
+    namespaces: Annotated[
+        tuple[str, ...],
+        Meta(description="Namespaces made for the workspace; one that belongs to others is never taken."),
+    ] = ()
+    resource_quotas: Annotated[
+        Mapping[str, str],
+        Meta(description="Quota shared by the workspace's namespaces, resource name to quantity."),
+    ] = {}
+
+
+class WorkspaceSpec(Model):
+    manager: Annotated[str, Meta(description="Name of the User who answers for the workspace.")] = ""
+    template: Annotated[WorkspaceTemplate, Meta(description="What the workspace brings with it.")] = (
+        WorkspaceTemplate()
+    )
+
+
+class WorkspaceStatus(Model):
+    phase: Annotated[str, Meta(description="Active, Blocked or Deleting.")] = ""
+    member_count: Annotated[Int32 | UnsetType, Meta(description="People and groups bound to it.")] = UNSET
+    namespace_count: Annotated[Int32 | UnsetType, Meta(description="Namespaces that belong to it.")] = UNSET
+    conditions: Annotated[tuple[Condition, ...], Meta(description="State, with reason and message.")] = ()
+
+
+@resource(
+    group=GROUP,
+    version="v1alpha1",
+    plural="workspaces",
+    scope="Cluster",
+    categories=("edge", "scope"),
+    columns=(
+        Column("DisplayName", ".spec.displayName"),
+        Column("Manager", ".spec.manager"),
+        Column("Cluster", r".metadata.labels['scope\.theriseunion\.io/cluster']"),
+        Column("Phase", ".status.phase"),
+    ),
+    status=True,
+)
+class Workspace(Resource):
+    """A tenant's view of a cluster: a set of namespaces with people, roles and a quota."""
+
+    spec: WorkspaceSpec = WorkspaceSpec()
+    status: WorkspaceStatus = WorkspaceStatus()

@@ -69,9 +69,7 @@ def _upgrade_arguments(installation: Installation) -> list[str]:
 
 def _unlock(installation: Installation) -> None:
     """An interrupted run leaves the release pending, and Helm refuses the next one: go back or start over."""
-    listed = json.loads(
-        installation.run_helm("list", "--namespace", NAMESPACE, "--all", "--output", "json") or "[]"
-    )
+    listed = json.loads(installation.run_helm("list", "--namespace", NAMESPACE, "--output", "json") or "[]")
     mine = next((one for one in listed if one["name"] == RELEASE), None)
     if mine is None or not str(mine["status"]).startswith("pending-"):
         return

@@ -7,11 +7,11 @@ meaning. `make gen` turns these into the CRDs.
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from edge_kube.crd import AnyMap, Column, Rule, resource
-from edge_kube.meta import Condition, Model, Resource
 from msgspec import UNSET, Meta, UnsetType, field
 
 from edge.nodes.types import LabelSelector
+from edge_kube.crd import AnyMap, Column, Rule, resource
+from edge_kube.meta import Condition, Model, Resource
 
 GROUP: Final = "app.theriseunion.io"
 

@@ -6,9 +6,10 @@ Contract fields as in crd-contract.txt; nothing else is asked for, so an object 
 from collections.abc import Mapping
 from typing import Annotated, Final
 
+from msgspec import UNSET, Meta, UnsetType
+
 from edge_kube.crd import Column, Rule, resource
 from edge_kube.meta import Condition, Model, Resource
-from msgspec import UNSET, Meta, UnsetType
 
 GROUP: Final = "scope.theriseunion.io"
 

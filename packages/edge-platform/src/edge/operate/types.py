@@ -1,10 +1,11 @@
-"""Types of the operate room: the ReverseProxy. `make gen` turns them into the CRD; fields as in the contract."""
+"""Types of the operate room: the ReverseProxy, with the fields of the contract. `make gen` makes its CRD."""
 
 from typing import Annotated, Final
 
+from msgspec import UNSET, Meta, UnsetType, field
+
 from edge_kube.crd import Column, resource
 from edge_kube.meta import Model, Resource
-from msgspec import UNSET, Meta, UnsetType, field
 
 GROUP: Final = "iam.theriseunion.io"
 

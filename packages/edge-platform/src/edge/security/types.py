@@ -5,9 +5,10 @@
 
 from typing import Annotated, Final
 
+from msgspec import UNSET, Meta, UnsetType
+
 from edge_kube.crd import Column, resource
 from edge_kube.meta import Model, Resource
-from msgspec import UNSET, Meta, UnsetType
 
 IMAGE_GROUP: Final = "image.theriseunion.io"
 REGISTRY_GROUP: Final = "registry.theriseunion.io"

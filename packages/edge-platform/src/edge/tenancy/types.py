@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Final
 
+from msgspec import UNSET, Meta, UnsetType
+
 from edge_kube.crd import Column, resource
 from edge_kube.meta import Condition, Model, Resource
-from msgspec import UNSET, Meta, UnsetType
 
 GROUP: Final = "scope.theriseunion.io"
 

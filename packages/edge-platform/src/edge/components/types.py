@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 GROUP = "ext.theriseunion.io"
 DEFAULT_NAMESPACE = "edge-system"
+BUILTIN_REPOSITORY = "builtin"
 DEFAULT_TIMEOUT = "300s"
 
 Int32 = Annotated[int, Meta(extra_json_schema={"format": "int32"})]
@@ -33,7 +34,11 @@ class ChartRef(Model):
         str, Meta(description="Helm release name, at most 53 characters; empty: the Component's name.")
     ] = ""
     repository: Annotated[
-        str, Meta(description="Base URL of the chart repository; empty: the cluster's own ChartMuseum.")
+        str,
+        Meta(
+            description="Base URL of the chart repository; empty: the cluster's own ChartMuseum; "
+            "builtin: the charts inside the controller's image (docs/decisions/002)."
+        ),
     ] = ""
 
 

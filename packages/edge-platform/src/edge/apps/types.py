@@ -9,16 +9,15 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from edge.nodes.types import LabelSelector
-from edge_kube.crd import AnyMap, Column, Rule, resource
-from edge_kube.meta import Condition, Model, Resource
+from edge_kube.crd import PRESERVE, AnyMap, Column, Int32, Rule, resource
+from edge_kube.crd import DateTime as Time
+from edge_kube.meta import Condition, LabelSelector, Model, Resource
 
 GROUP: Final = "app.theriseunion.io"
 
-Int32 = Annotated[int, Meta(extra_json_schema={"format": "int32"})]
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Replicas = Annotated[
-    Int32 | UnsetType, Meta(description="Number of pods; absent: one, or what an autoscaler sets.", ge=0)
+    Int32 | UnsetType,
+    Meta(description="Number of pods; absent: one, or what an autoscaler sets."),
 ]
 PodTemplate = Annotated[AnyMap, Meta(description="A pod template, as in a Deployment.")]
 OverrideTemplate = Annotated[
@@ -271,10 +270,8 @@ class WorkloadOverride(Model):
 
 Override = Annotated[
     WorkloadOverride | UnsetType,
-    Meta(
-        description="What differs from the version in this topology.",
-        extra_json_schema={"x-kubernetes-preserve-unknown-fields": True},
-    ),
+    Meta(description="What differs from the version in this topology."),
+    PRESERVE,
 ]
 
 
@@ -311,10 +308,8 @@ class StatusTopology(Model):
     node_name: Annotated[str, Meta(description="Node.")] = ""
     workload_override: Annotated[
         WorkloadOverride | UnsetType,
-        Meta(
-            description="Left empty: the override is in spec.topologies.",
-            extra_json_schema={"x-kubernetes-preserve-unknown-fields": True},
-        ),
+        Meta(description="Left empty: the override is in spec.topologies."),
+        PRESERVE,
     ] = UNSET
 
 

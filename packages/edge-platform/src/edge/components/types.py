@@ -70,7 +70,10 @@ class Rollback(Model):
 
 
 class ComponentSpec(Model):
-    enabled: Annotated[bool, Meta(description="False: not installed, and uninstalled if it was.")] = True
+    enabled: Annotated[
+        bool,
+        Meta(description="False: not installed, and uninstalled if it was.", extra={"required": True}),
+    ] = True
     chart: ChartRef = ChartRef()
     version: Annotated[
         str, Meta(description="Chart version or range; empty: the newest stable one in the repository.")

@@ -1,4 +1,4 @@
-"""Types of the iam room. `make gen` turns them into CRDs; fields as in spec/crd-contract.txt (I2, I9, I14)."""
+"""Types of the iam room; the CRDs come from here. Fields as in spec/crd-contract.txt (I2, I9, I14)."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType, field
 
 from edge_kube.crd import Column, resource
-from edge_kube.meta import Condition, Model, Resource
+from edge_kube.meta import Condition, LabelSelector, Model, Resource
 
 GROUP = "iam.theriseunion.io"
 VERSION = "v1alpha1"
@@ -17,7 +17,6 @@ SCOPE_VALUE_PATH = r".metadata.labels['iam\.theriseunion\.io/scope-value']"
 CATEGORY_PATH = r".metadata.labels['iam\.theriseunion\.io/category']"
 AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 
-Texts = Annotated[Mapping[str, str], Meta(description="Text by language: zh, en.")]
 Conditions = Annotated[
     tuple[Condition, ...], Meta(description="What the platform made of this object, and why.")
 ]
@@ -53,23 +52,6 @@ UiPermissions = Annotated[
 ]
 
 
-class LabelSelectorRequirement(Model):
-    key: Annotated[str, Meta(description="Label key the requirement is about.")]
-    operator: Annotated[str, Meta(description="In, NotIn, Exists or DoesNotExist.")]
-    values: Annotated[
-        tuple[str, ...], Meta(description="Values for In and NotIn; empty for Exists and DoesNotExist.")
-    ] = ()
-
-
-class LabelSelector(Model):
-    match_expressions: Annotated[
-        tuple[LabelSelectorRequirement, ...], Meta(description="Requirements that must all hold.")
-    ] = ()
-    match_labels: Annotated[
-        Mapping[str, str], Meta(description="Labels that must all be there with these values.")
-    ] = {}
-
-
 class RoleTemplateSpec(Model):
     rules: Rules
     ui_permissions: UiPermissions = ()
@@ -91,7 +73,7 @@ class RoleTemplateStatus(Model):
 class RoleTemplate(Resource):
     """A reusable bundle of rules and console rights, put together into roles by name or by label."""
 
-    spec: RoleTemplateSpec
+    spec: RoleTemplateSpec = RoleTemplateSpec(rules=())
     status: RoleTemplateStatus = RoleTemplateStatus()
 
 
@@ -183,7 +165,7 @@ class IAMRoleBindingStatus(Model):
 class IAMRoleBinding(Resource):
     """Gives a role to users, groups and service accounts at the scope its labels name."""
 
-    spec: IAMRoleBindingSpec
+    spec: IAMRoleBindingSpec = IAMRoleBindingSpec(role_ref=RoleRef(api_group="", kind="", name=""))
     status: IAMRoleBindingStatus = IAMRoleBindingStatus()
 
 
@@ -240,7 +222,7 @@ class LoginRecordSpec(Model):
     source_ip: Annotated[str, Meta(description="Address the attempt came from.")] = field(name="sourceIP")
     success: Annotated[bool, Meta(description="Whether a token was given.")]
     type: Annotated[str, Meta(description="Way of signing in: Password, Token or OAuth.")]
-    user_agent: Annotated[str, Meta(description="Program that asked.", max_length=512)] = ""
+    user_agent: Annotated[str, Meta(description="Program that asked.")] = ""
 
 
 class LoginRecordStatus(Model):
@@ -266,7 +248,7 @@ class LoginRecordStatus(Model):
 class LoginRecord(Resource):
     """One attempt to sign in; label iam.theriseunion.io/user names the user."""
 
-    spec: LoginRecordSpec
+    spec: LoginRecordSpec = LoginRecordSpec(provider="", reason="", source_ip="", success=False, type="")
     status: LoginRecordStatus = LoginRecordStatus()
 
 
@@ -309,13 +291,13 @@ class ScopePatternStatus(Model):
 class ScopePattern(Resource):
     """Registers a new scope type from a URL pattern, without a restart."""
 
-    spec: ScopePatternSpec
+    spec: ScopePatternSpec = ScopePatternSpec(pattern="", scope_type="")
     status: ScopePatternStatus = ScopePatternStatus()
 
 
 class CategorySpec(Model):
-    description: Texts = {}
-    display_name: Texts = {}
+    description: Annotated[Mapping[str, str], Meta(description="Text by language: zh, en.")] = {}
+    display_name: Annotated[Mapping[str, str], Meta(description="Shown name by language: zh, en.")] = {}
     icon: Annotated[str, Meta(description="Icon name of the Lucide set.")] = ""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, UnsetType
 
 from edge_kube.crd import Column, Rule, resource
-from edge_kube.meta import Condition, Model, Resource
+from edge_kube.meta import Condition, LabelSelector, Model, Resource
 
 GROUP: Final = "scope.theriseunion.io"
 
@@ -18,25 +18,6 @@ PRIMARY_ANNOTATION: Final = "scope.theriseunion.io/nodegroup-label"
 value without this annotation was set by a person and makes the node a member by itself."""
 APPLIED_TAINTS_ANNOTATION: Final = "scope.theriseunion.io/applied-taints"
 """On a node: the taints that node groups put there, comma-separated; only these are ever taken away."""
-
-
-class LabelSelectorRequirement(Model):
-    key: Annotated[str, Meta(description="Label key the requirement is about.")]
-    operator: Annotated[str, Meta(description="In, NotIn, Exists or DoesNotExist.")]
-    values: Annotated[
-        tuple[str, ...], Meta(description="Values for In and NotIn; empty for Exists and DoesNotExist.")
-    ] = ()
-
-
-class LabelSelector(Model):
-    """A Kubernetes label selector; an empty one selects nothing here, so that no group takes every node."""
-
-    match_expressions: Annotated[
-        tuple[LabelSelectorRequirement, ...], Meta(description="Requirements that must all hold.")
-    ] = ()
-    match_labels: Annotated[
-        Mapping[str, str], Meta(description="Labels that must all be there with these values.")
-    ] = {}
 
 
 class NodeTemplate(Model):

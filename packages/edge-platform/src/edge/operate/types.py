@@ -4,13 +4,11 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from edge_kube.crd import Column, resource
+from edge_kube.crd import Column, Int32, resource
+from edge_kube.crd import DateTime as Time
 from edge_kube.meta import Model, Resource
 
 GROUP: Final = "iam.theriseunion.io"
-
-Int32 = Annotated[int, Meta(extra_json_schema={"format": "int32"})]
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Substitution(Model):

@@ -7,14 +7,12 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from edge_kube.crd import Column, resource
+from edge_kube.crd import Column, Int64, resource
+from edge_kube.crd import DateTime as Time
 from edge_kube.meta import Model, Resource
 
 IMAGE_GROUP: Final = "image.theriseunion.io"
 REGISTRY_GROUP: Final = "registry.theriseunion.io"
-
-Int64 = Annotated[int, Meta(extra_json_schema={"format": "int64"})]
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 COLUMNS: Final = (
     Column("Repository", ".spec.repository"),

@@ -5,12 +5,10 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from edge_kube.crd import Column, resource
+from edge_kube.crd import Column, Int32, resource
 from edge_kube.meta import Condition, Model, Resource
 
 GROUP: Final = "scope.theriseunion.io"
-
-Int32 = Annotated[int, Meta(extra_json_schema={"format": "int32"})]
 
 
 class WorkspaceTemplate(Model):

@@ -6,20 +6,22 @@ uses contract fields only is accepted unmodified. Unknown spec fields are pruned
 
 from typing import Annotated
 
-from edge_kube.crd import AnyMap, Column, resource
-from edge_kube.meta import Condition, Model, Resource
 from msgspec import UNSET, Meta, UnsetType
+
+from edge_kube.crd import AnyMap, Column, DateTime, Int32, resource
+from edge_kube.meta import Condition, Model, Resource
 
 GROUP = "ext.theriseunion.io"
 DEFAULT_NAMESPACE = "edge-system"
 BUILTIN_REPOSITORY = "builtin"
 DEFAULT_TIMEOUT = "300s"
 
-Int32 = Annotated[int, Meta(extra_json_schema={"format": "int32"})]
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Duration = Annotated[
     str,
-    Meta(description="A Go duration such as 300s or 5m.", pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"),
+    Meta(
+        description="A Go duration such as 300s or 5m.",
+        extra_json_schema={"pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"},
+    ),
 ]
 
 
@@ -66,7 +68,10 @@ class Rollback(Model):
     """What happens to a failed upgrade (K5)."""
 
     enabled: Annotated[bool, Meta(description="Return to the last good revision.")] = True
-    after: Annotated[int, Meta(description="Number of failed attempts before the return.", ge=1)] = 1
+    after: Annotated[
+        int,
+        Meta(description="Number of failed attempts before the return.", extra_json_schema={"minimum": 1}),
+    ] = 1
 
 
 class ComponentSpec(Model):
@@ -78,7 +83,7 @@ class ComponentSpec(Model):
     version: Annotated[
         str, Meta(description="Chart version or range; empty: the newest stable one in the repository.")
     ] = ""
-    values: Annotated[AnyMap, Meta(description="Helm values; null removes a chart default.")] = {}  # noqa: RUF012 frozen
+    values: Annotated[AnyMap, Meta(description="Helm values; null removes a chart default.")] = {}
     dependencies: tuple[Dependency, ...] = ()
     target_cluster: Annotated[
         str, Meta(description="Name of the Cluster to install into; empty: the cluster this object lives in.")
@@ -102,11 +107,19 @@ class ComponentSpec(Model):
     ] = "Never"
     rollback: Rollback = Rollback()
     max_retries: Annotated[
-        int, Meta(description="Failed attempts of one spec before the Component is Stalled.", ge=1)
+        int,
+        Meta(
+            description="Failed attempts of one spec before the Component is Stalled.",
+            extra_json_schema={"minimum": 1},
+        ),
     ] = 5
     suspend: Annotated[bool, Meta(description="True: nothing is changed, status is still kept.")] = False
     digest: Annotated[
-        str, Meta(description="SHA-256 the chart archive must have, in hex.", pattern=r"^([0-9a-f]{64})?$")
+        str,
+        Meta(
+            description="SHA-256 the chart archive must have, in hex.",
+            extra_json_schema={"pattern": "^([0-9a-f]{64})?$"},
+        ),
     ] = ""
 
 
@@ -132,7 +145,7 @@ class DriftStatus(Model):
     count: Annotated[int | UnsetType, Meta(description="Repairs since the last change of the release.")] = (
         UNSET
     )
-    last_repair: Time | UnsetType = UNSET
+    last_repair: DateTime | UnsetType = UNSET
     kept: Annotated[
         tuple[str, ...],
         Meta(description="Fields people changed, which are kept (kind/name: field by manager)."),
@@ -151,9 +164,9 @@ class ComponentStatus(Model):
     retry_count: Annotated[Int32 | UnsetType, Meta(description="Failed attempts of the current spec.")] = (
         UNSET
     )
-    last_failure_time: Time | UnsetType = UNSET
-    last_transition_time: Time | UnsetType = UNSET
-    next_retry_time: Time | UnsetType = UNSET
+    last_failure_time: DateTime | UnsetType = UNSET
+    last_transition_time: DateTime | UnsetType = UNSET
+    next_retry_time: DateTime | UnsetType = UNSET
     last_good: LastGood | UnsetType = UNSET
     chart: ResolvedChart | UnsetType = UNSET
     drift: DriftStatus | UnsetType = UNSET

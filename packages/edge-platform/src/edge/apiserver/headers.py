@@ -1,0 +1,96 @@
+"""Which headers pass the gateway, and in whose name. Pure.
+
+Strip first, add after: what a client says about identity, or names in `Connection`, is gone before anything
+of ours is added; so a client cannot make the gateway drop its own impersonation (CVE-2021-31999).
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from edge_sdk.access import Caller
+from edge_sdk.problem import Problem
+from edge_sdk.scopes import ADMINS_GROUP
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    }
+)
+OURS: Final = frozenset({"authorization", "host", "content-length", "cookie", "expect", "forwarded", "via"})
+FORGED: Final = ("impersonate", "x-remote", "x-forwarded", "x-edge")
+ONCE: Final = frozenset({"host", "authorization", "content-length", "transfer-encoding", "content-type"})
+AUTHENTICATED: Final = "system:authenticated"
+
+Headers = Iterable[tuple[str, str]]
+
+
+def check_framing(headers: Headers) -> None:
+    """Refuse a request whose end or sender two programs could read differently. Raises Problem (400)."""
+    seen: set[str] = set()
+    for name, _ in headers:
+        low = name.lower()
+        if low in ONCE and low in seen:
+            raise _bad_header(f"it has the header {name} twice")
+        seen.add(low)
+    if {"content-length", "transfer-encoding"} <= seen:
+        raise _bad_header("it has both Content-Length and Transfer-Encoding")
+
+
+def _bad_header(why: str) -> Problem:
+    return Problem(
+        "bad-header",
+        what="The request was not understood",
+        why=why,
+        do="send each such header once; your proxy may be adding one",
+    )
+
+
+def passed_on(headers: Headers) -> list[tuple[str, str]]:
+    """The client's headers that may go upstream."""
+    pairs = list(headers)
+    named = {
+        token.strip().lower()
+        for name, value in pairs
+        if name.lower() == "connection"
+        for token in value.split(",")
+    }
+    return [
+        (name, value)
+        for name, value in pairs
+        if (low := name.lower().replace("_", "-")) not in HOP_BY_HOP
+        and low not in OURS
+        and low not in named
+        and not low.startswith(FORGED)
+    ]
+
+
+def in_the_name_of(caller: Caller, *, is_admin: bool) -> list[tuple[str, str]]:
+    """Impersonation headers (R13). Raises ValueError for a name of the system: nothing is sent then."""
+    if not caller.name or caller.name.startswith("system:"):
+        raise ValueError(f"{caller.name!r} must never be sent upstream as a user")
+    groups = [group for group in caller.groups if not group.startswith(("system:", "edge:"))]
+    if is_admin:
+        groups.append(ADMINS_GROUP)
+    return [
+        ("Impersonate-User", caller.name),
+        *(("Impersonate-Group", group) for group in dict.fromkeys(groups)),
+    ]
+
+
+def answered(headers: Headers) -> list[tuple[str, str]]:
+    """Headers of an upstream answer that go to the client; length and framing are set anew."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in HOP_BY_HOP
+        and name.lower() not in ("content-length", "date", "server", "set-cookie", "www-authenticate")
+    ]

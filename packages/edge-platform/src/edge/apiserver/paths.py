@@ -1,0 +1,241 @@
+"""What a request is about: the path is decoded once, and only what was decoded is ever forwarded. Pure.
+
+A path that two programs could read in two ways is refused: encoded slashes, dots, percent signs and control
+bytes, doubled slashes. So the object that is checked is the object that is reached (CVE-2019-11247 class).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+
+from edge_sdk.access import Action
+from edge_sdk.problem import Missing, Problem
+
+SHORT_GROUPS: Final[Mapping[str, str]] = {
+    "iam": "iam.theriseunion.io",
+    "scope": "scope.theriseunion.io",
+    "app": "app.theriseunion.io",
+    "ext": "ext.theriseunion.io",
+    "image": "image.theriseunion.io",
+    "registry": "registry.theriseunion.io",
+}
+TENANT_GROUPS: Final = ("tenant", "tenant.theriseunion.io")
+TENANT_RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
+    "clusters": ("scope.theriseunion.io", "v1alpha1"),
+    "workspaces": ("scope.theriseunion.io", "v1alpha1"),
+    "nodegroups": ("scope.theriseunion.io", "v1alpha1"),
+    "namespaces": ("", "v1"),
+    "nodes": ("", "v1"),
+}
+BASES: Final = ("oapis", "kapis")
+UNDER_BASE: Final = frozenset(
+    {"oauth", "oapis", "kapis", "api", "apis", "clusters", "healthz", "readyz", "health"}
+)
+UPGRADED: Final = frozenset({"exec", "attach", "portforward", "proxy"})
+LONG_RUNNING: Final = frozenset({*UPGRADED, "log"})
+VERBS: Final[Mapping[str, str]] = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "OPTIONS": "get",
+}
+_KEEP = "-._~!$&'()*+,;=:@"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A path after reading: decoded segments without slashes, and the query as pairs in their order."""
+
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    trailing_slash: bool = False
+
+    def first(self, key: str) -> str:
+        return next((value for name, value in self.query if name == key), "")
+
+    def flag(self, key: str) -> bool:
+        """Whether a boolean parameter is on, the way Kubernetes reads it: present, and not 0 or false."""
+        return any(name == key and value.lower() not in ("0", "false") for name, value in self.query)
+
+    def under(self, count: int) -> "Target":
+        """The same target without its first `count` segments."""
+        return Target(self.segments[count:], self.query, self.trailing_slash)
+
+    def rebuilt(self) -> str:
+        """Path and query for the upstream, encoded by us."""
+        path = "/" + "/".join(quote(segment, safe=_KEEP) for segment in self.segments)
+        if self.trailing_slash and self.segments:
+            path += "/"
+        return f"{path}?{urlencode(self.query)}" if self.query else path
+
+
+def read_target(raw: str) -> Target:
+    """Path and query as they came in the request line. Raises Problem (400) for what is ambiguous."""
+    path, _, query = raw.partition("#")[0].partition("?")
+    if not path.startswith("/"):
+        raise _bad_path("it does not begin with a slash")
+    parts = path[1:].split("/")
+    trailing = len(parts) > 1 and parts[-1] == ""
+    if trailing or parts == [""]:
+        parts.pop()
+    segments = tuple(_segment(part) for part in parts)
+    while len(segments) > 1 and segments[0] in BASES and segments[1] in UNDER_BASE:
+        segments = segments[1:]  # a base address that ends in /kapis or /oapis (G13)
+    return Target(segments, _pairs(query), trailing)
+
+
+def _segment(part: str) -> str:
+    if not part:
+        raise _bad_path("it has an empty segment (two slashes in a row)")
+    try:
+        text = unquote_to_bytes(part).decode()
+    except UnicodeDecodeError:
+        raise _bad_path("it is not UTF-8") from None
+    if text in (".", "..") or text.split(";", 1)[0] in (".", ".."):
+        raise _bad_path("it has a segment of dots")
+    if any(sign in text for sign in "/\\%") or any(ord(sign) < 32 or ord(sign) == 127 for sign in text):
+        raise _bad_path("it has an encoded slash, backslash, percent sign or control byte")
+    return text
+
+
+def _pairs(query: str) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple(parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200))
+    except ValueError:
+        raise Problem(
+            "bad-query",
+            what="The query of the request was not understood",
+            why="it is not UTF-8, or has more than 200 parameters",
+            do="encode it with percent signs as UTF-8",
+        ) from None
+
+
+def _bad_path(why: str) -> Problem:
+    return Problem(
+        "bad-path",
+        what="The path of the request was not understood",
+        why=why,
+        do="send the plain path, each segment encoded once",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Kubernetes attributes of a request. group "" is the core group; cluster "" is the host."""
+
+    group: str
+    version: str
+    resource: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: tuple[str, ...] = ()
+    watch_path: bool = False
+
+
+def read_resource(segments: Sequence[str], *, core: bool) -> Resource | None:
+    """Attributes of what follows /api (core) or /apis; None for discovery, which names no resource."""
+    have = list(segments)
+    if len(have) < (2 if core else 3):
+        return None
+    group = "" if core else have.pop(0)
+    version = have.pop(0)
+    watch_path = have[0] == "watch" and len(have) > 1
+    if watch_path:
+        have.pop(0)
+    namespace = ""
+    # /namespaces/NS/<resource>… is namespaced; /namespaces/NS and its subresources are the namespace itself
+    if have[0] == "namespaces" and len(have) > 2 and have[2] not in ("status", "finalize"):
+        namespace, have = have[1], have[2:]
+    resource, *tail = have
+    name = tail[0] if tail else ""
+    sub = tail[1] if len(tail) > 1 else ""
+    return Resource(group, version, resource, namespace, name, sub, tuple(tail[2:]), watch_path)
+
+
+def full_group(resource: Resource) -> Resource:
+    """Short groups spelled out (G11): iam → iam.theriseunion.io, tenant → the group the resource lives in."""
+    if resource.group in TENANT_GROUPS:
+        home = TENANT_RESOURCES.get(resource.resource)
+        if home is None:
+            raise Missing(
+                "unknown-resource",
+                what=f'There is no resource "{resource.resource}" in the group tenant',
+                do=f"ask for one of {', '.join(sorted(TENANT_RESOURCES))}",
+            )
+        group, version = home
+    elif resource.group == "core":
+        group, version = "", resource.version
+    else:
+        group, version = SHORT_GROUPS.get(resource.group, resource.group), resource.version
+    return Resource(
+        group,
+        version,
+        resource.resource,
+        resource.namespace,
+        resource.name,
+        resource.subresource,
+        resource.rest,
+        resource.watch_path,
+    )
+
+
+def native_segments(resource: Resource) -> tuple[str, ...]:
+    """The same resource as a path of the Kubernetes API."""
+    root = ("api", resource.version) if not resource.group else ("apis", resource.group, resource.version)
+    scope = ("namespaces", resource.namespace) if resource.namespace else ()
+    tail = tuple(part for part in (resource.name, resource.subresource) if part)
+    return (*root, *scope, resource.resource, *tail, *resource.rest)
+
+
+def verb_of(method: str, resource: Resource, target: Target) -> str:
+    """get, list, watch, create, update, patch, delete or deletecollection."""
+    verb = VERBS[method]
+    if verb == "get" and (resource.watch_path or (not resource.subresource and target.flag("watch"))):
+        return "watch"
+    if verb == "get" and not resource.name:
+        return "list"
+    if verb == "delete" and not resource.name:
+        return "deletecollection"
+    if resource.subresource in UPGRADED:
+        return "create"  # `get` must not be enough to run a command (kubernetes/kubernetes 78741)
+    return verb
+
+
+def is_stream(resource: Resource | None, target: Target) -> bool:
+    """Whether the answer has no natural end: such a request has no time-out (G12)."""
+    if resource is None:
+        return False
+    watch = resource.watch_path or target.flag("watch")
+    return watch or resource.subresource in LONG_RUNNING
+
+
+def action_of(method: str, resource: Resource, target: Target, cluster: str = "") -> Action:
+    """The question for the permission engine, with the narrowest scope that holds the object."""
+    scope = f"cluster/{cluster}" if cluster else "platform"
+    if resource.namespace:
+        scope = f"namespace/{resource.namespace}"
+    elif resource.resource in _SCOPES and resource.name:
+        scope = f"{_SCOPES[resource.resource]}/{resource.name}"
+    return Action(
+        verb=verb_of(method, resource, target),
+        group=resource.group,
+        resource=resource.resource,
+        subresource=resource.subresource,
+        namespace=resource.namespace,
+        name=resource.name,
+        scope=scope,
+    )
+
+
+_SCOPES: Final[Mapping[str, str]] = {
+    "clusters": "cluster",
+    "workspaces": "workspace",
+    "nodegroups": "nodegroup",
+    "namespaces": "namespace",
+    "nodes": "node",
+}

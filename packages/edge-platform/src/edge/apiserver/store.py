@@ -1,0 +1,162 @@
+"""What the gateway knows by heart: the platform's objects, encoded once per version, fed by watches (G3).
+
+An answer is a join of bytes. Secret fields are taken out when an object comes in, so that no list, search,
+error or table can show them; the few that the gateway itself needs go to the collection's listener.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from edge.apiserver.masking import Json, as_map, mask_object
+from edge_kube.meta import Key
+from edge_kube.wire import bare
+from edge_sdk.scopes import DISPLAY_NAME_ANNOTATION
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object: what lists select and sort by, and the bytes that go out."""
+
+    key: Key
+    resource_version: str
+    created: str
+    labels: Mapping[str, str]
+    display_name: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A kind that the gateway answers from memory."""
+
+    group: str
+    version: str
+    resource: str
+    kind: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+Listener = Callable[[Key, bytes | None], None]
+"""Called with the object as it came, secrets and all, or None when it is gone. Must be quick."""
+
+
+class Collection:
+    """All objects of one kind. `version` grows with each change; readers never see half of one."""
+
+    def __init__(self, served: Served, listener: Listener | None = None) -> None:
+        self.served = served
+        self.version = 0
+        self.synced = False
+        self.resource_version = ""
+        self._objects: dict[Key, Stored] = {}
+        self._listener = listener
+        self._ordered: tuple[Stored, ...] | None = None
+        self._whole: bytes | None = None
+
+    def put(self, raw: bytes) -> None:
+        """Take in an object as the API server sent it. One that is already here in this version is skipped."""
+        meta = bare(raw)
+        key = Key(meta.namespace, meta.name)
+        have = self._objects.get(key)
+        if have is not None and have.resource_version == meta.resource_version:
+            return
+        if self._listener is not None:
+            self._listener(key, raw)
+        self._objects[key] = self._stored(key, msgspec.json.decode(raw))
+        self._changed(meta.resource_version)
+
+    def drop(self, key: Key, resource_version: str = "") -> None:
+        if self._objects.pop(key, None) is None:
+            return
+        if self._listener is not None:
+            self._listener(key, None)
+        self._changed(resource_version)
+
+    def replace(self, objects: Iterable[bytes], resource_version: str) -> None:
+        """A fresh list: what it lacks is gone. One step for readers."""
+        seen: set[Key] = set()
+        for raw in objects:
+            meta = bare(raw)
+            seen.add(Key(meta.namespace, meta.name))
+            self.put(raw)
+        for key in [key for key in self._objects if key not in seen]:
+            self.drop(key, resource_version)
+        self.synced = True
+        self.resource_version = self.resource_version or resource_version
+
+    def get(self, key: Key) -> Stored | None:
+        return self._objects.get(key)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[Stored]:
+        return iter(self.ordered())
+
+    def ordered(self) -> tuple[Stored, ...]:
+        """By namespace, then name."""
+        if self._ordered is None:
+            self._ordered = tuple(sorted(self._objects.values(), key=attrgetter("key")))
+        return self._ordered
+
+    def whole(self) -> bytes:
+        """The body of the unfiltered list: the same bytes until an object changes (G10)."""
+        if self._whole is None:
+            self._whole = self.body(self.ordered(), total=len(self._objects))
+        return self._whole
+
+    def body(self, items: Iterable[Stored], *, total: int, after: str = "", remaining: int = 0) -> bytes:
+        """A Kubernetes list with totalItems. after: token of the next page; remaining: items behind it."""
+        meta: Json = {"resourceVersion": self.resource_version}
+        if after:
+            meta |= {"continue": after, "remainingItemCount": remaining}
+        head: Json = {
+            "kind": f"{self.served.kind}List",
+            "apiVersion": self.served.api_version,
+            "metadata": meta,
+            "totalItems": total,
+        }
+        return b"".join(
+            (
+                msgspec.json.encode(head)[:-1],
+                b',"items":[',
+                b",".join([item.raw for item in items]),
+                b"]}\n",
+            )
+        )
+
+    def _changed(self, resource_version: str) -> None:
+        self.version += 1
+        self.resource_version = resource_version or self.resource_version
+        self._ordered = None
+        self._whole = None
+
+    def _stored(self, key: Key, obj: Json) -> Stored:
+        served = self.served
+        metadata = as_map(obj.get("metadata"))
+        metadata.pop("managedFields", None)
+        mask_object(served.group, served.resource, obj)
+        raw = msgspec.json.encode({"apiVersion": served.api_version, "kind": served.kind, **obj})
+        annotations: Mapping[str, str] = metadata.get("annotations") or {}
+        return Stored(
+            key=key,
+            resource_version=metadata.get("resourceVersion", ""),
+            created=metadata.get("creationTimestamp", ""),
+            labels=metadata.get("labels") or {},
+            display_name=annotations.get(DISPLAY_NAME_ANNOTATION, "") or _display_name(obj.get("spec")),
+            raw=raw,
+        )
+
+
+def _display_name(spec: Any) -> str:
+    """spec.displayName, a text or texts by language."""
+    name = as_map(spec).get("displayName", "")
+    return name if isinstance(name, str) else " ".join(str(text) for text in as_map(name).values())

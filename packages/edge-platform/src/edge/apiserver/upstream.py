@@ -1,0 +1,170 @@
+"""Requests to an API server in somebody's name: the only way the gateway forwards anything.
+
+Every request carries Impersonate-User, or is not sent: the gateway's own rights are never lent by mistake.
+"""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from edge.apiserver.splice import Head, Side, read_head
+from edge_kube.config import ConfigError, Connection
+from edge_sdk.problem import Unavailable
+
+CONNECT_WITHIN_S: Final = 3.0
+RELOAD_AFTER_S: Final = 30.0
+Headers = Sequence[tuple[str, str]]
+
+
+class Unreachable(Exception):
+    """The server did not take the connection; nothing was sent."""
+
+
+class Upstream:
+    """One API server with our credential for it. Credentials in files are read again when they change."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        parts = urlsplit(connection.server)
+        self._tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._tls else 80)
+        self._netloc = parts.netloc
+        self._prefix = parts.path.rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+        self._context: ssl.SSLContext | None = None
+        self._stamp: object = None
+        self._token = ""
+        self._checked_s = 0.0
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        identity: Headers,
+        headers: Headers = (),
+        body: bytes | None = None,
+        timeout_s: float | None,
+    ) -> aiohttp.ClientResponse:
+        """Send and return the answer's head; the caller reads or releases it.
+
+        path: encoded path and query. identity: impersonation headers. timeout_s: until the answer is read to
+        its end, None for streams. Raises Unreachable, TimeoutError, aiohttp.ClientError.
+        """
+        session = await self._fresh()
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_WITHIN_S)
+        try:
+            return await session.request(
+                method,
+                URL(f"{self._connection.server}{path}", encoded=True),
+                headers=self._signed(identity, headers),
+                data=body,
+                timeout=timeout,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unreachable(str(error)) from error
+
+    async def upgrade(
+        self, method: str, path: str, *, identity: Headers, headers: Headers
+    ) -> tuple[Side, Head]:
+        """A connection of its own that asks to leave HTTP, and the answer. Raises Unreachable, Unavailable."""
+        await self._fresh()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN_S * 2):
+                _, side = await loop.create_connection(
+                    Side,
+                    self._host,
+                    self._port,
+                    ssl=self._context,
+                    server_hostname=(self._connection.server_name or self._host) if self._tls else None,
+                )
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            raise Unreachable(str(error) or "no answer") from error
+        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self._netloc}"]
+        lines += [f"{name}: {_one_line(value)}" for name, value in self._signed(identity, headers)]
+        try:
+            if side.transport is None:
+                raise Unreachable("the connection was closed at once")
+            side.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+            return side, await read_head(side)
+        except BaseException:
+            if side.transport is not None:
+                side.transport.abort()
+            raise
+
+    async def is_ready(self, within_s: float = 2.0) -> bool:
+        """Whether the server says of itself that it is ready; asked with our own credential."""
+        try:
+            session = await self._fresh()
+            timeout = aiohttp.ClientTimeout(total=within_s)
+            url = URL(f"{self._connection.server}/readyz", encoded=True)
+            async with session.get(url, headers=self._credential(), timeout=timeout) as response:
+                return response.status == 200
+        except (OSError, TimeoutError, aiohttp.ClientError, ConfigError):
+            return False
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _fresh(self) -> aiohttp.ClientSession:
+        now = asyncio.get_running_loop().time()
+        if self._session is not None and now < self._checked_s + RELOAD_AFTER_S:
+            return self._session
+        self._checked_s = now
+        self._token = self._connection.bearer_token()
+        stamp = self._connection.stamp()
+        if self._session is None or stamp != self._stamp:
+            old, self._stamp = self._session, stamp
+            self._context = self._connection.ssl_context()
+            self._session = self._new_session()
+            if old is not None:
+                # Requests on the old credential may still run; they end with their connections.
+                asyncio.get_running_loop().call_later(60, lambda: asyncio.ensure_future(old.close()))
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._context or True, keepalive_timeout=30)
+        return aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+
+    def _signed(self, identity: Headers, headers: Headers) -> list[tuple[str, str]]:
+        if not any(name == "Impersonate-User" and value for name, value in identity):
+            raise ValueError("a request must be sent in somebody's name")
+        return [*headers, *self._credential(), *identity]
+
+    def _credential(self) -> list[tuple[str, str]]:
+        if self._token:
+            return [("Authorization", f"Bearer {self._token}")]
+        if self._connection.basic is not None:
+            plain = ":".join(self._connection.basic).encode()
+            return [("Authorization", f"Basic {base64.b64encode(plain).decode()}")]
+        return []
+
+
+def _one_line(value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise ValueError("a header holds a line break")
+    return value
+
+
+def host_unavailable(error: Exception) -> Unavailable:
+    return Unavailable(
+        "kubernetes-unreachable",
+        what="The Kubernetes API of the platform does not answer",
+        why=str(error) or type(error).__name__,
+        do="try again in a few seconds; the platform itself keeps running",
+    )

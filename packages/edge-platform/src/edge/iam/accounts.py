@@ -1,0 +1,29 @@
+"""Decisions about user accounts that are no reconcile. Pure."""
+
+import re
+from typing import Final
+
+from edge.iam.types import User
+
+DISABLED: Final = "Disabled"
+ACTIVE: Final = "Active"
+
+MUST_CHANGE_ANNOTATION: Final = "iam.theriseunion.io/must-change-password"
+PASSWORD_CHANGED_ANNOTATION: Final = "iam.theriseunion.io/last-password-change-time"  # noqa: S105
+USER_LABEL: Final = "iam.theriseunion.io/user"
+
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+def is_disabled(user: User) -> bool:
+    return user.status.state == DISABLED or bool(user.metadata.deletion_timestamp)
+
+
+def must_change_password(user: User) -> bool:
+    """Whether somebody else chose the password: then it lets read, and change it, nothing more (I16)."""
+    return user.metadata.annotations.get(MUST_CHANGE_ANNOTATION) == "true"
+
+
+def user_label(name: str) -> dict[str, str]:
+    """The label that ties a record to a user, where the name can be a label's value."""
+    return {USER_LABEL: name} if _LABEL_VALUE.fullmatch(name) else {}

@@ -204,7 +204,7 @@ def _property(field: types.Field, path: str) -> Manifest:
 
 def _marked_required(info: types.Type) -> bool:
     while isinstance(info, types.Metadata):
-        if cast(Manifest, info.extra or {}).get("required"):
+        if cast("Manifest", info.extra or {}).get("required"):
             return True
         info = info.type
     return False
@@ -213,7 +213,7 @@ def _marked_required(info: types.Type) -> bool:
 def _schema(info: types.Type, path: str) -> Manifest:
     match info:
         case types.Metadata():
-            extra = dict(cast(Manifest, info.extra_json_schema or {}))
+            extra = dict(cast("Manifest", info.extra_json_schema or {}))
             if "x-kubernetes-int-or-string" in extra:
                 return extra
             return _schema(info.type, path) | extra

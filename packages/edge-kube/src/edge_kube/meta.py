@@ -206,11 +206,13 @@ class Kind:
 
 
 _kinds: dict[type[Resource], Kind] = {}
+_by_name: dict[tuple[str, str], Kind] = {}
 
 
 def register(cls: type[Resource], kind: Kind) -> None:
     """Tie a type to its kind; done by the decorator `edge_kube.crd.resource`."""
     _kinds[cls] = kind
+    _by_name[kind.api_version, kind.kind] = kind
 
 
 def kind_of(cls: type[Resource]) -> Kind:
@@ -219,6 +221,11 @@ def kind_of(cls: type[Resource]) -> Kind:
     if kind is None:
         raise TypeError(f"{cls.__module__}.{cls.__qualname__} is no API kind; declare it with @resource(…)")
     return kind
+
+
+def known_kind(api_version: str, kind: str) -> Kind | None:
+    """The kind of a declared type, by the names a manifest uses."""
+    return _by_name.get((api_version, kind))
 
 
 def key_of(obj: Resource) -> Key:

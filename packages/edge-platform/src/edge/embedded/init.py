@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     _await_link(spec["node_ip"], spec["gateway"])
     supervisor = Supervisor(Path(spec["control"]), listeners)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.end())
+        signal.signal(number, supervisor.end)
     supervisor.serve()
     return 0
 

@@ -8,7 +8,7 @@ when the record is gone.
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,7 +143,7 @@ def lock_path(name: str) -> Path:
 
 
 @contextmanager
-def locked(name: str, *, wait: bool = True) -> Iterator[None]:
+def locked(name: str, *, wait: bool = True) -> Generator[None]:
     """Hold the named lock across processes; BlockingIOError when it is held and `wait` is false.
 
     The kernel lets go of it when the holder dies, so an interrupted run never blocks the next.

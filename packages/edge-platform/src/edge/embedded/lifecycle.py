@@ -120,8 +120,7 @@ def _launch(instance: Instance, listeners: Mapping[str, socket.socket]) -> int:
     started = subprocess.run(
         [sys.executable, "-m", "edge.embedded.init", str(spec), *(f"{n}={fd}" for n, fd in fds.items())],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         pass_fds=tuple(fds.values()),
         timeout=START_S,

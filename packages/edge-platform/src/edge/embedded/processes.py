@@ -42,7 +42,7 @@ def first_of_nested_namespaces() -> list[ProcessId]:
             lines = (folder / "status").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        pids = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
+        pids = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), list[str]())
         if len(pids) == 2 and pids[1] == "1" and (one := identify(int(pids[0]))):
             found.append(one)
     return found

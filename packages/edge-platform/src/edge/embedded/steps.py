@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -26,7 +26,7 @@ class Progress:
         return time.monotonic() - self._began
 
     @contextmanager
-    def step(self, title: str) -> Iterator[None]:
+    def step(self, title: str) -> Generator[None]:
         """Name what is being done, and how long it took when it is done."""
         began = time.monotonic()
         live = not self._quiet and sys.stdout.isatty()

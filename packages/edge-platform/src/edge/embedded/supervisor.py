@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from edge.embedded import processes
@@ -70,7 +71,7 @@ class Supervisor:
         for end in (self._wake_read, wake_write):
             end.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno())
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._drain_wakeups)
         self._operations: dict[str, Callable[[Any, socket.socket], Reply | None]] = {
             "start": self._start,
@@ -81,8 +82,8 @@ class Supervisor:
             "end": self._end,
         }
 
-    def end(self) -> None:
-        """Leave `serve`; safe to call from a signal handler."""
+    def end(self, *_signal: object) -> None:
+        """Leave `serve`; may be used as a signal handler."""
         self._ending = True
 
     def serve(self) -> None:
@@ -250,6 +251,10 @@ class Supervisor:
                 pass
         except BlockingIOError:
             return
+
+
+def _wake(_number: int, _frame: FrameType | None) -> None:
+    """Python writes to the wake-up socket only for signals that have a handler."""
 
 
 def _read_line(client: socket.socket) -> bytes:

@@ -43,7 +43,7 @@ class Measure:
 
 
 class Metrics:
-    """All families of one process. Built once in an entry point; tests build their own with a new registry."""
+    """All families of one process. Built once in an entry point; tests build their own, on a new registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()

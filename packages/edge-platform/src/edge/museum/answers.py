@@ -11,12 +11,17 @@ class Refused(Exception):
     """An error answer: {"error": text} with a code."""
 
     def __init__(
-        self, code: int, text: str, *, headers: Mapping[str, str] | None = None, **more: Any
+        self,
+        code: int,
+        text: str,
+        *,
+        more: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.code = code
         self.headers = headers
-        self.body = {"error": text, **more}
+        self.body = {"error": text, **(more or {})}
 
 
 def document(body: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

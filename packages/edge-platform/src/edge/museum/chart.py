@@ -4,11 +4,13 @@ A `.tgz` of 20 MB can hold a terabyte of zeroes, paths that climb out of their f
 host's files; so it is read as a stream with limits, and only two kinds of file are kept in memory.
 """
 
+import gzip
 import io
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, cast
 
 import msgspec
@@ -55,11 +57,13 @@ def read_chart(archive: bytes, *, keep: tuple[str, ...] = ()) -> Chart:
     files: dict[str, bytes] = {}
     roots: set[str] = set()
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r|gz") as tar:
+        unpacked = gzip.GzipFile(fileobj=io.BytesIO(archive))
+        with unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
             for root, path, content in _members(tar, ("Chart.yaml", *keep)):
                 roots.add(root)
                 if content is not None and path not in files:
                     files[path] = content
+            _read_to_end(unpacked)
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
         raise BadChart(
             f"the archive is no gzip-compressed tar file ({error}); make it with `helm package`"
@@ -105,6 +109,15 @@ def _members(tar: tarfile.TarFile, keep: tuple[str, ...]) -> Iterator[tuple[str,
         yield parts[0], path, content
 
 
+def _read_to_end(unpacked: gzip.GzipFile) -> None:
+    """Only the end of a gzip stream tells that the archive is whole: an upload may have been cut off."""
+    left = MAX_UNPACKED_BYTES
+    while chunk := unpacked.read(65536):
+        left -= len(chunk)
+        if left < 0:
+            raise BadChart(f"more than {MAX_UNPACKED_BYTES // 2**20} MiB follow the end of the archive")
+
+
 def _metadata(text: bytes) -> Mapping[str, Any]:
     try:
         loaded: object = yaml.load(text, Loader=_LOADER)  # noqa: S506 the safe loader, in C where there is one
@@ -138,6 +151,6 @@ def _plain(value: object) -> object:
         return {str(key): _plain(item) for key, item in cast("dict[object, object]", value).items()}
     if isinstance(value, list):
         return [_plain(item) for item in cast("list[object]", value)]
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if value is None or isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
         return value
-    return str(value)
+    return str(value).encode("utf-8", "replace").decode()  # YAML's "\\ud800" is half a character

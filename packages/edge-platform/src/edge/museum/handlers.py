@@ -21,6 +21,7 @@ from edge_sdk.semver import BadVersion
 VERSION = "v0.16.3"
 """The upstream release whose API this server answers like; clients read it from /info."""
 
+_NO_ROOM = {"status": "Failure", "reason": "InsufficientStorage", "code": 507}
 _TYPES = {".tgz": "application/x-tar", ".prov": "application/pgp-signature"}
 
 
@@ -207,9 +208,7 @@ class Handlers:
         except LimitReached as error:
             raise Refused(507, "repo has reached storage limit") from error
         except StorageFull as error:
-            raise Refused(
-                507, str(error), code=507, reason="InsufficientStorage", status="Failure"
-            ) from error
+            raise Refused(507, str(error), more=_NO_ROOM) from error
 
     async def _version(self, target: Target) -> ChartVersion:
         if target.name not in (await self._catalog.index(target.repo)).charts:

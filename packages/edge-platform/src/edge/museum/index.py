@@ -18,6 +18,7 @@ from edge_sdk.semver import parse
 
 _PLAIN_NAME = re.compile(r"^[a-zA-Z][a-zA-Z0-9-]*[a-zA-Z0-9]$")
 _PLAIN_VERSION = re.compile(r"^\d+\.\d+\.\d+(-[a-zA-Z0-9.-]+)?$")
+_NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "nan", "inf"}
 
 
@@ -114,4 +115,6 @@ def _scalar(value: object) -> str:
         (_PLAIN_NAME.match(value) and value.lower() not in _RESERVED) or _PLAIN_VERSION.match(value)
     ):
         return value
-    return json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)
+    # An emoji as a pair of \u escapes is JSON but no YAML; and YAML wants more characters escaped.
+    return _NOT_PRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

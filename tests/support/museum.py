@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Museum(NamedTuple):
 
 
 @contextmanager
-def museum(root: Path, *, before: Callable[[], None] | None = None, **environment: str) -> Iterator[Museum]:
+def museum(root: Path, *, before: Callable[[], None] | None = None, **environment: str) -> Generator[Museum]:
     """Start `edge-museum` over a folder; `before` runs in the child (limits). Stopped at the end."""
     settings = {
         **os.environ,

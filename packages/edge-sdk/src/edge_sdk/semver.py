@@ -130,7 +130,8 @@ def _term(text: str) -> Range:
         if number is None or number in "xX*":
             break
         given.append(int(number))
-    low = Version(*(given + [0, 0, 0])[:3], tuple(pre.split(".")) if pre else ())
+    major, minor, patch = (*given, 0, 0, 0)[:3]
+    low = Version(major, minor, patch, tuple(pre.split(".")) if pre else ())
     return _stable_unless_named(_compare(operator or "", low, len(given)), bool(pre))
 
 
@@ -165,5 +166,5 @@ def _compare(operator: str, low: Version, given: int) -> Range:
 
 def _next(low: Version, digits: int) -> Version:
     numbers = [low.major, low.minor, low.patch]
-    raised = [*numbers[: digits - 1], numbers[digits - 1] + 1, 0, 0][:3]
-    return Version(*raised)
+    major, minor, patch = (*numbers[: digits - 1], numbers[digits - 1] + 1, 0, 0)[:3]
+    return Version(major, minor, patch)

@@ -118,7 +118,7 @@ class Handlers:
 
     async def templates(self, request: web.Request, target: Target) -> web.Response:
         chart = await self._content(target, ("templates/", "values.yaml"))
-        values = yaml.safe_load(chart.files.get("values.yaml", b"")) or {}
+        values: object = yaml.safe_load(chart.files.get("values.yaml", b"")) or {}
         templates = [
             {"name": name, "data": base64.b64encode(content).decode()}
             for name, content in sorted(chart.files.items())

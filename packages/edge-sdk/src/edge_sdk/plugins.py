@@ -37,7 +37,7 @@ class Registry:
     def __init__(self, find: Callable[[], Iterable[EntryPoint]] | None = None) -> None:
         self._find = find or installed
         self._plugins: dict[str, Provisioner] = {}
-        self._loaded: dict[str, EntryPoint] = {}
+        self._seen: set[tuple[str, str]] = set()
         self._refused: dict[str, str] = {}
 
     @property
@@ -65,9 +65,9 @@ class Registry:
         importlib.invalidate_caches()
         new: list[str] = []
         for point in self._find():
-            if self._loaded.get(point.name) == point:
+            if (point.name, point.value) in self._seen:
                 continue
-            self._loaded[point.name] = point
+            self._seen.add((point.name, point.value))
             if point.name in self._plugins:
                 taken = self._plugins[point.name]
                 self._refused[point.name] = (

@@ -1,0 +1,25 @@
+"""pytest fixtures; load them with `pytest_plugins = ("edge_kube.harness.fixtures",)` in the root conftest.
+
+light_cluster  one LightCluster for the whole run; tests share it and use names of their own
+client         an admin client of it, closed after the test
+"""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from edge_kube.client import Client
+from edge_kube.harness.light import LightCluster
+
+
+@pytest.fixture(scope="session")
+def light_cluster() -> Iterator[LightCluster]:
+    with LightCluster() as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def client(light_cluster: LightCluster) -> AsyncIterator[Client]:
+    async with light_cluster.client() as made:
+        yield made

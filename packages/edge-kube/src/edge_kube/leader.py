@@ -9,8 +9,8 @@ Promises
   former self, so that it waits like any other candidate (R5).
 - Clean stop: the work is drained while the lease is still renewed, then the lease is released and a standby,
   which watches it, takes over at once.
-Not promised: fencing of writes that had already left the process when the deadline passed; status writes carry
-a resourceVersion for that. Clock *rates* must agree; wall clocks are never compared.
+Not promised: fencing of writes that had already left the process when the deadline passed; status writes
+carry a resourceVersion for that. Clock *rates* must agree; wall clocks are never compared.
 
 Source: D7, P5; design kube-runtime §9; rulings R5.
 """
@@ -92,7 +92,7 @@ class LeaderElector:
         return self._clock() < self._valid_until
 
     async def lead(self, work: Work, stop: asyncio.Event, *, drain_s: float = 20.0) -> None:
-        """Stand by, lead, stand by again when lost, until `stop` is set; then drain, and release the lease."""
+        """Stand by, lead, stand by again when lost, until `stop` is set; then drain and release the lease."""
         while not stop.is_set():
             if not await self._acquire(stop):
                 return

@@ -143,11 +143,11 @@ class Queue(Generic[K]):
         self._compact()
         self._wake()
 
-    def retry(self, key: K) -> float:
+    def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
         """Back-off after a failure; returns the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_s = max(self._backoff.delay_s(failures), self._retries.reserve())
+        delay_s = max(self._backoff.delay_s(failures), self._retries.reserve(), at_least_s)
         self.add_after(key, delay_s)
         return delay_s
 

@@ -6,10 +6,10 @@ Not promised: that each change is seen (changes are merged), and that the cache 
 safe to make from an old view). Source: P3, rulings R2; design kube-runtime §3 and §7.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from edge_kube.meta import Key, Manifest, Model, Resource
 
@@ -93,7 +93,10 @@ class Writer(Protocol):
 
     async def get(self, cls: type[T], name: str, namespace: str = "") -> T: ...
     async def find(self, cls: type[T], name: str, namespace: str = "") -> T | None: ...
+    @overload
     async def create(self, obj: T, *, manager: str) -> T: ...
+    @overload
+    async def create(self, obj: Manifest, *, manager: str) -> Manifest: ...
     async def apply(
         self,
         obj: Resource | Manifest,
@@ -102,12 +105,20 @@ class Writer(Protocol):
         force: bool = True,
         sub: str = "",
         dry_run: bool = False,
+        rv: str | None = None,
     ) -> "Applied": ...
     async def merge(
-        self, cls: type[T], key: Key, patch: Manifest, *, rv: str | None = None, sub: str = ""
+        self,
+        cls: type[T],
+        key: Key,
+        patch: Manifest,
+        *,
+        rv: str | None = None,
+        sub: str = "",
+        manager: str = "",
     ) -> T: ...
     async def json_patch(
-        self, cls: type[T], key: Key, ops: Sequence[Mapping[str, Any]], *, sub: str = ""
+        self, cls: type[T], key: Key, ops: Sequence[Mapping[str, Any]], *, sub: str = "", manager: str = ""
     ) -> T: ...
     async def delete(
         self,
@@ -116,7 +127,7 @@ class Writer(Protocol):
         namespace: str = "",
         *,
         uid: str = "",
-        propagation: str = "Background",
+        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
     ) -> bool: ...
 
 
@@ -127,7 +138,6 @@ class Reconciler(Protocol):
 
 
 ReconcilerFactory = Callable[[Reader, Writer], Reconciler]
-ReconcileFn = Callable[[Request], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True)

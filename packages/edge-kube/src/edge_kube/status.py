@@ -44,7 +44,7 @@ class StatusWriter:
             return False  # the rest of the status is somebody else's
         self._intents[uid] = intent  # before the request: its echo may come first
         applied = await self._client.apply(
-            _body(obj, wanted, fence), manager=self._manager, force=True, sub="status"
+            _body(obj, wanted, fence), manager=self._manager, sub="status", rv=fence.rv
         )
         version = str(applied.obj["metadata"]["resourceVersion"])
         self._settled[uid] = version
@@ -65,8 +65,10 @@ class StatusWriter:
             return False
         (want,) = stamp((want,), have, obj.metadata.generation, self._now())
         body = _body(obj, {"conditions": [msgspec.to_builtins(want)]}, fence)
-        self._intents.pop(obj.metadata.uid, None)
-        applied = await self._client.apply(body, manager=self._trouble_manager, force=True, sub="status")
+        others = tuple(item for item in have if item.type != READY)
+        expected = msgspec.structs.replace(_status_of(obj), conditions=(*others, want))
+        self._intents[obj.metadata.uid] = comparable(expected)
+        applied = await self._client.apply(body, manager=self._trouble_manager, sub="status", rv=fence.rv)
         fence.rv = str(applied.obj["metadata"]["resourceVersion"])
         return True
 

@@ -1,0 +1,207 @@
+"""The admission webhook server: TLS 1.3, certificates replaced while it runs, pure functions behind it.
+
+Promises: every rejection lists all violations with field, value, why and what is accepted; an error of ours
+refuses the object (fail closed) unless the room marked the webhook `Ignore`; an object that is being deleted
+is never refused, since that would keep its finalizers for ever; nothing outside the request is read or changed,
+so a dry run is no special case. Source: S3, P4; design kube-runtime §11.
+"""
+
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from edge_kube.client import decoder_of
+from edge_kube.meta import Manifest, Resource, kind_of
+from edge_kube.metrics import Metrics
+from edge_kube.wire import UndecodableError
+
+log = structlog.stdlib.get_logger("edge_kube.webhook")
+
+BODY_BYTES_MAX = 3 * 1024 * 1024
+
+PatchOps = Sequence[Mapping[str, Any]]
+
+
+class Violation(Protocol):
+    """`str()` gives the whole sentence: field, value, why, accepted."""
+
+    @property
+    def field(self) -> str: ...
+
+
+class Webhook(Protocol):
+    """What a room says about the admission of one kind; `edge_sdk.room.Webhook` has this shape."""
+
+    @property
+    def kind(self) -> type[Any]: ...
+    @property
+    def default(self) -> Callable[[Any], PatchOps] | None: ...
+    @property
+    def validate(self) -> Callable[[Any, Any], Sequence[Violation]] | None: ...
+    @property
+    def failure_policy(self) -> Literal["Fail", "Ignore"]: ...
+
+
+class AdmissionRequest(msgspec.Struct, rename="camel", frozen=True):
+    uid: str
+    operation: str = ""
+    object: msgspec.Raw = msgspec.Raw(b"null")
+    old_object: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class AdmissionReview(msgspec.Struct, rename="camel", frozen=True):
+    request: AdmissionRequest
+    api_version: str = "admission.k8s.io/v1"
+
+
+_reviews = msgspec.json.Decoder(AdmissionReview)
+
+
+def mutate_path(kind: type[Resource]) -> str:
+    return f"/mutate/{kind_of(kind)}"
+
+
+def validate_path(kind: type[Resource]) -> str:
+    return f"/validate/{kind_of(kind)}"
+
+
+class WebhookServer:
+    """Serves the webhooks of all rooms on one port. `load` may be called again at any time."""
+
+    def __init__(self, webhooks: Sequence[Webhook], *, cert_dir: Path, metrics: Metrics) -> None:
+        """cert_dir: where tls.crt and tls.key are put, since TLS libraries read files only."""
+        self._webhooks = tuple(webhooks)
+        self._cert_dir = cert_dir
+        self._metrics = metrics
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    def load(self, cert: bytes, key: bytes) -> None:
+        """Serve this certificate to new connections; open ones keep theirs."""
+        self._cert_dir.mkdir(parents=True, exist_ok=True)
+        cert_file, key_file = self._cert_dir / "tls.crt", self._cert_dir / "tls.key"
+        key_file.touch(mode=0o600)
+        key_file.write_bytes(key)
+        cert_file.write_bytes(cert)
+        self._context.load_cert_chain(cert_file, key_file)
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; `load` comes first. port 0 takes a free one, told by `self.port`. Raises OSError."""
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        for webhook in self._webhooks:
+            if webhook.default is not None:
+                app.router.add_post(mutate_path(webhook.kind), self._handler(webhook, self._mutate))
+            if webhook.validate is not None:
+                app.router.add_post(validate_path(webhook.kind), self._handler(webhook, self._validate))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=self._context)
+        await site.start()
+        self.port = int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """End listening; requests in hand get two seconds."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _handler(
+        self, webhook: Webhook, answer: Callable[[Webhook, AdmissionRequest], Manifest]
+    ) -> Callable[[web.Request], Any]:
+        async def handle(request: web.Request) -> web.Response:
+            name = request.path
+            started = time.monotonic()
+            code = 500
+            inflight = self._metrics.webhook_inflight.labels(name)
+            inflight.inc()
+            try:
+                body = await request.read()
+                review = _reviews.decode(body)
+                verdict = self._guarded(webhook, review.request, answer)
+                code = verdict.get("status", {}).get("code", 200)
+                return web.json_response(
+                    body=msgspec.json.encode(
+                        {
+                            "apiVersion": review.api_version,
+                            "kind": "AdmissionReview",
+                            "response": {"uid": review.request.uid, **verdict},
+                        }
+                    )
+                )
+            except msgspec.MsgspecError as error:
+                code = 400
+                return web.Response(status=code, text=f"no AdmissionReview: {error}")
+            except web.HTTPException as error:
+                code = error.status
+                raise
+            finally:
+                inflight.dec()
+                self._metrics.webhook_requests.labels(name, str(code)).inc()
+                self._metrics.webhook_seconds.labels(name).observe(time.monotonic() - started)
+
+        return handle
+
+    def _guarded(
+        self,
+        webhook: Webhook,
+        request: AdmissionRequest,
+        answer: Callable[[Webhook, AdmissionRequest], Manifest],
+    ) -> Manifest:
+        try:
+            return answer(webhook, request)
+        except UndecodableError as error:
+            return _denied(422, "Invalid", f"the object does not have the shape of its kind: {error}", ())
+        except Exception:
+            kind = kind_of(webhook.kind).kind
+            log.exception("admission_crashed", kind=kind, uid=request.uid)
+            if webhook.failure_policy == "Ignore":
+                return {"allowed": True, "warnings": [f"{kind} was admitted unchecked: its webhook failed"]}
+            message = (
+                f"the webhook of {kind} failed; the controller's log has the reason under uid {request.uid}"
+            )
+            return _denied(500, "InternalError", message, ())
+
+    @staticmethod
+    def _mutate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
+        obj = _decoded(webhook.kind, request.object)
+        if obj is None or obj.metadata.deletion_timestamp or webhook.default is None:
+            return {"allowed": True}
+        ops = webhook.default(obj)
+        if not ops:
+            return {"allowed": True}
+        patch = msgspec.json.encode([dict(op) for op in ops])
+        return {"allowed": True, "patchType": "JSONPatch", "patch": patch}  # bytes are sent as base64
+
+    @staticmethod
+    def _validate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
+        obj = _decoded(webhook.kind, request.object)
+        if obj is None or obj.metadata.deletion_timestamp or webhook.validate is None:
+            return {"allowed": True}
+        violations = webhook.validate(obj, _decoded(webhook.kind, request.old_object))
+        if not violations:
+            return {"allowed": True}
+        name = obj.metadata.name or obj.metadata.generate_name
+        message = f"{kind_of(webhook.kind).kind} {name} is refused: " + "; ".join(map(str, violations))
+        return _denied(422, "Invalid", message, violations)
+
+
+def _decoded(kind: type[Resource], body: msgspec.Raw) -> Resource | None:
+    return None if bytes(body) == b"null" else decoder_of(kind).decode(body)
+
+
+def _denied(code: int, reason: str, message: str, violations: Sequence[Violation]) -> Manifest:
+    causes = [
+        {"reason": "FieldValueInvalid", "message": str(item), "field": item.field} for item in violations
+    ]
+    status: Manifest = {"code": code, "reason": reason, "message": message}
+    if causes:
+        status["details"] = {"causes": causes}
+    return {"allowed": False, "status": status}

@@ -4,6 +4,8 @@ An answer is a join of bytes. Secret fields are taken out when an object comes i
 error or table can show them; the few that the gateway itself needs go to the collection's listener.
 """
 
+import asyncio
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -53,16 +55,22 @@ class Collection:
 
     def __init__(self, served: Served, listener: Listener | None = None) -> None:
         self.served = served
+        self.epoch = secrets.token_hex(4)  # versions of two processes are not comparable
         self.version = 0
-        self.synced = False
+        self.listed = asyncio.Event()
         self.resource_version = ""
         self._objects: dict[Key, Stored] = {}
         self._listener = listener
         self._ordered: tuple[Stored, ...] | None = None
         self._whole: bytes | None = None
 
+    @property
+    def synced(self) -> bool:
+        """Whether the kind has been listed once."""
+        return self.listed.is_set()
+
     def put(self, raw: bytes) -> None:
-        """Take in an object as the API server sent it. One that is already here in this version is skipped."""
+        """Take in an object as the API server sent it; one that is here in this version is skipped."""
         meta = bare(raw)
         key = Key(meta.namespace, meta.name)
         have = self._objects.get(key)
@@ -89,7 +97,7 @@ class Collection:
             self.put(raw)
         for key in [key for key in self._objects if key not in seen]:
             self.drop(key, resource_version)
-        self.synced = True
+        self.listed.set()
         self.resource_version = self.resource_version or resource_version
 
     def get(self, key: Key) -> Stored | None:

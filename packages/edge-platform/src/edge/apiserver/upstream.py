@@ -75,7 +75,7 @@ class Upstream:
     async def upgrade(
         self, method: str, path: str, *, identity: Headers, headers: Headers
     ) -> tuple[Side, Head]:
-        """A connection of its own that asks to leave HTTP, and the answer. Raises Unreachable, Unavailable."""
+        """A connection of its own that asks to leave HTTP, and the answer to that. Raises as `request`."""
         await self._fresh()
         loop = asyncio.get_running_loop()
         try:

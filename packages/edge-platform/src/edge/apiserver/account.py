@@ -1,0 +1,161 @@
+"""A user's own account: who am I, and a new password (I14, I16). Needs no role, and reaches nobody else's."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from edge.apiserver.answers import document
+from edge.apiserver.identity import People
+from edge.apiserver.paths import Resource
+from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
+from edge.iam.passwords import hash_password, is_hash, password_matches, password_violation
+from edge.iam.types import GROUP, User
+from edge_kube.client import Client
+from edge_kube.conditions import rfc3339
+from edge_kube.errors import Conflict as VersionConflict
+from edge_kube.meta import Key
+from edge_sdk.access import Access, Action
+from edge_sdk.clock import Clock
+from edge_sdk.problem import Conflict, Forbidden, Invalid, Missing, NotAuthenticated, Problem, Violation
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+SAME: Final = "the new password is the old one"
+
+
+class NewPassword(msgspec.Struct, rename="camel"):
+    """Body of PUT users/NAME/password. currentPassword is needed for one's own."""
+
+    new_password: str
+    current_password: str = ""
+
+
+class Account:
+    def __init__(self, *, client: Client, people: People, access: Access, clock: Clock) -> None:
+        self._client = client
+        self._people = people
+        self._access = access
+        self._clock = clock
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path about accounts; None when the path is an ordinary one."""
+        method = exchange.request.method
+        if resource.group != GROUP or resource.version != "v1alpha1":
+            return None
+        if resource.resource == "me" and not resource.name and method in ("GET", "HEAD"):
+            exchange.verb = "get"
+            return self._me
+        if resource.resource == "users" and resource.subresource == "password" and not resource.rest:
+            if method not in ("PUT", "POST"):
+                raise Problem(
+                    "method-not-allowed",
+                    what="A password can only be set",
+                    why="it is never shown",
+                    do='PUT {"currentPassword": …, "newPassword": …}',
+                    status=405,
+                )
+            exchange.verb = "update"
+            return self._password(resource.name)
+        return None
+
+    async def _me(self, exchange: "Exchange") -> web.StreamResponse:
+        session = exchange.caller
+        user = self._people.user(session.caller.name)
+        spec = user.spec if user is not None else None
+        return document(
+            {
+                "user": session.caller.name,
+                "displayName": spec.display_name if spec else "",
+                "lang": spec.lang if spec else "",
+                "groups": session.caller.groups,
+                "mustChangePassword": session.restricted,
+                "sessionExpires": rfc3339(session.expires_s),
+                "serverTime": datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="seconds"),
+            }
+        )
+
+    def _password(self, name: str) -> "Handler":
+        async def handle(exchange: "Exchange") -> web.StreamResponse:
+            wanted = _read(exchange.body)
+            user = self._target(exchange, name)
+            own = name == exchange.caller.caller.name
+            if own:
+                await self._check_current(user, wanted)
+            if is_hash(wanted.new_password):
+                raise _refused(Violation("newPassword", "***", "it is a hash, not a password", "plain text"))
+            violation = password_violation(wanted.new_password, "newPassword")
+            if violation is not None:
+                raise _refused(violation)
+            await self._store(user, await asyncio.to_thread(hash_password, wanted.new_password), own=own)
+            return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+
+        return handle
+
+    def _target(self, exchange: "Exchange", name: str) -> User:
+        caller = exchange.caller
+        if name != caller.caller.name:
+            action = Action("update", GROUP, "users", "password", name=name)
+            decision = self._access.may(caller.caller, action)
+            if not decision.allowed or caller.restricted:
+                raise Forbidden(
+                    "forbidden",
+                    what=f'User "{caller.caller.name}" cannot set the password of "{name}"',
+                    why=decision.reason if not decision.allowed else "your own must be changed first",
+                    do="change your own, or ask a platform admin",
+                )
+        user = self._people.user(name)
+        if user is None:
+            raise Missing("not-found", what=f'There is no user "{name}"')
+        return user
+
+    async def _check_current(self, user: User, wanted: NewPassword) -> None:
+        stored = user.spec.encrypted_password
+        if not await asyncio.to_thread(password_matches, wanted.current_password, stored):
+            raise NotAuthenticated(
+                "wrong-password",
+                what="The password was not changed",
+                why="currentPassword is not your password",
+                do="send the password that you signed in with",
+            )
+        if wanted.current_password == wanted.new_password and must_change_password(user):
+            raise _refused(Violation("newPassword", "***", SAME, "another password"))
+
+    async def _store(self, user: User, hashed: str, *, own: bool) -> None:
+        """Every token given for the old password ends with it, since tokens carry its mark."""
+        annotations: dict[str, Any] = {
+            PASSWORD_CHANGED_ANNOTATION: rfc3339(self._clock.now_s()),
+            MUST_CHANGE_ANNOTATION: None if own else "true",
+        }
+        patch = {"metadata": {"annotations": annotations}, "spec": {"encryptedPassword": hashed}}
+        try:
+            await self._client.merge(
+                User, Key("", user.metadata.name), patch, rv=user.metadata.resource_version
+            )
+        except VersionConflict as error:
+            raise Conflict(
+                "conflict",
+                what="The password was not changed",
+                why="the user was changed at the same moment",
+                do="try again",
+            ) from error
+
+
+def _read(body: bytes | None) -> NewPassword:
+    try:
+        return msgspec.json.decode(body or b"", type=NewPassword)
+    except msgspec.MsgspecError:
+        raise Problem(
+            "bad-body",
+            what="The body was not understood",
+            why='it is not {"currentPassword": "…", "newPassword": "…"}',
+            do="send that JSON object",
+        ) from None
+
+
+def _refused(violation: Violation) -> Invalid:
+    return Invalid("invalid-password", (violation,), what="The password was not changed")

@@ -1,0 +1,201 @@
+"""The way of a request through the gateway; its order is part of the contract (§8.1).
+
+    read the path → public? → framing → who → limits → what → may they → handle → count
+
+A step that fails raises a Problem, and that is the answer. Nothing is forwarded before every step has passed.
+"""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from edge.apiserver.answers import bug_answer, problem_answer
+from edge.apiserver.bodies import read_body
+from edge.apiserver.headers import check_framing
+from edge.apiserver.identity import SIGN_IN, Authenticator, Session
+from edge.apiserver.limits import Gate, Limiter
+from edge.apiserver.measures import Measures
+from edge.apiserver.paths import VERBS, Resource, Target, read_target
+from edge.apiserver.routes import Handler, Router
+from edge.apiserver.upstream import Unreachable, host_unavailable
+from edge_sdk.clock import Clock
+from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
+
+log = structlog.stdlib.get_logger("edge.apiserver")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what has been found out about it so far."""
+
+    request: web.BaseRequest
+    request_id: str
+    started_s: float
+    target: Target = field(default_factory=lambda: Target((), ()))
+    verb: str = ""
+    resource: Resource | None = None
+    scope: str = "platform"
+    stream: bool = False
+    session: Session | None = None
+    body: bytes | None = None
+
+    @property
+    def caller(self) -> Session:
+        if self.session is None:
+            raise RuntimeError("a handler that needs a caller was reached without one")
+        return self.session
+
+
+class Gateway:
+    def __init__(
+        self,
+        *,
+        router: Router,
+        authenticator: Authenticator,
+        limiter: Limiter | None,
+        short: Gate,
+        streams: Gate,
+        measures: Measures,
+        clock: Clock,
+        request_timeout_s: float,
+    ) -> None:
+        """limiter: None serves without a rate limit."""
+        self._router = router
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._short = short
+        self._streams = streams
+        self._measures = measures
+        self._clock = clock
+        self._timeout_s = request_timeout_s
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The handler of the HTTP server; answers every request, whatever happens."""
+        exchange = Exchange(request, _request_id(request), time.perf_counter())
+        try:
+            response = await self._serve(exchange)
+        except Problem as problem:
+            response = self._refuse(exchange, problem)
+        except (ConnectionResetError, aiohttp.ClientConnectionResetError):
+            raise  # the client left
+        except Exception as error:  # the last line of defence: a bug must not look like a crash
+            log.exception("request_failed", request_id=exchange.request_id, verb=exchange.verb)
+            response = self._refuse(exchange, error)
+        if not response.prepared:
+            response.headers["X-Request-Id"] = exchange.request_id
+        self._measures.record(
+            exchange.verb or request.method.lower(),
+            exchange.resource,
+            exchange.scope,
+            response.status,
+            exchange.started_s,
+            stream=exchange.stream,
+        )
+        return response
+
+    def _refuse(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
+        request = exchange.request
+        if request.writer.output_size > 0:
+            # The head of an answer is out: only a cut tells the client that the rest is missing.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the answer broke off") from error
+        if not isinstance(error, Problem):
+            return bug_answer(exchange.request_id)
+        response = problem_answer(error, exchange.request_id)
+        if not request.content.is_eof():
+            response.force_close()  # the rest of an unread body is not read either
+        return response
+
+    async def _serve(self, exchange: Exchange) -> web.StreamResponse:
+        request = exchange.request
+        exchange.target = read_target(request.raw_path)
+        if request.method not in VERBS:
+            raise Problem(
+                "method-not-allowed",
+                what=f"The method {request.method[:20]} is not known here",
+                do=f"use one of {', '.join(VERBS)}",
+                status=405,
+            )
+        handler = self._router.public(request.method, exchange.target)
+        check_framing(request.headers.items())
+        if handler is not None:
+            return await self._bounded(handler, exchange)
+        exchange.session = self._authenticator.session(bearer_token(request), self._clock.now_s())
+        await self._limit(exchange)
+        handler = self._router.find(exchange)
+        return await self._bounded(handler, exchange)
+
+    async def _limit(self, exchange: Exchange) -> None:
+        if self._limiter is None:
+            return
+        try:
+            delay_s = self._limiter.delay(exchange.caller.caller.name, time.monotonic())
+        except TooMuch:
+            self._measures.throttled.labels("refused").inc()
+            raise
+        if delay_s > 0:
+            self._measures.throttled.labels("delayed").inc()
+            await asyncio.sleep(delay_s)
+
+    async def _bounded(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
+        """Run a handler with its seat and, unless it streams, its time-out."""
+        gate = self._streams if exchange.stream else self._short
+        gate.enter()
+        try:
+            if exchange.session is not None and exchange.request.method not in ("GET", "HEAD"):
+                async with asyncio.timeout(self._timeout_s):
+                    exchange.body = await read_body(exchange.request)
+            # A stream has no time-out, but it never outlives its token.
+            left_s = exchange.caller.expires_s - self._clock.now_s() if exchange.stream else self._timeout_s
+            async with asyncio.timeout(max(1.0, left_s)):
+                return await handler(exchange)
+        except TimeoutError:
+            raise self._timed_out(exchange) from None
+        except Unreachable as error:
+            raise host_unavailable(error) from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(
+                "upstream-failed",
+                what="The Kubernetes API broke the connection",
+                why=type(error).__name__,
+                do="try again",
+                status=502,
+            ) from error
+        finally:
+            gate.leave()
+
+    def _timed_out(self, exchange: Exchange) -> Problem:
+        if exchange.stream:
+            return NotAuthenticated(
+                "token-expired", what="The stream was ended", why="its token has expired", do=SIGN_IN
+            )
+        return Unavailable(
+            "timed-out",
+            what="The request was given up",
+            why=f"it took longer than {self._timeout_s:g} s",
+            do="try again with a narrower question, or watch instead of waiting",
+            status=504,
+        )
+
+
+def bearer_token(request: web.BaseRequest) -> str:
+    """Raises NotAuthenticated: a bad or absent credential never falls back to anybody."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticated(
+            "not-signed-in", what="The request has no token", why="this path needs one", do=SIGN_IN
+        )
+    return token.strip()
+
+
+def _request_id(request: web.BaseRequest) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    if 8 <= len(given) <= 64 and given.replace("-", "").isalnum() and given.isascii():
+        return given
+    return secrets.token_hex(8)

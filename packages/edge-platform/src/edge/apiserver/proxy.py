@@ -1,0 +1,151 @@
+"""Passing a request on to a Kubernetes API in the caller's name, and its answer back (G1, G12).
+
+Bytes are streamed: a watch, a followed log or a 100 MB log is never held in memory. Answers about kinds with
+secret fields are the exception: they are masked, a watch line by line.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from edge.apiserver.answers import SECURITY_HEADERS
+from edge.apiserver.headers import answered, passed_on
+from edge.apiserver.masking import LineMask, mask_document
+from edge.apiserver.splice import rest_of_body, splice, wanted_protocol
+from edge.apiserver.upstream import Upstream
+from edge_sdk.problem import Unavailable
+
+WHOLE_BELOW_BYTES: Final = 1024 * 1024
+BEARER_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
+Headers = Sequence[tuple[str, str]]
+
+
+class Forwarding:
+    """One request on its way: where to, as whom, and what must not come back."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        path: str,
+        identity: Headers,
+        *,
+        masked: tuple[str, str] | None = None,
+        watch: bool = False,
+        timeout_s: float | None = 30.0,
+    ) -> None:
+        """masked: (group, resource) whose secrets leave the answer. timeout_s: None for streams."""
+        self._upstream = upstream
+        self._path = path
+        self._identity = identity
+        self._masked = masked
+        self._watch = watch
+        self._timeout_s = timeout_s
+
+    async def send(self, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
+        """Raises Unreachable, TimeoutError, aiohttp.ClientError, Problem."""
+        headers = self._sent_headers(request)
+        protocol = wanted_protocol(request.headers.items())
+        if protocol:
+            return await self._switch(request, headers, protocol)
+        response = await self._upstream.request(
+            request.method,
+            self._path,
+            identity=self._identity,
+            headers=headers,
+            body=body,
+            timeout_s=self._timeout_s,
+        )
+        async with response:
+            return await self._answer(request, response)
+
+    def _sent_headers(self, request: web.BaseRequest) -> list[tuple[str, str]]:
+        headers = passed_on(request.headers.items())
+        if self._masked is None:
+            return headers
+        # What is to be masked must be readable: no compression, and no protobuf of an object's metadata.
+        kept = [(name, value) for name, value in headers if name.lower() not in ("accept-encoding", "accept")]
+        kinds = [part for part in request.headers.get("Accept", "").split(",") if "protobuf" not in part]
+        return [*kept, ("Accept", ",".join(kinds).strip() or "application/json")]
+
+    async def _answer(self, request: web.BaseRequest, response: aiohttp.ClientResponse) -> web.StreamResponse:
+        headers = [*answered(response.headers.items()), *SECURITY_HEADERS]
+        length = response.content_length
+        if self._masked is not None and not self._watch:
+            return _whole(response.status, headers, self._mask(await response.read()))
+        if length is not None and length <= WHOLE_BELOW_BYTES:
+            return _whole(response.status, headers, await response.read())
+        return await self._stream(request, response, headers)
+
+    def _mask(self, body: bytes) -> bytes:
+        if self._masked is None or not body:
+            return body
+        try:
+            return mask_document(*self._masked, body)
+        except msgspec.DecodeError:
+            raise Unavailable(
+                "upstream-failed",
+                what="The answer of the Kubernetes API was not passed on",
+                why="it is no JSON, so secret fields could not be taken out",
+                do="ask for application/json",
+                status=502,
+            ) from None
+
+    async def _stream(
+        self, request: web.BaseRequest, response: aiohttp.ClientResponse, headers: Headers
+    ) -> web.StreamResponse:
+        out = web.StreamResponse(status=response.status)
+        for name, value in headers:
+            out.headers[name] = value
+        if response.content_length is not None and self._masked is None:
+            out.content_length = response.content_length
+        await out.prepare(request)
+        lines = LineMask(*self._masked) if self._masked is not None else None
+        async for piece in response.content.iter_any():
+            await out.write(piece if lines is None else lines.feed(piece))
+        await out.write_eof()
+        return out
+
+    async def _switch(self, request: web.BaseRequest, headers: Headers, protocol: str) -> web.StreamResponse:
+        offered = [*_without_bearer(headers), ("Connection", "Upgrade"), ("Upgrade", protocol)]
+        if request.method == "POST":
+            offered.append(("Content-Length", "0"))
+        upstream, head = await self._upstream.upgrade(
+            request.method, self._path, identity=self._identity, headers=offered
+        )
+        if head.status == 101:
+            return await splice(request, head, upstream)
+        try:
+            body = await rest_of_body(upstream, head)
+        finally:
+            if upstream.transport is not None:
+                upstream.transport.abort()
+        refused = _whole(head.status, [*answered(head.headers), *SECURITY_HEADERS], body)
+        refused.force_close()
+        return refused
+
+
+def _whole(status: int, headers: Headers, body: bytes) -> web.Response:
+    out = web.Response(status=status, body=body)
+    del out.headers["Content-Type"]
+    for name, value in headers:
+        out.headers[name] = value
+    return out
+
+
+def _without_bearer(headers: Headers) -> list[tuple[str, str]]:
+    """Browsers carry the token as a WebSocket sub-protocol: it is for us, the upstream must not see it."""
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name.lower() == "sec-websocket-protocol":
+            value = ", ".join(
+                part
+                for part in (item.strip() for item in value.split(","))
+                if not part.startswith(BEARER_PROTOCOL)
+            )
+            if not value:
+                continue
+        kept.append((name, value))
+    return kept

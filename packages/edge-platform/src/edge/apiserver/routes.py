@@ -1,0 +1,227 @@
+"""From a path to what is done with it, and the permission that it needs.
+
+There is no handler without a decision: a resource path asks Access before it is answered or forwarded, and
+everything that is not found here is 404.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from edge.apiserver.answers import json_answer
+from edge.apiserver.headers import in_the_name_of
+from edge.apiserver.listing import answer, read_query
+from edge.apiserver.masking import is_masked
+from edge.apiserver.members import HOST, Members
+from edge.apiserver.paths import (
+    BASES,
+    Resource,
+    Target,
+    action_of,
+    full_group,
+    is_stream,
+    native_segments,
+    read_resource,
+)
+from edge.apiserver.proxy import Forwarding
+from edge.apiserver.store import Collection
+from edge.apiserver.upstream import Upstream
+from edge_kube.meta import Key
+from edge_sdk.access import Access, Action
+from edge_sdk.problem import Forbidden, Missing
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+
+Handler = Callable[["Exchange"], Awaitable[web.StreamResponse]]
+
+READ_VERBS: Final = frozenset({"get", "list", "watch"})
+OWN_QUESTIONS: Final = frozenset(
+    {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
+)
+KUBERNETES_ROOTS: Final = frozenset({"api", "apis", "openapi", "version"})
+
+
+class Router:
+    """publics: (method, path segments) → handler without a token; owns: the same for signed-in callers."""
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        host: Upstream,
+        members: Members,
+        collections: Mapping[tuple[str, str], Collection],
+        publics: Mapping[tuple[str, tuple[str, ...]], Handler],
+        personal: Callable[["Exchange", Resource], Handler | None],
+        request_timeout_s: float,
+    ) -> None:
+        """personal: handlers about the caller's own account, which need no role."""
+        self._access = access
+        self._host = host
+        self._members = members
+        self._collections = collections
+        self._publics = publics
+        self._personal = personal
+        self._timeout_s = request_timeout_s
+
+    def public(self, method: str, target: Target) -> Handler | None:
+        segments = target.segments
+        if len(segments) > 1 and segments[0] == "kapis":
+            segments = ("oapis", *segments[1:])
+        return self._publics.get((method if method != "HEAD" else "GET", segments))
+
+    def find(self, exchange: "Exchange") -> Handler:
+        """The handler, once the caller may. Raises Forbidden, Missing, Problem."""
+        segments = exchange.target.segments
+        root = segments[0] if segments else ""
+        if root in BASES:
+            return self._platform(exchange)
+        if root in KUBERNETES_ROOTS:
+            return self._kubernetes(exchange, exchange.target, "")
+        if root == "clusters" and len(segments) >= 2:
+            below = exchange.target.under(2)
+            if below.segments and below.segments[0] in KUBERNETES_ROOTS:
+                return self._kubernetes(exchange, below, "" if segments[1] == HOST else segments[1])
+        raise Missing(
+            "no-such-path",
+            what=f"There is nothing at /{'/'.join(segments)[:200]}",
+            do="use /oapis/GROUP/VERSION/RESOURCE, /api, /apis or /clusters/NAME/api(s)",
+        )
+
+    def _platform(self, exchange: "Exchange") -> Handler:
+        resource = read_resource(exchange.target.segments[1:], core=False)
+        if resource is None:
+            raise Missing(
+                "no-such-path",
+                what=f"/{'/'.join(exchange.target.segments)} names no resource",
+                do="use /oapis/GROUP/VERSION/RESOURCE, such as /oapis/iam.theriseunion.io/v1alpha1/users",
+            )
+        resource = full_group(resource)
+        own = self._personal(exchange, resource)
+        if own is not None:
+            exchange.resource = resource
+            return own
+        self._decide(exchange, resource, exchange.target, "")
+        collection = self._collections.get((resource.group, resource.resource))
+        if collection is not None and self._from_memory(exchange, resource, collection):
+            if resource.name:
+                return self._object(exchange, resource, collection)
+            return self._list(resource, collection)
+        target = Target(native_segments(resource), exchange.target.query)
+        return self._forward(exchange, target, resource, "")
+
+    def _from_memory(self, exchange: "Exchange", resource: Resource, collection: Collection) -> bool:
+        """A plain read of a kind that is known by heart; watches and tables are the API server's."""
+        plain = exchange.verb in ("get", "list") and not resource.subresource and collection.synced
+        same_version = resource.version == collection.served.version
+        return plain and same_version and "as=" not in exchange.request.headers.get("Accept", "")
+
+    def _list(self, resource: Resource, collection: Collection) -> Handler:
+        async def handle(exchange: "Exchange") -> web.StreamResponse:
+            query = read_query(exchange.target, resource.namespace)
+            tag = f'W/"{collection.epoch}-{collection.version}"' if query.is_plain else ""
+            if tag and exchange.request.headers.get("If-None-Match") == tag:
+                response = json_answer(b"", 304)
+            else:
+                response = json_answer(answer(collection, query))
+            if tag:
+                response.headers["ETag"] = tag
+            return response
+
+        return handle
+
+    def _object(self, exchange: "Exchange", resource: Resource, collection: Collection) -> Handler:
+        stored = collection.get(Key(resource.namespace, resource.name))
+        shows_secrets = is_masked(resource.group, resource.resource) and self._may_see_secrets(
+            exchange, resource
+        )
+        if stored is None or shows_secrets:  # not there yet, maybe: the API server has the last word
+            return self._forward(exchange, Target(native_segments(resource), ()), resource, "")
+
+        async def handle(_: "Exchange") -> web.StreamResponse:
+            return json_answer(stored.raw + b"\n")
+
+        return handle
+
+    def _kubernetes(self, exchange: "Exchange", target: Target, cluster: str) -> Handler:
+        root = target.segments[0]
+        resource = read_resource(target.segments[1:], core=root == "api") if root in ("api", "apis") else None
+        self._decide(exchange, resource, target, cluster)
+        return self._forward(exchange, target, resource, cluster)
+
+    def _decide(self, exchange: "Exchange", resource: Resource | None, target: Target, cluster: str) -> None:
+        """Raises Forbidden with the sentence that says which right is missing."""
+        method = exchange.request.method
+        if resource is None:
+            path = "/" + "/".join(target.segments)
+            action = Action(
+                verb=method.lower(), path=path, scope=f"cluster/{cluster}" if cluster else "platform"
+            )
+        else:
+            action = action_of(method, resource, target, cluster)
+        exchange.resource, exchange.scope, exchange.verb = resource, action.scope, action.verb
+        exchange.stream = is_stream(resource, target)
+        session = exchange.caller
+        decision = self._access.may(session.caller, action)
+        if not decision.allowed:
+            raise Forbidden(
+                "forbidden",
+                what=decision.reason,
+                do="ask a platform admin for a binding to a role that has this right",
+            )
+        reads = action.verb in READ_VERBS or (resource is None and method in ("GET", "HEAD"))
+        asks = resource is not None and resource.resource in OWN_QUESTIONS
+        if session.restricted and not reads and not asks:
+            raise Forbidden(
+                "password-change-required",
+                what="Nothing was changed",
+                why="your password was chosen by somebody else; until you change it, you may only read",
+                do=f"PUT /oapis/iam.theriseunion.io/v1alpha1/users/{session.caller.name}/password "
+                'with {"currentPassword": …, "newPassword": …}, then sign in again',
+            )
+
+    def _forward(
+        self, exchange: "Exchange", target: Target, resource: Resource | None, cluster: str
+    ) -> Handler:
+        masked: tuple[str, str] | None = None
+        if resource is not None and not cluster and is_masked(resource.group, resource.resource):
+            masked = (resource.group, resource.resource)
+            if self._may_see_secrets(exchange, resource):
+                masked = None
+        session = exchange.caller
+        identity = in_the_name_of(session.caller, is_admin=session.is_admin)
+
+        async def handle(exchange: "Exchange") -> web.StreamResponse:
+            async def send(upstream: Upstream) -> web.StreamResponse:
+                forwarding = Forwarding(
+                    upstream,
+                    target.rebuilt(),
+                    identity,
+                    masked=masked,
+                    watch=exchange.verb == "watch",
+                    timeout_s=None if exchange.stream else self._timeout_s,
+                )
+                return await forwarding.send(exchange.request, exchange.body)
+
+            if cluster:
+                return await self._members.member(cluster).call(send)
+            return await send(self._host)
+
+        return handle
+
+    def _may_see_secrets(self, exchange: "Exchange", resource: Resource) -> bool:
+        """Credentials of a cluster: for who may read clusters/kubeconfig (X14). Password hashes: nobody."""
+        session = exchange.caller
+        if resource.resource != "clusters" or session.restricted:
+            return False
+        action = Action(
+            verb="get",
+            group=resource.group,
+            resource="clusters",
+            subresource="kubeconfig",
+            name=resource.name,
+            scope=f"cluster/{resource.name}" if resource.name else "platform",
+        )
+        return self._access.may(session.caller, action).allowed

@@ -1,0 +1,207 @@
+"""The gateway as one process: connect, mirror, listen, and stop without losing a request."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from edge.apiserver.account import Account
+from edge.apiserver.gateway import Gateway
+from edge.apiserver.identity import AdminsOnly, Authenticator, People
+from edge.apiserver.keys import find_signing_key
+from edge.apiserver.kinds import collection_of, served_kinds
+from edge.apiserver.limits import Gate, Limiter
+from edge.apiserver.loginrecords import LoginRecords
+from edge.apiserver.measures import Measures
+from edge.apiserver.members import Members
+from edge.apiserver.mirror import Mirror
+from edge.apiserver.routes import Router
+from edge.apiserver.settings import Settings
+from edge.apiserver.signin import SignIn
+from edge.apiserver.store import Collection, Listener
+from edge.apiserver.system import System
+from edge.apiserver.tls import ServerTls
+from edge.apiserver.upstream import Upstream
+from edge.iam.tokens import Tokens
+from edge_kube.client import Client
+from edge_kube.config import Connection
+from edge_kube.errors import KubeError
+from edge_sdk.clock import Clock, SystemClock
+
+HEAD_MAX_BYTES: Final = 32 * 1024
+HEADERS_MAX: Final = 96
+IDLE_S: Final = 75.0
+SHORT_ENDS_WITHIN_S: Final = 30.0
+USERS: Final = ("iam.theriseunion.io", "users")
+BINDINGS: Final = ("iam.theriseunion.io", "iamrolebindings")
+CLUSTERS: Final = ("scope.theriseunion.io", "clusters")
+
+log = structlog.stdlib.get_logger("edge.apiserver")
+
+
+class ApiServer:
+    """Build, `start`, `stop`. Ports of 0 are chosen by the system; `addresses` tells which, https last."""
+
+    def __init__(self, connection: Connection, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._client = Client(connection)
+        self._host = Upstream(connection)
+        self._people = People()
+        self._members = Members(loopback_allowed=settings.loopback_members)
+        self._registry = CollectorRegistry()
+        self._short = Gate(settings.limits.inflight, "requests")
+        self._streams = Gate(settings.limits.streams, "streams")
+        self._measures = Measures(
+            self._registry, lambda: self._short.inflight, lambda: self._streams.inflight
+        )
+        self.tls = ServerTls(
+            self._client, settings.namespace, given=settings.tls_secret, names=settings.tls_names
+        )
+        self._collections: dict[tuple[str, str], Collection] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._kubernetes_version = ""
+        self._runner: web.ServerRunner | None = None
+        self._system: System | None = None
+        self._sign_in: SignIn | None = None
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [(host, port) for host, port, *_ in (self._runner.addresses if self._runner else ())]
+
+    async def start(self) -> None:
+        """Raises KubeError when the API server does not answer, OSError when a port is taken."""
+        key = await find_signing_key(self._client, self._settings.namespace, self._settings.jwt_secret)
+        self._mirror_everything()
+        self._spawn(self._learn_version())
+        server = web.Server(
+            self._gateway(key).handle,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_S,
+            max_line_size=HEAD_MAX_BYTES,
+            max_field_size=HEAD_MAX_BYTES,
+            max_headers=HEADERS_MAX,
+            lingering_time=2.0,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=SHORT_ENDS_WITHIN_S)
+        await self._runner.setup()
+        for host, port in self._settings.binds:
+            await web.TCPSite(self._runner, host, port, backlog=1024).start()
+        if self._settings.tls_bind is not None:
+            await self.tls.load()
+            self._spawn(self.tls.run())
+            host, port = self._settings.tls_bind
+            site = web.TCPSite(self._runner, host, port, backlog=1024, ssl_context=self.tls.context)
+            await site.start()
+        log.info("gateway_listening", addresses=[f"{host}:{port}" for host, port in self.addresses])
+
+    async def wait_synced(self, within_s: float = 30.0) -> None:
+        """Until users and bindings have been read. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            for name in (USERS, BINDINGS):
+                await self._collections[name].listed.wait()
+
+    async def stop(self) -> None:
+        """Say so on /readyz first, so that no new request is sent here, then end what is in hand."""
+        if self._system is not None:
+            self._system.draining = True
+        await asyncio.sleep(self._settings.drain_s)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sign_in is not None:
+            self._sign_in.close()
+        await self._members.close()
+        await self._host.close()
+        await self._client.close()
+
+    def _gateway(self, key: bytes) -> Gateway:
+        settings = self._settings
+        tokens = Tokens(key, issuer=settings.issuer, lifetime_s=settings.token_lifetime_s)
+        access = AdminsOnly(self._people)
+        records = LoginRecords(self._client, self._clock, self._measures.throttled)
+        self._spawn(records.run())
+        self._sign_in = sign_in = SignIn(
+            tokens=tokens,
+            people=self._people,
+            clients=settings.clients,
+            records=records,
+            measures=self._measures,
+        )
+        self._system = system = System(
+            host=self._host,
+            needed=(self._collections[USERS], self._collections[BINDINGS]),
+            measures=self._measures,
+            kubernetes_version=lambda: self._kubernetes_version,
+        )
+        account = Account(client=self._client, people=self._people, access=access, clock=self._clock)
+        router = Router(
+            access=access,
+            host=self._host,
+            members=self._members,
+            collections=self._collections,
+            publics={
+                **system.routes(),
+                ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
+            },
+            personal=account.handler,
+            request_timeout_s=settings.request_timeout_s,
+        )
+        return Gateway(
+            router=router,
+            authenticator=Authenticator(tokens, self._people),
+            limiter=self._limiter(),
+            short=self._short,
+            streams=self._streams,
+            measures=self._measures,
+            clock=self._clock,
+            request_timeout_s=settings.request_timeout_s,
+        )
+
+    def _limiter(self) -> Limiter | None:
+        limits = self._settings.limits
+        if not limits.enabled:
+            return None
+        return Limiter(
+            qps=limits.qps,
+            burst=limits.burst,
+            user_qps=limits.user_qps,
+            user_burst=limits.user_burst,
+            max_delay_s=limits.max_delay_s,
+        )
+
+    def _mirror_everything(self) -> None:
+        listeners: dict[tuple[str, str], Listener] = {
+            USERS: self._people.user_changed,
+            BINDINGS: self._people.binding_changed,
+            CLUSTERS: self._members.cluster_changed,
+        }
+        for kind in served_kinds():
+            name = (kind.group, kind.plural)
+            self._collections[name] = collection_of(kind, listeners.get(name))
+            self._spawn(Mirror(self._client, kind, self._collections[name]).run())
+
+    async def _learn_version(self) -> None:
+        with contextlib.suppress(KubeError, OSError):
+            response = await self._client.raw("GET", "/version")
+            async with response:
+                found: dict[str, str] = await response.json()
+                self._kubernetes_version = found.get("gitVersion", "")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background_task_died", error=repr(task.exception()))

@@ -1,0 +1,196 @@
+"""POST /oauth/token, password grant (I12, I14, I16): one answer and one time for every kind of wrong.
+
+A sign-in is never refused because the password must be changed: the token then lets read, and change it.
+"""
+
+import asyncio
+import base64
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+from urllib.parse import parse_qsl, unquote_plus
+
+import msgspec
+from aiohttp import web
+
+from edge.apiserver.answers import document
+from edge.apiserver.bodies import read_body
+from edge.apiserver.identity import People
+from edge.apiserver.limits import SignInGuard
+from edge.apiserver.loginrecords import Attempt, LoginRecords
+from edge.apiserver.measures import Measures
+from edge.iam.accounts import is_disabled, must_change_password
+from edge.iam.passwords import DUMMY_HASH, password_matches
+from edge.iam.tokens import Tokens
+from edge.iam.types import User
+from edge_sdk.problem import TooMuch
+from edge_sdk.secret import Secret
+
+FORM_MAX_BYTES: Final = 16 * 1024
+HASHING_THREADS: Final = 2
+HASHING_QUEUE: Final = 40
+RESTRICTED_SCOPE: Final = "password-change"
+
+
+class OAuthError(Exception):
+    """RFC 6749 §5.2."""
+
+    def __init__(self, status: int, error: str, description: str) -> None:
+        super().__init__(description)
+        self.status = status
+        self.error = error
+
+
+class SignIn:
+    def __init__(
+        self,
+        *,
+        tokens: Tokens,
+        people: People,
+        clients: Mapping[str, Secret],
+        records: LoginRecords,
+        measures: Measures,
+    ) -> None:
+        self._tokens = tokens
+        self._people = people
+        self._clients = clients
+        self._records = records
+        self._measures = measures
+        self._guard = SignInGuard()
+        self._pool = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="bcrypt")
+        self._hashing = 0
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def token(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            form = await _form(request)
+            self._check_client(form, request.headers.get("Authorization", ""))
+            return await self._grant(form, request)
+        except OAuthError as error:
+            self._measures.sign_ins.labels(error.error).inc()
+            answer = document({"error": error.error, "error_description": str(error)}, error.status)
+            if error.status == 401:
+                answer.headers["WWW-Authenticate"] = 'Basic realm="edge-platform"'
+            return answer
+
+    async def _grant(self, form: Mapping[str, str], request: web.BaseRequest) -> web.StreamResponse:
+        grant = form.get("grant_type", "")
+        if grant != "password":
+            known = 'this server gives tokens for grant_type "password"'
+            code = "unsupported_grant_type" if grant else "invalid_request"
+            raise OAuthError(400, code, f'grant_type is "{grant[:40]}"; {known}')
+        name, password = form.get("username", ""), form.get("password", "")
+        if not name or not password:
+            raise OAuthError(400, "invalid_request", "username and password must both be given")
+        address = request.remote or "unknown"
+        wait_s = self._guard.wait_s(address, name, time.monotonic())
+        if wait_s > 0:
+            raise _slow_down("too many wrong passwords came from this address", wait_s)
+        user = self._people.user(name)
+        stored = user.spec.encrypted_password if user is not None else DUMMY_HASH
+        right = await self._matches(password, stored)
+        if user is None or not right or is_disabled(user):
+            self._guard.failed(address, name, time.monotonic())
+            reason = "UnknownUser" if user is None else "Disabled" if right else "WrongPassword"
+            self._record(user, request, reason)
+            # One text for all three: who is a user here is nobody's business.
+            raise OAuthError(401, "invalid_grant", "the user name or the password is wrong")
+        self._guard.succeeded(address, name)
+        self._record(user, request, "Succeeded")
+        self._measures.sign_ins.labels("success").inc()
+        return self._granted(user)
+
+    def _granted(self, user: User) -> web.StreamResponse:
+        token = self._tokens.issue(
+            user=user.metadata.name,
+            uid=user.metadata.uid,
+            password_hash=user.spec.encrypted_password,
+            now_s=time.time(),
+        )
+        answer = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": int(self._tokens.lifetime_s),
+        }
+        if must_change_password(user):
+            answer["scope"] = RESTRICTED_SCOPE
+        return document(answer)
+
+    async def _matches(self, password: str, stored: str) -> bool:
+        """bcrypt in threads of its own: a burst of sign-ins delays sign-ins, and nothing else."""
+        if self._hashing >= HASHING_QUEUE:
+            raise _slow_down(f"{HASHING_QUEUE} sign-ins are waiting", 2)
+        self._hashing += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, password_matches, password, stored)
+        finally:
+            self._hashing -= 1
+
+    def _check_client(self, form: Mapping[str, str], authorization: str) -> None:
+        """The client says who it is in the form, as printed in the documents, or by Basic authentication."""
+        client, secret = form.get("client_id", ""), form.get("client_secret", "")
+        if not client and authorization.lower().startswith("basic "):
+            client, secret = _basic(authorization)
+        for field, value in (("client_id", client), ("client_secret", secret)):
+            if "\n" in value or "\r" in value:
+                raise OAuthError(400, "invalid_request", f"{field} contains a line break")
+        known = self._clients.get(client)
+        expected = known.reveal() if known is not None else secrets.token_hex(8)
+        if not hmac.compare_digest(expected.encode(), secret.encode()) or known is None:
+            raise OAuthError(401, "invalid_client", "client_id or client_secret is wrong")
+
+    def _record(self, user: User | None, request: web.BaseRequest, reason: str) -> None:
+        self._records.add(
+            Attempt(
+                user=user.metadata.name if user is not None else "",
+                uid=user.metadata.uid if user is not None else "",
+                reason=reason,
+                success=reason == "Succeeded",
+                address=request.remote or "unknown",
+                agent=request.headers.get("User-Agent", "")[:256],
+            )
+        )
+
+
+def _slow_down(why: str, wait_s: float) -> TooMuch:
+    seconds = max(1, round(wait_s))
+    return TooMuch(
+        "too-many-sign-ins",
+        what="The sign-in was not tried",
+        why=why,
+        do=f"try again in {seconds} s",
+        retry_after_s=seconds,
+    )
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    """Client id and secret of a Basic header, each form-encoded (RFC 6749 §2.3.1)."""
+    try:
+        plain = base64.b64decode(authorization[6:].strip(), validate=True).decode()
+    except ValueError:
+        raise OAuthError(401, "invalid_client", "the Authorization header is not understood") from None
+    client, _, secret = plain.partition(":")
+    return unquote_plus(client), unquote_plus(secret)
+
+
+async def _form(request: web.BaseRequest) -> dict[str, str]:
+    body = await read_body(request, FORM_MAX_BYTES) or b""
+    if request.content_type == "application/json":
+        try:
+            return msgspec.json.decode(body, type=dict[str, str])
+        except msgspec.MsgspecError:
+            raise OAuthError(400, "invalid_request", "the JSON body must be an object of strings") from None
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=50)
+    except ValueError:
+        raise OAuthError(400, "invalid_request", "the form is not UTF-8, or has too many fields") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise OAuthError(400, "invalid_request", "a field of the form is given twice")
+    return form

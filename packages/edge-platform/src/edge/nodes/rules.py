@@ -1,0 +1,99 @@
+"""Pure decisions about nodes: label selectors, taints as text, who belongs to a group (N1, R35)."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from edge.nodes.types import PRIMARY_ANNOTATION, NodeGroup
+from edge_kube.core import Node
+from edge_kube.meta import LabelSelector, LabelSelectorRequirement
+from edge_sdk.scopes import CLUSTER_LABEL, NODE_GROUP_LABEL
+
+EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_PREFIX: Final = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+KEY: Final = re.compile(rf"({_PREFIX}/)?{_NAME}")
+VALUE: Final = re.compile(rf"({_NAME})?")
+TAINT: Final = re.compile(rf"(?P<key>({_PREFIX}/)?{_NAME})(=(?P<value>({_NAME})?))?:(?P<effect>\w+)")
+
+
+class TaintText(NamedTuple):
+    """A taint as the template writes it: key[=value]:Effect. A node has one of each (key, effect)."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+class BadTaint(ValueError):
+    """A text is no taint; the message says what is wrong with it."""
+
+
+def parse_taint(text: str) -> TaintText:
+    """Raises BadTaint."""
+    match = TAINT.fullmatch(text)
+    if match is None:
+        raise BadTaint("a taint is key[=value]:Effect")
+    if match["effect"] not in EFFECTS:
+        raise BadTaint(f'"{match["effect"]}" is no effect; it is one of {", ".join(EFFECTS)}')
+    return TaintText(match["key"], match["effect"], match["value"] or "")
+
+
+def parse_taints(texts: tuple[str, ...]) -> tuple[TaintText, ...]:
+    """Those of the texts that are taints; the webhook refuses others, older objects may still hold them."""
+    found: list[TaintText] = []
+    for text in texts:
+        try:
+            found.append(parse_taint(text.strip()))
+        except BadTaint:
+            continue
+    return tuple(found)
+
+
+def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Whether a selector picks these labels. An empty one picks nothing: no group takes every node."""
+    if not selector.match_labels and not selector.match_expressions:
+        return False
+    if not selector.match_labels.items() <= labels.items():
+        return False
+    return all(_holds(requirement, labels) for requirement in selector.match_expressions)
+
+
+def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value is not None and value in requirement.values
+        case "NotIn":
+            return value is None or value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case _:
+            return False
+
+
+def cluster_of(group: NodeGroup) -> str:
+    """Name of the group's cluster; "" without the label."""
+    return group.metadata.labels.get(CLUSTER_LABEL, "")
+
+
+def labelled_group(node: Node) -> str:
+    """The group that a person labelled the node with; "" when the label is ours or absent."""
+    value = node.metadata.labels.get(NODE_GROUP_LABEL, "")
+    return "" if node.metadata.annotations.get(PRIMARY_ANNOTATION) == value else value
+
+
+def is_member(group: NodeGroup, node: Node) -> bool:
+    """A group being deleted has no members any more: its nodes are given back."""
+    if group.metadata.deletion_timestamp:
+        return False
+    return labelled_group(node) == group.metadata.name or selects(group.spec.selector, node.metadata.labels)
+
+
+def is_ready(node: Node) -> bool:
+    return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)

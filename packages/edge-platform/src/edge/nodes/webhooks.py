@@ -1,0 +1,97 @@
+"""Admission of NodeGroups: templates a node would refuse, and groups that select themselves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, parse_taint, selects
+from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup
+from edge_kube.meta import LabelSelector
+from edge_sdk.problem import Violation
+from edge_sdk.scopes import NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
+
+OPERATORS: Final = ("In", "NotIn", "Exists", "DoesNotExist")
+RESERVED: Final = (
+    NODE_GROUP_LABEL,
+    PRIMARY_ANNOTATION,
+    APPLIED_TAINTS_ANNOTATION,
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+)
+KEY_RULE: Final = "[prefix/]name of letters, digits, '-', '_', '.'; name at most 63 characters"
+
+
+def check_node_group(new: NodeGroup, old: NodeGroup | None) -> list[Violation]:
+    """Every violation names field, value, reason and what is accepted."""
+    del old
+    return [
+        *check_selector(new.spec.selector, "spec.selector"),
+        *_map(new.spec.template.labels, "spec.template.labels", values=True),
+        *_map(new.spec.template.annotations, "spec.template.annotations", values=False),
+        *_taints(new.spec.template.taints),
+        *_loop(new),
+    ]
+
+
+def check_selector(selector: LabelSelector, path: str) -> list[Violation]:
+    found = _map(selector.match_labels, f"{path}.matchLabels", values=True, reserved=())
+    for index, requirement in enumerate(selector.match_expressions):
+        where = f"{path}.matchExpressions[{index}]"
+        if requirement.operator not in OPERATORS:
+            found.append(Violation(f"{where}.operator", requirement.operator, "no operator", OPERATORS))
+        elif requirement.operator in ("In", "NotIn") and not requirement.values:
+            found.append(Violation(f"{where}.values", (), f"{requirement.operator} needs values", "a list"))
+        elif requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
+            why = f"{requirement.operator} takes no values"
+            found.append(Violation(f"{where}.values", list(requirement.values), why, "no values"))
+        if not KEY.fullmatch(requirement.key):
+            found.append(Violation(f"{where}.key", requirement.key, "no label key", KEY_RULE))
+    return found
+
+
+def _map(
+    entries: Mapping[str, str], path: str, *, values: bool, reserved: Sequence[str] = RESERVED
+) -> list[Violation]:
+    found: list[Violation] = []
+    for key, value in entries.items():
+        where = f"{path}[{key}]"
+        if not KEY.fullmatch(key):
+            found.append(Violation(where, key, "is no key", KEY_RULE))
+        elif key in reserved or (reserved and key.startswith(NODE_GROUP_MEMBER_PREFIX)):
+            found.append(Violation(where, key, "is kept by the platform or the node itself", "another key"))
+        if values and not VALUE.fullmatch(value):
+            rule = "letters, digits, '-', '_', '.', at most 63 characters"
+            found.append(Violation(where, value, "is no label value", rule))
+    return found
+
+
+def _taints(taints: Sequence[str]) -> list[Violation]:
+    found: list[Violation] = []
+    seen: set[tuple[str, str]] = set()
+    for index, text in enumerate(taints):
+        where = f"spec.template.taints[{index}]"
+        try:
+            taint = parse_taint(text)
+        except BadTaint as error:
+            accepted = [f"key[=value]:{effect}" for effect in EFFECTS]
+            found.append(Violation(where, text, str(error), accepted))
+            continue
+        if (taint.key, taint.effect) in seen:
+            why = "a node has one taint of each key and effect"
+            found.append(Violation(where, text, why, "one of them"))
+        seen.add((taint.key, taint.effect))
+    return found
+
+
+def _loop(group: NodeGroup) -> list[Violation]:
+    """A selector that its own template satisfies never lets a node go again."""
+    selector, labels = group.spec.selector, group.spec.template.labels
+    own = LabelSelector(
+        match_labels={key: value for key, value in selector.match_labels.items() if key in labels},
+        match_expressions=tuple(one for one in selector.match_expressions if one.key in labels),
+    )
+    if not selects(own, labels):
+        return []
+    keys = sorted({*own.match_labels, *(one.key for one in own.match_expressions)})
+    why = "the template sets what the selector looks for, so that no node could ever leave the group"
+    return [Violation("spec.selector", ", ".join(keys), why, "keys that spec.template.labels does not set")]

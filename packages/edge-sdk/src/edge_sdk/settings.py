@@ -1,0 +1,322 @@
+"""Settings: typed sections, read from flags, environment, edge.yaml and defaults, in this order.
+
+    class ServerSettings(Section):
+        port: Annotated[int, setting(env="PORT", ge=1, le=65535)] = 8080
+        read_timeout: Annotated[Duration, setting("Time limit of a request.")] = Duration.of("30s")
+
+    settings = load({"server": ServerSettings}, file=Path("edge.yaml"), environ=os.environ)
+    settings[ServerSettings].read_timeout.s
+
+A key in edge.yaml is the field in camelCase under its section. Whatever is wrong — unknown keys, values that
+do not fit, two spellings that disagree — is listed in one error: key, where it came from, value, why, what is
+accepted (G6). The value of a `Secret` is never in an error.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import yaml
+from msgspec import NODEFAULT, Meta
+from msgspec import inspect as types
+from msgspec.structs import FieldInfo, fields
+
+from edge_kube.meta import ModelMeta
+from edge_sdk.problem import Violation
+from edge_sdk.secret import Secret
+
+
+class Section(msgspec.Struct, metaclass=ModelMeta, frozen=True, rename="camel"):
+    """Base of all sections; a field may be a section itself."""
+
+
+S = TypeVar("S", bound=Section)
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS_BYTES = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "K": 10**3, "M": 10**6, "G": 10**9}
+_SIZE = re.compile(r"(\d+)(Ki|Mi|Gi|K|M|G)?B?")
+
+
+class Duration:
+    """A time span, written as in Go: "30s", "5m", "1h30m", "250ms"; a bare number is seconds."""
+
+    __slots__ = ("s",)  # no dataclass: msgspec would take it for an object with a field s
+
+    def __init__(self, s: float) -> None:
+        self.s = s
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Duration) and other.s == self.s
+
+    def __hash__(self) -> int:
+        return hash(self.s)
+
+    def __repr__(self) -> str:
+        return f"{self.s:g}s"
+
+    @classmethod
+    def of(cls, text: str | float) -> "Duration":
+        """Raises ValueError."""
+        plain = str(text).strip()
+        if re.fullmatch(r"\d+(\.\d+)?", plain):
+            return cls(float(plain))
+        parts = _DURATION.findall(plain)
+        if not parts or "".join(number + unit for number, unit in parts) != plain:
+            raise ValueError("it is no duration")
+        return cls(sum(float(number) * _UNITS_S[unit] for number, unit in parts))
+
+
+class Size:
+    """A number of bytes: "3Mi", "500K", "1048576"."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self, bytes_: int) -> None:
+        self.bytes = bytes_
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Size) and other.bytes == self.bytes
+
+    def __hash__(self) -> int:
+        return hash(self.bytes)
+
+    def __repr__(self) -> str:
+        return f"{self.bytes}B"
+
+    @classmethod
+    def of(cls, text: str | int) -> "Size":
+        """Raises ValueError."""
+        found = _SIZE.fullmatch(str(text).strip())
+        if found is None:
+            raise ValueError("it is no size")
+        return cls(int(found[1]) * _UNITS_BYTES[found[2] or ""])
+
+
+_ACCEPTED: dict[Any, str] = {
+    Duration: "a duration such as 30s, 5m or 1h30m",
+    Size: "a size such as 512Ki, 3Mi or 1048576",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+}
+
+
+def setting(
+    description: str = "",
+    *,
+    env: str = "",
+    also: Sequence[str] = (),
+    accepted: str = "",
+    **limits: Any,
+) -> Meta:
+    """Annotation of a field. env: environment variable. also: other keys of edge.yaml that mean the same.
+
+    accepted: words for the error message; limits: those of `msgspec.Meta` (ge, le, pattern, max_length …).
+    """
+    extra = {"env": env, "also": tuple(also), "accepted": accepted}
+    return Meta(description=description or None, extra=extra, **limits)
+
+
+class SettingsError(ValueError):
+    """All that is wrong with the settings; the process does not start."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        lines = "\n".join(f"  - {item}" for item in violations)
+        super().__init__(f"the settings cannot be used:\n{lines}")
+        self.violations = tuple(violations)
+
+
+class Settings:
+    """The sections that were asked for, by their type."""
+
+    def __init__(self, sections: Mapping[type[Section], Section]) -> None:
+        self._sections = sections
+
+    def __getitem__(self, cls: type[S]) -> S:
+        return cast("S", self._sections[cls])
+
+
+def load(
+    sections: Mapping[str, type[Section]],
+    *,
+    file: Path | Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read all sections. file: edge.yaml, which must exist if named; flags: "server.port" → text.
+
+    Raises SettingsError with everything that is wrong.
+    """
+    reading = _Reading(os.environ if environ is None else environ, dict(flags or {}))
+    tree = reading.read_file(file)
+    reading.tree = tree
+    built = {cls: reading.section(cls, name, tree.get(name)) for name, cls in sections.items()}
+    reading.refuse_unknown(tree, sections)
+    if reading.violations:
+        raise SettingsError(reading.violations)
+    return Settings({cls: made for cls, made in built.items() if made is not None})
+
+
+@dataclass(slots=True)
+class _Reading:
+    environ: Mapping[str, str]
+    flags: dict[str, str]
+    tree: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    known: set[str] = field(default_factory=set[str])
+    violations: list[Violation] = field(default_factory=list[Violation])
+
+    def read_file(self, file: Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
+        if file is None or isinstance(file, Mapping):
+            return file or {}
+        try:
+            loaded: object = yaml.safe_load(file.read_text())
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            self._refuse(str(file), "", f"it cannot be read: {error}", "a YAML file")
+            return {}
+        if loaded is None:
+            return {}
+        if not isinstance(loaded, dict):
+            self._refuse(
+                str(file), type(loaded).__name__, "its top level is no mapping", "section: {key: value}"
+            )
+            return {}
+        return cast("dict[str, Any]", loaded)
+
+    def section(self, cls: type[Section], path: str, given: object) -> Section | None:
+        """Build a section; None when something in it is wrong (and noted)."""
+        if given is not None and not isinstance(given, Mapping):
+            self._refuse(path, given, "it is a section", "a mapping of keys to values")
+            return None
+        values = cast("Mapping[str, Any]", given or {})
+        before = len(self.violations)
+        made: dict[str, Any] = {}
+        for info in fields(cls):
+            key = f"{path}.{info.encode_name}"
+            self.known.add(key)
+            inner = _section_of(info.type)
+            if inner is not None:
+                made[info.name] = self.section(inner, key, values.get(info.encode_name))
+                continue
+            for source, value in self._first(info, key, values):
+                made[info.name] = self._converted(info, f"{key} ({source})", value)
+            if info.name not in made and info.default is NODEFAULT and info.default_factory is NODEFAULT:
+                env = _extra(info).get("env")
+                self._refuse(
+                    key, "", "it is required", f"set it in edge.yaml{f' or as {env}' if env else ''}"
+                )
+        return cls(**made) if len(self.violations) == before else None
+
+    def _first(self, info: FieldInfo, key: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """The value of highest precedence, with the place it came from; nothing if none is given."""
+        extra = _extra(info)
+        if key in self.flags:
+            yield f"--{key}", self.flags.pop(key)
+            return
+        env = extra.get("env", "")
+        if env and self.environ.get(env, "") != "":
+            yield f"environment {env}", self.environ[env]
+            return
+        found = [(key, values[info.encode_name])] if info.encode_name in values else []
+        for other in extra.get("also", ()):
+            self.known.add(other)
+            value = _lookup(self.tree, other)
+            if value is not None:
+                found.append((other, value))
+        if len({str(value) for _, value in found}) > 1:
+            names = " and ".join(name for name, _ in found)
+            self._refuse(names, "", "they mean the same and differ", "one of them, or equal values")
+        if found and found[0][1] is not None:
+            yield f"edge.yaml {found[0][0]}" if found[0][0] != key else "edge.yaml", found[0][1]
+
+    def _converted(self, info: FieldInfo, where: str, value: Any) -> Any:
+        if isinstance(value, str) and _is_list(info.type):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return msgspec.convert(value, info.type, strict=False, dec_hook=_decode)
+        except (msgspec.ValidationError, ValueError) as error:
+            base = _base(info.type)
+            shown = "***" if base is Secret else value
+            why = str(error) if base is not Secret else "it does not fit"
+            self._refuse(where, shown, why, _extra(info).get("accepted") or _ACCEPTED.get(base, ""))
+            return None
+
+    def refuse_unknown(self, tree: Mapping[str, Any], sections: Mapping[str, type[Section]]) -> None:
+        for name in self.flags:
+            self._refuse(
+                f"--{name}", self.flags[name], "there is no such setting", _nearest(name, self.known)
+            )
+        for path, value in _leaves(tree, ""):
+            if path.split(".")[0] in sections or "." in path:
+                known = any(path == key or path.startswith(f"{key}.") for key in self.known)
+            else:
+                known = False
+            if not known:
+                self._refuse(
+                    path, value, "there is no such setting", _nearest(path, {*self.known, *sections})
+                )
+
+    def _refuse(self, key: str, value: object, why: str, accepted: str) -> None:
+        self.violations.append(Violation(key, value, why, accepted))
+
+
+def _decode(cls: type, value: Any) -> Any:
+    if cls is Duration:
+        return Duration.of(value)
+    if cls is Size:
+        return Size.of(value)
+    if cls is Secret:
+        return Secret(str(value))
+    if cls is Path or issubclass(cls, Path):
+        return Path(str(value))
+    raise NotImplementedError(f"settings cannot hold {cls.__name__}")
+
+
+def _extra(info: FieldInfo) -> Mapping[str, Any]:
+    described = types.type_info(info.type)
+    extra: Any = cast("Any", described).extra if isinstance(described, types.Metadata) else None
+    return extra or {}
+
+
+def _base(annotated: Any) -> Any:
+    return getattr(annotated, "__origin__", annotated)
+
+
+def _section_of(annotated: Any) -> type[Section] | None:
+    base = _base(annotated)
+    return base if isinstance(base, type) and issubclass(base, Section) else None
+
+
+def _is_list(annotated: Any) -> bool:
+    described = types.type_info(annotated)
+    inner = described.type if isinstance(described, types.Metadata) else described
+    return isinstance(inner, types.VarTupleType | types.ListType)
+
+
+def _lookup(tree: Mapping[str, Any], path: str) -> Any:
+    node: Any = tree
+    for part in path.split("."):
+        if not isinstance(node, Mapping):
+            return None
+        node = cast("Mapping[str, Any]", node).get(part)
+    return node
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(cast("Mapping[str, Any]", value), path)
+        else:
+            yield path, value
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    return ", ".join(near or sorted(known)[:20])

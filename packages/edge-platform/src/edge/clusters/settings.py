@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from edge_kube.meta import Model
+from edge_sdk.settings import Section
 
 
-class NetworkSettings(Model):
+class NetworkSettings(Section):
     """Pools that virtual clusters get their ranges from, one /20 of each; reserved: never handed out."""
 
     service_pool: str = "10.128.0.0/12"
@@ -13,14 +13,14 @@ class NetworkSettings(Model):
     reserved: tuple[str, ...] = ()
 
 
-class WorkerSettings(Model):
+class WorkerSettings(Section):
     """Nested workers of virtual clusters that do not say otherwise."""
 
     enabled: bool = False
     count: int = 1
 
 
-class ImageSettings(Model):
+class ImageSettings(Section):
     """Images of a hosted control plane. kube: one per Kubernetes version that the platform ships."""
 
     kube: Mapping[str, str] = {"1.36.3": "localhost/edge/kube:v1.0.0"}
@@ -30,7 +30,7 @@ class ImageSettings(Model):
     pull_policy: str = "IfNotPresent"
 
 
-class ClusterSettings(Model):
+class ClusterSettings(Section):
     """engine: hosted or vcluster, for clusters that do not say.
 
     connection_role: ClusterRole inside the virtual cluster of the kubeconfig in spec.connection.

@@ -34,3 +34,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- define "edge-controller.replicas" -}}
 {{- if (.Values.ha).enabled }}{{ .Values.replicaCount }}{{ else }}1{{ end -}}
 {{- end -}}
+
+{{/* What the clusters room is told: its values, the registry in front of its images, and whether there is an etcd. */}}
+{{- define "edge-controller.clusters" -}}
+{{- $clusters := deepCopy .Values.clusters -}}
+{{- $registry := (.Values.global).imageRegistry | default "" -}}
+{{- $images := $clusters.images -}}
+{{- if $registry }}
+{{- range $name := list "worker" "etcd" "coredns" }}
+{{- $_ := set $images $name (printf "%s/%s" (trimSuffix "/" $registry) (get $images $name)) -}}
+{{- end }}
+{{- range $version, $image := $images.kube }}
+{{- $_ := set $images.kube $version (printf "%s/%s" (trimSuffix "/" $registry) $image) -}}
+{{- end }}
+{{- end }}
+{{- $_ := set $clusters "sharedEtcd" .Values.etcd.enabled -}}
+{{- toYaml $clusters -}}
+{{- end -}}

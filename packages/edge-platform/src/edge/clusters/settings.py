@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from edge_sdk.settings import Section
 
 
@@ -23,7 +25,7 @@ class WorkerSettings(Section):
 class ImageSettings(Section):
     """Images of a hosted control plane. kube: one per Kubernetes version that the platform ships."""
 
-    kube: Mapping[str, str] = {"1.36.3": "localhost/edge/kube:v1.0.0"}
+    kube: Mapping[str, str] = msgspec.field(default_factory=lambda: {"1.36.3": "localhost/edge/kube:v1.0.0"})
     worker: str = "localhost/edge/worker:v1.0.0"
     etcd: str = "localhost/edge/etcd:v1.0.0"
     coredns: str = "localhost/edge/coredns:v1.0.0"

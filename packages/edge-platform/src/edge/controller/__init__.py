@@ -1,0 +1,1 @@
+"""Entry point of edge-controller: settings → client → rooms → runtime."""

@@ -129,7 +129,7 @@ class Forwarding:
 
 def _whole(status: int, headers: Headers, body: bytes) -> web.Response:
     out = web.Response(status=status, body=body)
-    del out.headers["Content-Type"]
+    out.headers.popall("Content-Type", None)
     for name, value in headers:
         out.headers[name] = value
     return out

@@ -1,9 +1,10 @@
 """Decisions about user accounts that are no reconcile. Pure."""
 
 import re
+from datetime import datetime
 from typing import Final
 
-from edge.iam.types import User
+from edge.iam.types import LoginRecord, User
 
 DISABLED: Final = "Disabled"
 ACTIVE: Final = "Active"
@@ -11,6 +12,8 @@ ACTIVE: Final = "Active"
 MUST_CHANGE_ANNOTATION: Final = "iam.theriseunion.io/must-change-password"
 PASSWORD_CHANGED_ANNOTATION: Final = "iam.theriseunion.io/last-password-change-time"  # noqa: S105
 USER_LABEL: Final = "iam.theriseunion.io/user"
+
+RECORDS_KEPT_S: Final = 90 * 86_400.0
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -27,3 +30,12 @@ def must_change_password(user: User) -> bool:
 def user_label(name: str) -> dict[str, str]:
     """The label that ties a record to a user, where the name can be a label's value."""
     return {USER_LABEL: name} if _LABEL_VALUE.fullmatch(name) else {}
+
+
+def record_due_in_s(record: LoginRecord, now_s: float) -> float:
+    """Seconds until a sign-in record may go; 0 or less when it is time. One without a time stays."""
+    try:
+        made = datetime.fromisoformat(record.metadata.creation_timestamp)
+    except ValueError:
+        return RECORDS_KEPT_S
+    return made.timestamp() + RECORDS_KEPT_S - now_s

@@ -1,0 +1,64 @@
+"""Makes the first administrator when there is none. Woken by namespace kube-system, which always exists."""
+
+import asyncio
+
+import msgspec
+import structlog
+
+from edge.iam.firstadmin import plan_first_admin
+from edge.iam.passwords import hash_password, is_hash
+from edge.iam.settings import AdminSettings
+from edge.iam.types import IAMRoleBinding, User
+from edge_kube.errors import AlreadyExists, KubeError
+from edge_kube.runtime import DONE, Reader, Request, Result, Writer
+
+FIELD_MANAGER = "edge-iam"
+ANCHOR = "kube-system"
+AGAIN_S = 5.0
+
+log = structlog.stdlib.get_logger("edge.iam")
+
+
+class FirstAdminReconciler:
+    def __init__(self, cache: Reader, client: Writer, *, admin: AdminSettings) -> None:
+        self._cache = cache
+        self._client = client
+        self._admin = admin
+
+    async def reconcile(self, request: Request) -> Result:
+        """An error is logged and tried again here: the anchor's own status is not ours to write to."""
+        if request.name != ANCHOR or not self._admin.enabled:
+            return DONE
+        try:
+            await self._ensure()
+        except KubeError as error:
+            log.warning("first_admin_not_ensured", error=str(error), again_in_s=AGAIN_S)
+            return Result(after_s=AGAIN_S)
+        return DONE
+
+    async def _ensure(self) -> None:
+        name = self._admin.username
+        plan = plan_first_admin(name, self._cache.get(User, name), self._cache.list(IAMRoleBinding))
+        await self._client.apply(plan.role, manager=FIELD_MANAGER)
+        if plan.user is not None:
+            await self._create(await self._with_password(plan.user))
+        if plan.binding is not None:
+            await self._create(plan.binding)
+
+    async def _with_password(self, user: User) -> User:
+        given = self._admin.password.reveal()
+        hashed = given if is_hash(given) else await asyncio.to_thread(hash_password, given)
+        return msgspec.structs.replace(
+            user, spec=msgspec.structs.replace(user.spec, encrypted_password=hashed)
+        )
+
+    async def _create(self, obj: User | IAMRoleBinding) -> None:
+        # Create, not apply: the cache may be old, and an existing user's password must never be set back.
+        try:
+            if isinstance(obj, User):
+                await self._client.create(obj, manager=FIELD_MANAGER)
+            else:
+                await self._client.create(obj, manager=FIELD_MANAGER)
+        except AlreadyExists:
+            return
+        log.info("first_admin_created", kind=type(obj).__name__, name=obj.metadata.name)

@@ -98,6 +98,10 @@ class Informer(Generic[T]):
     def off(self, subscription: Subscription[T]) -> None:
         self._subscriptions.remove(subscription)
 
+    @property
+    def has_handlers(self) -> bool:
+        return bool(self._subscriptions)
+
     async def at_least(self, rv: str, timeout: float) -> bool:
         """Wait until the copy is as new as this version; False when it is not in time."""
         wanted = int(rv)
@@ -172,14 +176,17 @@ class Cache:
         cluster: str = "host",
         timing: Timing | None = None,
         pause_collector: bool = False,
+        objects_max: int = 0,
     ) -> None:
-        """cluster: label of metrics. pause_collector: for the one big cache of a process: the garbage
-        collector rests while the first lists come in, and does not look at their objects afterwards."""
+        """cluster: label of metrics. objects_max: more of one kind are refused (0: no bound).
+
+        pause_collector: for the one big cache of a process: the garbage collector rests while the first lists come in, and does not look at their objects afterwards."""
         self._client = client
         self._metrics = metrics
         self._cluster = cluster
         self._timing = timing or Timing()
         self._pause_collector = pause_collector
+        self._objects_max = objects_max
         self._traits = ServerTraits()
         self._informers: dict[tuple[type[Resource], str, str], Informer[Any]] = {}
         self._by_class: dict[type[Resource], Informer[Any]] = {}
@@ -297,6 +304,11 @@ class Cache:
         return [str(kind_of(cls)) for (cls, _, _), informer in self._informers.items() if not informer.synced]
 
     @property
+    def has_handlers(self) -> bool:
+        """Whether anybody is told of changes."""
+        return any(informer.has_handlers for informer in self._informers.values())
+
+    @property
     def objects(self) -> int:
         """How many objects are stored, of all kinds."""
         return sum(len(informer) for informer in self._informers.values())
@@ -331,6 +343,7 @@ class Cache:
             timing=self._timing,
             metrics=self._metrics,
             cluster=self._cluster,
+            objects_max=self._objects_max,
         )
         self._reflectors[name] = reflector
         self._tasks[name] = asyncio.create_task(reflector.run(), name=f"watch-{kind_of(cls)}")

@@ -43,6 +43,8 @@ class OutOfOrderError(KubeError):
 class Sink(Protocol[T]):
     """What a reflector fills."""
 
+    def __len__(self) -> int: ...
+
     def replace(self, objects: Sequence[T | Broken], rv: str, *, went_back: bool) -> None:
         """Take over a complete list. went_back: the server's own history did, so older versions count."""
         ...
@@ -104,6 +106,7 @@ class Reflector(Generic[T]):
         timing: Timing | None = None,
         metrics: Metrics | None = None,
         cluster: str = "host",
+        objects_max: int = 0,
     ) -> None:
         self._client = client
         self._cls = cls
@@ -117,6 +120,7 @@ class Reflector(Generic[T]):
         self._timing = timing or Timing()
         self._metrics = metrics
         self._cluster = cluster
+        self._objects_max = objects_max
         self._decoder = decoder_of(cls)
         self._log = structlog.stdlib.get_logger("edge_kube.reflector").bind(
             kind=str(self._kind), cluster=cluster
@@ -215,6 +219,7 @@ class Reflector(Generic[T]):
             if page is None:
                 staged.clear()
                 continue
+            self._check_size(len(staged) + len(page.items or ()))
             rv = page.metadata.resource_version
             for number, raw in enumerate(page.items or (), 1):
                 obj = self._decoder.decode_or_broken(raw)
@@ -304,6 +309,7 @@ class Reflector(Generic[T]):
         obj = self._decoder.decode_or_broken(event.object)
         if staged is not None:
             staged.append(obj if isinstance(obj, Broken) else self._sink.stored(obj))
+            self._check_size(len(staged))
         elif event.type in {"ADDED", "MODIFIED", "DELETED"}:
             self._take_change(event.type, obj)
         return False
@@ -336,10 +342,17 @@ class Reflector(Generic[T]):
         if type_ == "DELETED" and not isinstance(obj, Broken):
             self._sink.remove(obj)
         else:
+            self._check_size(len(self._sink))
             self._sink.put(obj)
         self._last_event = (uid, rv)
         self._rv = rv
         self._sink.seen(rv)
+
+    def _check_size(self, objects: int) -> None:
+        if self._objects_max and objects > self._objects_max:
+            raise KubeError(
+                f"{self._cluster} holds more than {self._objects_max} {self._kind}; narrow the label selector"
+            )
 
     def _report_broken(self, broken: Broken) -> None:
         self._log.error("object_undecodable", key=str(broken.key), why=broken.why)

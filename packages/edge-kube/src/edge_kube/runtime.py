@@ -1,6 +1,8 @@
 """What a room imports of the runtime: the words of a reconciler, nothing that opens a socket by itself."""
 
 from edge_kube.conditions import condition, is_true, set_condition
+from edge_kube.metrics import Measure
+from edge_kube.ownership import drop_finalizer, ensure_finalizer, own, owner_labels
 from edge_kube.reconcile import (
     DONE,
     Index,
@@ -20,6 +22,7 @@ from edge_kube.reconcile import (
 __all__ = [
     "DONE",
     "Index",
+    "Measure",
     "MemberWatch",
     "Reader",
     "Reconciler",
@@ -32,6 +35,10 @@ __all__ = [
     "Watch",
     "Writer",
     "condition",
+    "drop_finalizer",
+    "ensure_finalizer",
     "is_true",
+    "own",
+    "owner_labels",
     "set_condition",
 ]

@@ -138,11 +138,11 @@ class ConfigurationReconciler:
         self,
         kind: type[Resource],
         name: str,
-        entries: Callable[[], Sequence[Manifest]],
+        entries: Callable[[], Sequence[Manifest] | None],
         cache: Reader,
         client: Writer,
     ) -> None:
-        """entries: the webhooks of this moment; the authority may have changed."""
+        """entries: the webhooks of this moment, None while the server does not listen."""
         self._kind = kind
         self._name = name
         self._entries = entries
@@ -151,7 +151,8 @@ class ConfigurationReconciler:
 
     async def reconcile(self, request: Request) -> Result:
         """Raises KubeError."""
-        if request.name != self._name or self._cache.get(self._kind, self._name) is None:
+        entries = self._entries()
+        if request.name != self._name or self._cache.get(self._kind, self._name) is None or entries is None:
             return DONE
         kind = kind_of(self._kind)
         await self._client.apply(
@@ -159,7 +160,7 @@ class ConfigurationReconciler:
                 "apiVersion": kind.api_version,
                 "kind": kind.kind,
                 "metadata": {"name": self._name},
-                "webhooks": list(self._entries()),
+                "webhooks": list(entries),
             },
             manager=FIELD_MANAGER,
         )

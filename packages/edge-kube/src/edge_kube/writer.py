@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, overload
 
 import msgspec
 
-from edge_kube.client import Applied
+from edge_kube.client import Applied, decoder_of
 from edge_kube.meta import Key, Manifest, Resource, to_manifest
 from edge_kube.reconcile import Writer
 
@@ -27,6 +27,7 @@ class Known(Protocol):
 
     def type_of(self, api_version: str, kind: str) -> type[Resource] | None: ...
     def get(self, cls: type[Resource], name: str, namespace: str = "") -> Resource | None: ...
+    def write_through(self, obj: Resource) -> None: ...
 
 
 class _Intent(NamedTuple):
@@ -79,9 +80,12 @@ class RoomWriter:
     ) -> Applied:
         manifest = to_manifest(obj) if isinstance(obj, Resource) else obj
         if sub or dry_run:
-            return await self._client.apply(
+            applied = await self._client.apply(
                 manifest, manager=manager, force=force, sub=sub, dry_run=dry_run, rv=rv
             )
+            if not dry_run:
+                self._show(manifest, applied)
+            return applied
         intent = _intent_of(manifest, manager)
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="deterministic")).digest()
         live = self._live(intent)
@@ -90,6 +94,7 @@ class RoomWriter:
         if rv is None and live is not None:
             rv = live.metadata.resource_version  # saves the look before; decides only how the result is named
         applied = await self._client.apply(manifest, manager=manager, force=force, rv=rv)
+        self._show(manifest, applied)
         meta: Mapping[str, Any] = applied.obj["metadata"]
         self._stands[intent] = _Stand(digest, meta["uid"], meta["resourceVersion"], meta.get("generation", 0))
         self._stands.move_to_end(intent)
@@ -107,12 +112,16 @@ class RoomWriter:
         sub: str = "",
         manager: str = "",
     ) -> T:
-        return await self._client.merge(cls, key, patch, rv=rv, sub=sub, manager=manager)
+        written = await self._client.merge(cls, key, patch, rv=rv, sub=sub, manager=manager)
+        self._cache.write_through(written)
+        return written
 
     async def json_patch(
         self, cls: type[T], key: Key, ops: Sequence[Mapping[str, Any]], *, sub: str = "", manager: str = ""
     ) -> T:
-        return await self._client.json_patch(cls, key, ops, sub=sub, manager=manager)
+        written = await self._client.json_patch(cls, key, ops, sub=sub, manager=manager)
+        self._cache.write_through(written)
+        return written
 
     async def delete(
         self,
@@ -124,6 +133,12 @@ class RoomWriter:
         propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
     ) -> bool:
         return await self._client.delete(cls, name, namespace, uid=uid, propagation=propagation)
+
+    def _show(self, manifest: Manifest, applied: Applied) -> None:
+        """Let readers of the cache see our own write at once, not only when the watch brings it."""
+        cls = self._cache.type_of(str(manifest["apiVersion"]), str(manifest["kind"]))
+        if cls is not None and applied.result != "unchanged":
+            self._cache.write_through(decoder_of(cls).decode(msgspec.json.encode(applied.obj)))
 
     def _live(self, intent: _Intent) -> Resource | None:
         cls = self._cache.type_of(intent.api_version, intent.kind)

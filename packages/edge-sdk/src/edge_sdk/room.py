@@ -12,12 +12,12 @@
 A room only registers: building one opens no file and no socket, so that tools build the same rooms.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from edge_kube.meta import Resource
-from edge_kube.runtime import Index, MemberWatch, ReconcilerFactory, Request, Watch
+from edge_kube.runtime import Index, Measure, MemberWatch, Reader, ReconcilerFactory, Request, Watch
 from edge_sdk.problem import Violation
 
 T = TypeVar("T", bound=Resource)
@@ -113,6 +113,8 @@ class Room:
     rights: tuple[Rights, ...] = ()
     indexes: tuple[Index[Any], ...] = ()
     settings: type[Any] | None = None
+    measures: tuple[Callable[[Reader], Iterable[Measure]], ...] = ()
+    """Gauges computed from the cache on each scrape, shown by the leader only (`cluster_info` …)."""
     metrics: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of the metrics the room exports, with one sentence each; `tools/docgen` lists them."""
 

@@ -35,10 +35,8 @@ ALLOWED_KINDS: Final = (
     "apps/v1/Deployment",
     "apps/v1/StatefulSet",
     "apps/v1/DaemonSet",
-    "batch/v1/Job",
     "v1/Service",
     "v1/ConfigMap",
-    "v1/PersistentVolumeClaim",
 )
 """What a plan may hold: workloads and what they need, inside the deployment's namespace, nothing wider."""
 

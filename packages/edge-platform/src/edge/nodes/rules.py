@@ -1,13 +1,12 @@
-"""Pure decisions about nodes: label selectors, taints as text, who belongs to a group (N1, R35)."""
+"""Pure decisions about nodes: taints as text, who belongs to a group (N1, R35)."""
 
 import re
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from edge.nodes.types import PRIMARY_ANNOTATION, NodeGroup
 from edge_kube.core import Node
-from edge_kube.meta import LabelSelector, LabelSelectorRequirement
 from edge_sdk.scopes import CLUSTER_LABEL, NODE_GROUP_LABEL
+from edge_sdk.selectors import selects
 
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -51,30 +50,6 @@ def parse_taints(texts: tuple[str, ...]) -> tuple[TaintText, ...]:
         except BadTaint:
             continue
     return tuple(found)
-
-
-def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether a selector picks these labels. An empty one picks nothing: no group takes every node."""
-    if not selector.match_labels and not selector.match_expressions:
-        return False
-    if not selector.match_labels.items() <= labels.items():
-        return False
-    return all(_holds(requirement, labels) for requirement in selector.match_expressions)
-
-
-def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value is not None and value in requirement.values
-        case "NotIn":
-            return value is None or value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case _:
-            return False
 
 
 def cluster_of(group: NodeGroup) -> str:

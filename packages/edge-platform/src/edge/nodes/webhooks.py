@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, parse_taint, selects
+from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, parse_taint
 from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup
 from edge_kube.meta import LabelSelector
 from edge_sdk.problem import Violation
 from edge_sdk.scopes import NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
+from edge_sdk.selectors import OPERATORS, selects
 
-OPERATORS: Final = ("In", "NotIn", "Exists", "DoesNotExist")
 RESERVED: Final = (
     NODE_GROUP_LABEL,
     PRIMARY_ANNOTATION,

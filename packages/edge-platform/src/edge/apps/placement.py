@@ -1,0 +1,151 @@
+"""From the topologies a person wrote to the places that are worked on, one by one (A5). Pure.
+
+A place is known by (cluster, node group, node), never by its index: re-ordering topologies changes nothing.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from edge.apps.types import ApplicationDeployment, WorkloadOverride
+from edge.apps.types import Topology as WrittenTopology
+from edge.clusters.types import Cluster
+from edge.nodes.types import NodeGroup
+from edge_kube.meta import Model
+from edge_sdk.provisioner import Topology
+from edge_sdk.scopes import CLUSTER_LABEL
+from edge_sdk.selectors import selects
+
+HOST: Final = ""
+HOST_NAMES: Final = ("", "host")
+HOST_ROLE: Final = ("cluster.theriseunion.io/role", "host")
+"""Label of the Cluster object that stands for the host itself, where there is one."""
+
+
+class Placement(Model):
+    """One place. reason and message are set when it cannot be worked on as it is written."""
+
+    id: str
+    index: int
+    topology: Topology
+    override: WorkloadOverride | UnsetType = UNSET
+    taints: tuple[str, ...] = ()
+    reason: str = ""
+    message: str = ""
+
+
+class World(Model):
+    """What a deployment's topologies may name."""
+
+    groups: Mapping[str, NodeGroup] = {}
+    clusters: Mapping[str, Cluster] = {}
+
+
+def expand(deployment: ApplicationDeployment, world: World) -> tuple[Placement, ...]:
+    """All places of a deployment, in the order of its topologies; a selector's clusters by name."""
+    places: list[Placement] = []
+    seen: dict[str, int] = {}
+    for index, written in enumerate(deployment.spec.topologies):
+        for place in _places(deployment, index, written, world):
+            if place.id in seen:
+                place = _stopped(
+                    place,
+                    "DuplicateTopology",
+                    f"spec.topologies[{index}] names the same place as spec.topologies[{seen[place.id]}]; "
+                    "remove one of them",
+                )
+                place = msgspec.structs.replace(place, id=f"{place.id}-{index}")
+            seen.setdefault(place.id, index)
+            places.append(place)
+    return tuple(places)
+
+
+def placement_id(namespace: str, name: str, topology: Topology) -> str:
+    """Stable for as long as the deployment names the place; also after a restore from a backup."""
+    text = "\0".join((namespace, name, topology.cluster, topology.node_group, topology.node_name))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_host(cluster: Cluster) -> bool:
+    key, value = HOST_ROLE
+    return cluster.metadata.labels.get(key) == value
+
+
+def _places(
+    deployment: ApplicationDeployment, index: int, written: WrittenTopology, world: World
+) -> Iterator[Placement]:
+    group = world.groups.get(written.node_group)
+    for cluster, reason, message in _clusters(written, group, world):
+        topology = Topology(
+            namespace=deployment.metadata.namespace,
+            cluster=cluster,
+            node_group=written.node_group,
+            node_name=written.node_name,
+        )
+        place = Placement(
+            id=placement_id(deployment.metadata.namespace, deployment.metadata.name, topology),
+            index=index,
+            topology=topology,
+            override=written.workload_override,
+            taints=group.spec.template.taints if group else (),
+        )
+        yield _stopped(place, reason, f"spec.topologies[{index}]: {message}") if reason else place
+
+
+def _clusters(
+    written: WrittenTopology, group: NodeGroup | None, world: World
+) -> Iterator[tuple[str, str, str]]:
+    """(cluster, reason, message) of each cluster the topology means; reason "" where all is well."""
+    if written.node_group and (group is None or group.metadata.deletion_timestamp):
+        known = _names(world.groups)
+        why = "is being deleted" if group else "does not exist"
+        message = f'node group "{written.node_group}" {why}; there is {known}'
+        yield written.cluster, "UnknownNodeGroup", message
+        return
+    if written.cluster_selector is not UNSET:
+        selector = written.cluster_selector
+        found = [
+            name for name, one in sorted(world.clusters.items()) if selects(selector, one.metadata.labels)
+        ]
+        if not found:
+            yield HOST, "NoClusterSelected", "no Cluster has the labels of clusterSelector; label one"
+        for name in found:
+            yield _one(name, group, world)
+        return
+    home = group.metadata.labels.get(CLUSTER_LABEL, "") if group else ""
+    yield _one(written.cluster or home, group, world)
+
+
+def _one(name: str, group: NodeGroup | None, world: World) -> tuple[str, str, str]:
+    cluster = world.clusters.get(name)
+    home = group.metadata.labels.get(CLUSTER_LABEL, "") if group else name
+    if group and home != name:
+        message = (
+            f'node group "{group.metadata.name}" belongs to {_called(home)}, not to {_called(name)}; '
+            "leave cluster out, or name a group of that cluster"
+        )
+        return name, "NodeGroupElsewhere", message
+    if name in HOST_NAMES or (cluster and is_host(cluster)):
+        return HOST, "", ""
+    if cluster is None:
+        return name, "UnknownCluster", f'cluster "{name}" does not exist; there is {_names(world.clusters)}'
+    if cluster.metadata.deletion_timestamp:
+        return name, "ClusterDeleting", f'cluster "{name}" is being deleted; take the topology out'
+    return name, "", ""
+
+
+def _called(cluster: str) -> str:
+    return f'cluster "{cluster}"' if cluster else "the host cluster"
+
+
+def _names(objects: Mapping[str, object]) -> str:
+    names = sorted(objects)
+    shown = ", ".join(names[:10]) or "none"
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
+
+
+def _stopped(place: Placement, reason: str, message: str) -> Placement:
+    return msgspec.structs.replace(place, reason=reason, message=message)

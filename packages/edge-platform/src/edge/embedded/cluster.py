@@ -1,13 +1,16 @@
 """The host cluster of an instance: started in order, probed from outside, stopped with etcd last."""
 
 import json
+import signal
 import ssl
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from edge.embedded import lifecycle
 from edge.embedded.components import CONTROL_PLANE, NODE, Components
@@ -18,6 +21,7 @@ from edge.embedded.loading import Loader
 from edge.embedded.steps import Progress, StepError
 
 CONTAINERS_GRACE_S = 8.0
+PODS_BACK_S = 60.0
 
 
 class HostCluster:
@@ -35,6 +39,7 @@ class HostCluster:
         """Start what does not run and wait until the node is Ready; `archives` are images by name."""
         HostPki(self.instance.at("pki")).ensure(self.instance)
         self._write_node_files()
+        self._remember_tools()
         c = self._components
         self._run(c.etcd(), "etcd", self._etcd_ready)
         self._run(c.apiserver(), "kube-apiserver", self.api_ready)
@@ -45,7 +50,11 @@ class HostCluster:
         self._progress_load(loader, archives)
         self.apply("rbac.yaml")
         self._control.start(c.proxy())
+        began = datetime.now(UTC).replace(microsecond=0)
+        fresh = not any(row.name == "kubelet" for row in self._control.status())
         self._run(c.kubelet(), "node Ready", self._node_ready)
+        if fresh:
+            self._await_pods(began)
 
     def stop(self) -> None:
         """Graceful, in the order that loses nothing; fine when parts of it do not run."""
@@ -70,6 +79,10 @@ class HostCluster:
         component, probe = known[name]
         self._control.stop(name)
         self._run(component, name, probe)
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """A fault: the supervisor starts the component again a second later."""
+        self._control.kill(name, number)
 
     def status(self) -> list[ComponentStatus]:
         """Of each component in the order of their start; empty when the instance does not run."""
@@ -110,6 +123,20 @@ class HostCluster:
         node = json.loads(self.kubectl("get", "node", NODE_NAME, "-o", "json"))
         return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
 
+    def _await_pods(self, began: datetime) -> None:
+        """After a new start the API still shows what ran before; wait until the kubelet has replaced it."""
+
+        def old() -> bool:
+            listed = json.loads(self.kubectl("get", "pods", "-A", "-o", "json"))
+            runs = [s["state"].get("running") for pod in listed["items"] for s in _container_statuses(pod)]
+            return any(run and datetime.fromisoformat(run["startedAt"]) < began for run in runs)
+
+        if old():
+            with self._progress.step("pods are back"):
+                end = time.monotonic() + PODS_BACK_S
+                while old() and time.monotonic() < end:
+                    time.sleep(0.3)
+
     def _https_ok(self, url: str, ca: str, client: str) -> bool:
         pki = self.instance.at("pki")
         context = ssl.create_default_context(cafile=str(pki / f"{ca}.crt"))
@@ -144,6 +171,12 @@ class HostCluster:
             with self._progress.step(f"load {len(missing)} images"):
                 loader.load(missing)
 
+    def _remember_tools(self) -> None:
+        """For commands that look at or stop an instance whose checkout has changed since."""
+        link = self.instance.at("tools")
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.tools)
+
     def _write_node_files(self) -> None:
         etc = self.instance.at("etc")
         (etc / "containerd.toml").write_text(self._filled("containerd.toml"))
@@ -155,6 +188,11 @@ class HostCluster:
         for key, value in self._components.templates().items():
             text = text.replace(f"@{key}@", value)
         return text
+
+
+def _container_statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    live = "deletionTimestamp" not in pod["metadata"]
+    return pod["status"].get("containerStatuses", []) if live else []
 
 
 def _tried(probe: Callable[[], bool]) -> bool:

@@ -44,8 +44,13 @@ class Control:
         self._path = path
 
     def start(self, component: Component) -> bool:
-        """False when it already runs."""
-        return bool(self._ask({"op": "start", "component": asdict(component)})["started"])
+        """False when it already runs; one that runs with other arguments is replaced."""
+        request = {"op": "start", "component": asdict(component)}
+        reply = self._ask(request)
+        if not reply["started"] and reply["differs"]:
+            self.stop(component.name)
+            reply = self._ask(request)
+        return bool(reply["started"])
 
     def stop(self, name: str, *, grace_s: float = 15.0) -> None:
         """Returns when the process is gone; it is not started again."""

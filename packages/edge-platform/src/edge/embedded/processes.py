@@ -55,3 +55,11 @@ def pss_mib(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) // 1024
+
+
+def name(pid: int) -> str:
+    """The command's name; `?` when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "?"

@@ -3,7 +3,7 @@
 A component that ends by itself is started again, after 1, 2, 4 … 30 s; the delay begins anew
 once it has run for a minute. Commands (`op`):
 
-    start    {component: {name, argv, env, listeners}}   no-op while it runs with the same argv
+    start    {component: {name, argv, env, listeners}}   no-op while it runs; tells whether argv differ
     stop     {name, grace_s}                             SIGTERM, then SIGKILL; answers when it is gone
     kill     {name, signal}                              a fault: the component will be started again
     sweep    {grace_s}                                   ends all containers' first processes
@@ -114,9 +114,8 @@ class Supervisor:
         want = request["component"]
         known = self._components.get(want["name"])
         if known is not None and known.process is not None and known.wanted:
-            if (known.argv, known.env) == (want["argv"], want["env"]):
-                return {"started": False}
-            return {"error": f"{known.name} runs with other arguments: stop it first"}
+            same = (known.argv, known.env) == (want["argv"], want["env"])
+            return {"started": False, "differs": not same}
         component = _Component(want["name"], want["argv"], want["env"], want["log"], want["listeners"])
         if known is not None:
             component.starts, component.last_exit = known.starts, known.last_exit

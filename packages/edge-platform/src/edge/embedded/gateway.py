@@ -1,0 +1,49 @@
+"""The gateway on this machine's loopback, and what a person is told when the platform is ready."""
+
+import json
+import sys
+from pathlib import Path
+
+from edge.embedded.control import Component, Control
+from edge.embedded.instance import Instance, write_json
+
+_NAME = "gateway-ports"
+
+
+def publish(instance: Instance, tools: Path) -> None:
+    """Carry the loopback ports that the instance was begun with to Service edge-apiserver."""
+    names = list(_ports(instance))
+    command = [sys.executable, "-m", "edge.embedded.forward", str(tools / "kubectl")]
+    Control(instance.control_socket).start(
+        Component(
+            name=_NAME,
+            argv=[*command, str(instance.kubeconfig), "edge-system", "edge-apiserver", *names],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"},
+            log=str(instance.at("logs", f"{_NAME}.log")),
+            listeners=names,
+        )
+    )
+
+
+def remember(instance: Instance, ports: dict[str, int]) -> None:
+    write_json(instance.at("run", "ports.json"), ports)
+
+
+def tell(instance: Instance) -> None:
+    """Addresses, how to sign in, where the kubeconfig is, what to try next."""
+    http, metrics = _ports(instance).values()
+    url = f"http://127.0.0.1:{http}"
+    print(f"""
+  Gateway      {url}  (also http://127.0.0.1:{metrics})
+  Sign in      admin / P@88w0rd
+  Kubernetes   export KUBECONFIG={instance.kubeconfig}
+
+Try next:
+  curl -s -X POST {url}/oauth/token -d grant_type=password -d username=admin -d 'password=P@88w0rd'
+  kubectl get components,clusters -A
+  make status, make logs, make down
+""")
+
+
+def _ports(instance: Instance) -> dict[str, int]:
+    return json.loads(instance.at("run", "ports.json").read_text())

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Install what is missing of the Debian packages that building and running need. Silent when nothing is.
+set -eu
+wanted="gcc libc6-dev libseccomp-dev pkg-config python3-venv git
+        iproute2 iptables nftables conntrack ethtool kmod util-linux
+        busybox-static mmdebstrap"
+missing=""
+for package in $wanted; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed$' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "these Debian packages are missing:$missing" >&2
+    echo "install them with: sudo apt-get install$missing" >&2
+    exit 1
+fi
+echo "  … Debian packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -13,6 +13,7 @@ from typing import TypeVar
 import structlog
 
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password
+from edge.iam.firstadmin import ADMIN_ROLE
 from edge.iam.tokens import Claims, TokenRefused, Tokens
 from edge.iam.types import IAMRoleBinding, User
 from edge_kube.meta import Key, Resource
@@ -21,7 +22,6 @@ from edge_sdk.access import Action, Caller, Decision
 from edge_sdk.problem import NotAuthenticated
 from edge_sdk.scopes import IAM_SCOPE_LABEL
 
-ADMIN_ROLE = "platform-admin"
 TOKENS_REMEMBERED = 10_000
 SIGN_IN = "sign in again at /oauth/token and send the token as `Authorization: Bearer …`"
 

@@ -20,7 +20,7 @@ from edge.apiserver.measures import Measures
 from edge.apiserver.members import Members
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.routes import Router
-from edge.apiserver.settings import Settings
+from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener
 from edge.apiserver.system import System
@@ -46,21 +46,24 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 class ApiServer:
     """Build, `start`, `stop`. Ports of 0 are chosen by the system; `addresses` tells which, https last."""
 
-    def __init__(self, connection: Connection, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, connection: Connection, settings: GatewaySettings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._client = Client(connection)
         self._host = Upstream(connection)
         self._people = People()
-        self._members = Members(loopback_allowed=settings.loopback_members)
+        self._members = Members(loopback_allowed=settings.server.loopback_members)
         self._registry = CollectorRegistry()
-        self._short = Gate(settings.limits.inflight, "requests")
-        self._streams = Gate(settings.limits.streams, "streams")
+        self._short = Gate(settings.server.max_concurrent_requests, "requests")
+        self._streams = Gate(settings.server.max_streams, "streams")
         self._measures = Measures(
             self._registry, lambda: self._short.inflight, lambda: self._streams.inflight
         )
         self.tls = ServerTls(
-            self._client, settings.namespace, given=settings.tls_secret, names=settings.tls_names
+            self._client,
+            settings.server.namespace,
+            given=settings.server.tls.secret_name,
+            names=settings.server.tls.names,
         )
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -75,7 +78,10 @@ class ApiServer:
 
     async def start(self) -> None:
         """Raises KubeError when the API server does not answer, OSError when a port is taken."""
-        key = await find_signing_key(self._client, self._settings.namespace, self._settings.jwt_secret)
+        jwt = self._settings.authentication.jwt
+        key = await find_signing_key(self._client, self._settings.server.namespace, jwt.secret)
+        if self._settings.server.tls.enabled:
+            await self.tls.load()
         self._mirror_everything()
         self._spawn(self._learn_version())
         server = web.Server(
@@ -93,13 +99,14 @@ class ApiServer:
         await self._runner.setup()
         for host, port in self._settings.binds:
             await web.TCPSite(self._runner, host, port, backlog=1024).start()
-        if self._settings.tls_bind is not None:
-            await self.tls.load()
-            self._spawn(self.tls.run())
-            host, port = self._settings.tls_bind
-            site = web.TCPSite(self._runner, host, port, backlog=1024, ssl_context=self.tls.context)
-            await site.start()
+        if self._settings.server.tls.enabled:
+            await self._listen_tls(self._runner, self._settings.server.tls.port)
         log.info("gateway_listening", addresses=[f"{host}:{port}" for host, port in self.addresses])
+
+    async def _listen_tls(self, runner: web.ServerRunner, port: int) -> None:
+        self._spawn(self.tls.run())
+        host = self._settings.binds[0][0]
+        await web.TCPSite(runner, host, port, backlog=1024, ssl_context=self.tls.context).start()
 
     async def wait_synced(self, within_s: float = 30.0) -> None:
         """Until users and bindings have been read. Raises TimeoutError."""
@@ -111,7 +118,7 @@ class ApiServer:
         """Say so on /readyz first, so that no new request is sent here, then end what is in hand."""
         if self._system is not None:
             self._system.draining = True
-        await asyncio.sleep(self._settings.drain_s)
+        await asyncio.sleep(self._settings.server.drain.s)
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:
@@ -125,14 +132,15 @@ class ApiServer:
 
     def _gateway(self, key: bytes) -> Gateway:
         settings = self._settings
-        tokens = Tokens(key, issuer=settings.issuer, lifetime_s=settings.token_lifetime_s)
+        jwt = settings.authentication.jwt
+        tokens = Tokens(key, issuer=jwt.issuer, lifetime_s=jwt.expire.s)
         access = AdminsOnly(self._people)
         records = LoginRecords(self._client, self._clock, self._measures.throttled)
         self._spawn(records.run())
         self._sign_in = sign_in = SignIn(
             tokens=tokens,
             people=self._people,
-            clients=settings.clients,
+            clients={client.id: client.secret for client in settings.authentication.oauth.clients},
             records=records,
             measures=self._measures,
         )
@@ -167,15 +175,15 @@ class ApiServer:
         )
 
     def _limiter(self) -> Limiter | None:
-        limits = self._settings.limits
+        limits = self._settings.rate_limit
         if not limits.enabled:
             return None
         return Limiter(
             qps=limits.qps,
             burst=limits.burst,
-            user_qps=limits.user_qps,
-            user_burst=limits.user_burst,
-            max_delay_s=limits.max_delay_s,
+            user_qps=limits.user_qps or limits.qps,
+            user_burst=limits.user_burst or limits.burst,
+            max_delay_s=limits.max_delay.s,
         )
 
     def _mirror_everything(self) -> None:

@@ -1,45 +1,224 @@
-"""What the gateway can be told (G6, G12, spec seed-details §2.2, §3, §4)."""
+"""What the gateway can be told, and where: flag over environment over edge.yaml over default (G6, G12).
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+Keys and variables are those of the documents (spec/seed-details §2.2, §3, §4) and, as second names, those of
+the public installer. What this version cannot do is refused at start when it is switched on, never ignored.
+"""
 
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import field
+
+from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
+from edge_sdk.settings import Duration, Section, Settings, SettingsError, load, setting
+
+ALWAYS: Final = (("0.0.0.0", 9090), ("0.0.0.0", 8080))  # noqa: S104  # documents promise both (X12)
+LEVELS: Final = "debug, info, warn, error"
+TOKEN_MAX_S: Final = 30 * 86_400.0
+
+Port = Annotated[int, setting(ge=0, le=65535)]
 
 
-def default_clients() -> dict[str, Secret]:
-    return {"edge-console": Secret("edge-secret")}
+class TlsSettings(Section):
+    enabled: Annotated[bool, setting("Serve the same routes over TLS too; kubectl needs it.")] = True
+    port: Annotated[int, setting(env="TLS_PORT", ge=0, le=65535)] = 8443
+    secret_name: Annotated[str, setting("kubernetes.io/tls Secret that is used if it exists.")] = "edge-tls"  # noqa: S105
+    names: Annotated[tuple[str, ...], setting("DNS names of the certificate made otherwise.")] = (
+        "edge-apiserver",
+        "edge-apiserver.edge-system",
+        "edge-apiserver.edge-system.svc",
+        "edge-apiserver.edge-system.svc.cluster.local",
+        "apiserver",
+        "localhost",
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class ServerSettings(Section):
+    bind_address: Annotated[
+        str, setting("First listener, host:port.", env="BIND_ADDRESS", pattern=r"^[^\s]*:\d{1,5}$")
+    ] = ""
+    port: Annotated[int, setting("Port of the first listener.", env="PORT", ge=0, le=65535)] = 0
+    only_first: Annotated[bool, setting("Listen on the first one alone.")] = False
+    read_timeout: Annotated[Duration, setting("Of short requests; streams have none.")] = Duration(30)
+    write_timeout: Duration = Duration(30)
+    request_timeout: Annotated[Duration, setting(env="REQUEST_TIMEOUT")] = Duration(30)
+    max_concurrent_requests: Annotated[int, setting(env="MAX_CONCURRENT_REQUESTS", ge=1)] = 1000
+    max_streams: Annotated[int, setting("Watches, logs and shells together.", ge=1)] = 5000
+    drain: Annotated[Duration, setting("Between failing readiness and closing the ports.")] = Duration(5)
+    namespace: Annotated[str, setting(env="POD_NAMESPACE")] = "edge-system"
+    kubeconfig: Annotated[str, setting("Empty: the cluster this pod runs in.", env="KUBECONFIG")] = ""
+    loopback_members: Annotated[bool, setting("Members may listen on this very machine.")] = False
+    tls: TlsSettings = TlsSettings()
+
+
+class JwtSettings(Section):
+    secret: Annotated[
+        Secret,
+        setting(
+            "Unset or a published value: one is made and kept.", env="JWT_SECRET", also=("auth.jwt.secret",)
+        ),
+    ] = Secret("")
+    issuer: Annotated[str, setting(env="OAUTH_ISSUER_URL", also=("auth.jwt.issuerUrl",))] = (
+        "https://edge.example.com"
+    )
+    expire: Annotated[
+        Duration, setting(env="JWT_EXPIRE", also=("authentication.tokenExpiration", "auth.jwt.expiry"))
+    ] = Duration(24 * 3600)
+
+
+class Client(Section):
+    id: str
+    secret: Secret
+
+
+class OAuthSettings(Section):
+    clients: Annotated[tuple[Client, ...], setting("Programs that may ask for tokens.")] = (
+        Client(id="edge-console", secret=Secret("edge-secret")),
+    )
+
+
+class OidcSettings(Section):
+    """Sign-in through an OpenID provider; its keys are read, and switching it on is refused for now."""
+
+    enabled: bool = False
+    issuer_url: str = field(default="", name="issuerURL")
+    client_id: str = field(default="", name="clientID")
+    client_secret: Secret = Secret("")
+    redirect_url: str = field(default="", name="redirectURL")
+
+
+class LdapSettings(Section):
+    """Sign-in through a directory; its keys are read, and switching it on is refused for now."""
+
+    enabled: bool = False
+    host: str = ""
+    port: Port = 389
+    base_dn: str = field(default="", name="baseDN")
+    bind_dn: str = field(default="", name="bindDN")
+    bind_password: Secret = Secret("")
+
+
+class AuthenticationSettings(Section):
+    jwt: JwtSettings = JwtSettings()
+    oauth: OAuthSettings = OAuthSettings()
+    oidc: OidcSettings = OidcSettings()
+    ldap: LdapSettings = LdapSettings()
+
+
+class AuthorizationSettings(Section):
+    mode: Annotated[str, setting("RBAC or AlwaysAllow.", pattern="^(RBAC|AlwaysAllow)$", accepted="RBAC")] = (
+        "RBAC"
+    )
+    cache_enabled: bool = True
+    cache_size: Annotated[int, setting(ge=100)] = 10_000
+    cache_ttl: Annotated[Duration, setting()] = field(default=Duration(300), name="cacheTTL")
+
+
+class RateLimitSettings(Section):
+    """user_qps, user_burst: of one user; 0 is as much as all together: one may use it all (G10)."""
+
     enabled: bool = True
-    qps: float = 1000
-    burst: float = 2000
-    user_qps: float = 1000
-    user_burst: float = 2000
-    max_delay_s: float = 1.0
-    inflight: int = 1000
-    streams: int = 5000
+    qps: Annotated[float, setting("Requests a second, in all.", gt=0)] = 1000
+    burst: Annotated[float, setting("Beyond qps, at once.", gt=0)] = 2000
+    user_qps: Annotated[float, setting(ge=0)] = 0
+    user_burst: Annotated[float, setting(ge=0)] = 0
+    max_delay: Annotated[Duration, setting("How late a request is served, before it is refused.")] = Duration(
+        1
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """binds: every (address, port) that serves the whole API; the first is the main one (X12).
+class LogSettings(Section):
+    level: Annotated[
+        str, setting(env="LOG_LEVEL", pattern="^(debug|info|warn|warning|error)$", accepted=LEVELS)
+    ] = "info"
+    format: Annotated[str, setting(env="LOG_FORMAT", pattern="^(json|text)$", accepted="json, text")] = "json"
 
-    tls_bind: the same over TLS; None for none. tls_secret: used for it if it exists. tls_names: DNS names in
-    the certificate that is made if it does not. loopback_members: members may listen on this machine.
-    """
 
-    binds: tuple[tuple[str, int], ...] = (("0.0.0.0", 9090), ("0.0.0.0", 8080))  # noqa: S104
-    tls_bind: tuple[str, int] | None = ("0.0.0.0", 8443)  # noqa: S104
-    tls_secret: str = "edge-tls"  # noqa: S105
-    tls_names: tuple[str, ...] = ("edge-apiserver", "localhost")
-    namespace: str = "edge-system"
-    jwt_secret: Secret = field(default_factory=lambda: Secret(""))
-    issuer: str = "https://edge.example.com"
-    token_lifetime_s: float = 24 * 3600
-    clients: Mapping[str, Secret] = field(default_factory=default_clients)
-    limits: Limits = field(default_factory=Limits)
-    request_timeout_s: float = 30.0
-    drain_s: float = 5.0
-    loopback_members: bool = False
+SECTIONS: Final[Mapping[str, type[Section]]] = {
+    "server": ServerSettings,
+    "authentication": AuthenticationSettings,
+    "authorization": AuthorizationSettings,
+    "rateLimit": RateLimitSettings,
+    "log": LogSettings,
+}
+
+
+class GatewaySettings(Section):
+    """All sections of the gateway together."""
+
+    server: ServerSettings = ServerSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    authorization: AuthorizationSettings = AuthorizationSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def binds(self) -> tuple[tuple[str, int], ...]:
+        """Every (address, port) that serves the whole API; the first is the one that was asked for."""
+        server = self.server
+        first: list[tuple[str, int]] = []
+        if server.bind_address:
+            host, _, port = server.bind_address.rpartition(":")
+            first = [(host.strip("[]") or "0.0.0.0", int(port))]  # noqa: S104
+        elif server.port or server.only_first:
+            first = [("0.0.0.0", server.port)]  # noqa: S104
+        if first and server.only_first:
+            return tuple(first)
+        taken = {port for _, port in first}
+        return (*first, *(bind for bind in ALWAYS if bind[1] not in taken))
+
+    @property
+    def request_timeout_s(self) -> float:
+        """The shortest that was asked for: three keys of the documents mean it."""
+        server = self.server
+        return min(server.request_timeout.s, server.read_timeout.s, server.write_timeout.s)
+
+
+def read_settings(
+    *, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
+) -> GatewaySettings:
+    """Raises SettingsError that lists all that is wrong."""
+    found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags)
+    settings = GatewaySettings(
+        server=found[ServerSettings],
+        authentication=found[AuthenticationSettings],
+        authorization=found[AuthorizationSettings],
+        rate_limit=found[RateLimitSettings],
+        log=found[LogSettings],
+    )
+    violations = [*_contradictions(settings)]
+    if violations:
+        raise SettingsError(violations)
+    return settings
+
+
+def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
+    found: list[Violation] = []
+    limit, jwt = settings.rate_limit, settings.authentication.jwt
+    if limit.burst < limit.qps:
+        found.append(
+            Violation("rateLimit.burst", limit.burst, "it is below rateLimit.qps", f"{limit.qps:g} or more")
+        )
+    if not 0 < jwt.expire.s <= TOKEN_MAX_S:
+        found.append(Violation("authentication.jwt.expire", jwt.expire, "a token must end", "1s to 30d"))
+    if settings.request_timeout_s <= 0:
+        found.append(Violation("server.requestTimeout", "0s", "no request could be served", "1s or more"))
+    if settings.authorization.mode == "AlwaysAllow":
+        why = "everybody would be an administrator, and this version has no safe form of it"
+        found.append(Violation("authorization.mode", "AlwaysAllow", why, "RBAC"))
+    for name, on in (
+        ("oidc", settings.authentication.oidc.enabled),
+        ("ldap", settings.authentication.ldap.enabled),
+    ):
+        if on:
+            why = "this version signs in local users only"
+            found.append(Violation(f"authentication.{name}.enabled", "true", why, "false"))
+    found += [
+        Violation("authentication.oauth.clients", client.id, "an id has no blanks", "a name")
+        for client in settings.authentication.oauth.clients
+        if not client.id or re.search(r"\s", client.id)
+    ]
+    return found

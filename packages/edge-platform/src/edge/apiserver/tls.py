@@ -1,4 +1,4 @@
-"""The certificate of the https port: the installation's own (`edge-tls`), or one made and kept by us (G8, X15).
+"""The certificate of the https port: the installation's own (`edge-tls`), or one of our making (G8, X15).
 
 kubectl sends a token over TLS only, so there is always an https port. New certificates are taken up by new
 connections, without a restart.

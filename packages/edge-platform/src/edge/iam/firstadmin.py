@@ -24,6 +24,8 @@ from edge_kube.meta import Model, ObjectMeta
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 ADMIN_ROLE: Final = "platform-admin"
+DEFAULT_USERNAME: Final = "admin"
+DEFAULT_PASSWORD: Final = "P@88w0rd"  # noqa: S105  # published, so it only ever gives a restricted token (I16)
 SCOPE_LABELS: Final = {IAM_SCOPE_LABEL: "platform", IAM_SCOPE_VALUE_LABEL: "global"}
 MANAGED_LABEL: Final = "theriseunion.io/managed"
 PLATFORM_ROLE_ANNOTATION: Final = "iam.theriseunion.io/globalrole"

@@ -2,16 +2,16 @@
 
 from functools import partial
 
-from edge.iam.firstadmin import ADMIN_ROLE
+from edge.iam.firstadmin import ADMIN_ROLE, DEFAULT_PASSWORD, DEFAULT_USERNAME
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
 from edge.iam.reconcilers.loginrecord import LoginRecordReconciler
 from edge.iam.reconcilers.user import UserReconciler
-from edge.iam.settings import AdminSettings
 from edge.iam.types import GROUP, KINDS, IAMRole, IAMRoleBinding, LoginRecord, User
 from edge.iam.webhooks import check_user, hash_plain_password
 from edge_kube.core import Namespace
 from edge_kube.runtime import Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
+from edge_sdk.secret import Secret
 
 
 def _anchor_for_role(role: IAMRole) -> list[Request]:
@@ -22,15 +22,20 @@ def _anchor(_: User | IAMRoleBinding) -> list[Request]:
     return [Request(name=ANCHOR)]
 
 
-def room(admin: AdminSettings | None = None) -> Room:
-    """admin: how the first administrator is made; the documented defaults without it."""
+def room(username: str = "", password: Secret | None = None) -> Room:
+    """Of the first administrator; the documented ones where empty. The password may be a bcrypt hash."""
+    first_admin = partial(
+        FirstAdminReconciler,
+        username=username or DEFAULT_USERNAME,
+        password=password or Secret(DEFAULT_PASSWORD),
+    )
     return Room(
         name="iam",
         kinds=KINDS,
         loops=(
             Loop(
                 Namespace,
-                partial(FirstAdminReconciler, admin=admin or AdminSettings()),
+                first_admin,
                 name="firstadmin",
                 watches=(
                     Watch(IAMRole, _anchor_for_role),

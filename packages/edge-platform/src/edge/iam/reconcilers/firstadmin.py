@@ -7,10 +7,10 @@ import structlog
 
 from edge.iam.firstadmin import plan_first_admin
 from edge.iam.passwords import hash_password, is_hash
-from edge.iam.settings import AdminSettings
 from edge.iam.types import IAMRoleBinding, User
 from edge_kube.errors import AlreadyExists, KubeError
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
+from edge_sdk.secret import Secret
 
 FIELD_MANAGER = "edge-iam"
 ANCHOR = "kube-system"
@@ -20,14 +20,15 @@ log = structlog.stdlib.get_logger("edge.iam")
 
 
 class FirstAdminReconciler:
-    def __init__(self, cache: Reader, client: Writer, *, admin: AdminSettings) -> None:
+    def __init__(self, cache: Reader, client: Writer, *, username: str, password: Secret) -> None:
         self._cache = cache
         self._client = client
-        self._admin = admin
+        self._username = username
+        self._password = password
 
     async def reconcile(self, request: Request) -> Result:
         """An error is logged and tried again here: the anchor's own status is not ours to write to."""
-        if request.name != ANCHOR or not self._admin.enabled:
+        if request.name != ANCHOR:
             return DONE
         try:
             await self._ensure()
@@ -37,7 +38,7 @@ class FirstAdminReconciler:
         return DONE
 
     async def _ensure(self) -> None:
-        name = self._admin.username
+        name = self._username
         plan = plan_first_admin(name, self._cache.get(User, name), self._cache.list(IAMRoleBinding))
         await self._client.apply(plan.role, manager=FIELD_MANAGER)
         if plan.user is not None:
@@ -46,7 +47,7 @@ class FirstAdminReconciler:
             await self._create(plan.binding)
 
     async def _with_password(self, user: User) -> User:
-        given = self._admin.password.reveal()
+        given = self._password.reveal()
         hashed = given if is_hash(given) else await asyncio.to_thread(hash_password, given)
         return msgspec.structs.replace(
             user, spec=msgspec.structs.replace(user.spec, encrypted_password=hashed)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, exposition
@@ -47,8 +48,8 @@ class ProbeServer:
     ) -> None:
         self._registry = registry
         self._app = web.Application()
-        self._app.router.add_get("/healthz", lambda _: _checked(live))
-        self._app.router.add_get("/readyz", lambda _: _checked(ready))
+        self._app.router.add_get("/healthz", partial(_checked, live))
+        self._app.router.add_get("/readyz", partial(_checked, ready))
         self._app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0)
         self.ports: list[int] = []
@@ -69,7 +70,7 @@ class ProbeServer:
         return web.Response(body=encode(self._registry), headers={"Content-Type": kind})
 
 
-async def _checked(checks: Mapping[str, Check]) -> web.Response:
+async def _checked(checks: Mapping[str, Check], _request: web.Request) -> web.Response:
     found = {name: check() for name, check in checks.items()}
     lines = [f"[-] {name}: {wrong}" if wrong else f"[+] {name} ok" for name, wrong in found.items()]
     bad = any(found.values())

@@ -180,7 +180,9 @@ class Cache:
     ) -> None:
         """cluster: label of metrics. objects_max: more of one kind are refused (0: no bound).
 
-        pause_collector: for the one big cache of a process: the garbage collector rests while the first lists come in, and does not look at their objects afterwards."""
+        pause_collector: for the one big cache of a process: the garbage collector rests while the first
+        lists come in, and does not look at their objects afterwards.
+        """
         self._client = client
         self._metrics = metrics
         self._cluster = cluster
@@ -302,6 +304,10 @@ class Cache:
     def unsynced(self) -> Sequence[str]:
         """Kinds whose first list is not complete."""
         return [str(kind_of(cls)) for (cls, _, _), informer in self._informers.items() if not informer.synced]
+
+    @property
+    def informers(self) -> Sequence[Informer[Any]]:
+        return tuple(self._informers.values())
 
     @property
     def has_handlers(self) -> bool:

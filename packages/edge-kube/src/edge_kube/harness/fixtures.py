@@ -2,6 +2,7 @@
 
 light_cluster  one LightCluster for the whole run; tests share it and use names of their own
 client         an admin client of it, closed after the test
+kube           runs rooms against it and removes what the test made
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from edge_kube.client import Client
+from edge_kube.harness.kube import Kube
 from edge_kube.harness.light import LightCluster
 
 
@@ -22,4 +24,10 @@ def light_cluster() -> Iterator[LightCluster]:
 @pytest_asyncio.fixture
 async def client(light_cluster: LightCluster) -> AsyncIterator[Client]:
     async with light_cluster.client() as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def kube(light_cluster: LightCluster, client: Client) -> AsyncIterator[Kube]:
+    async with Kube(light_cluster, client.derive(limited=False)) as made:
         yield made

@@ -49,7 +49,11 @@ def _described(path: str, section: type[Section]) -> Iterator[str]:
         if isinstance(inner, type) and issubclass(inner, Section):
             yield from _described(key, inner)
             continue
-        extra = cast("Mapping[str, str]", meta.extra or {}) if meta is not None else {}
-        schema = cast("Mapping[str, str]", meta.extra_json_schema or {}) if meta is not None else {}
+        extra = _texts(meta.extra if meta is not None else None)
+        schema = _texts(meta.extra_json_schema if meta is not None else None)
         env = f" (environment {extra['env']})" if extra.get("env") else ""
         yield f"  --{key}{env}  {schema.get('description', '')}".rstrip()
+
+
+def _texts(found: object) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", found or {})

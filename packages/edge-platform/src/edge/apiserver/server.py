@@ -140,7 +140,7 @@ class ApiServer:
         self._sign_in = sign_in = SignIn(
             tokens=tokens,
             people=self._people,
-            clients={client.id: client.secret for client in settings.authentication.oauth.clients},
+            clients=settings.authentication.oauth.by_id(),
             records=records,
             measures=self._measures,
         )

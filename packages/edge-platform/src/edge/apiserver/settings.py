@@ -69,15 +69,15 @@ class JwtSettings(Section):
     ] = Duration(24 * 3600)
 
 
-class Client(Section):
-    id: str
-    secret: Secret
-
-
 class OAuthSettings(Section):
-    clients: Annotated[tuple[Client, ...], setting("Programs that may ask for tokens.")] = (
-        Client(id="edge-console", secret=Secret("edge-secret")),
-    )
+    clients: Annotated[
+        tuple[Secret, ...], setting("Programs that may ask for tokens, as id:secret.", env="OAUTH_CLIENTS")
+    ] = (Secret("edge-console:edge-secret"),)
+
+    def by_id(self) -> dict[str, Secret]:
+        """Client id → secret."""
+        pairs = (client.reveal().partition(":") for client in self.clients)
+        return {name.strip(): Secret(secret) for name, _, secret in pairs}
 
 
 class OidcSettings(Section):
@@ -216,9 +216,8 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
         if on:
             why = "this version signs in local users only"
             found.append(Violation(f"authentication.{name}.enabled", "true", why, "false"))
-    found += [
-        Violation("authentication.oauth.clients", client.id, "an id has no blanks", "a name")
-        for client in settings.authentication.oauth.clients
-        if not client.id or re.search(r"\s", client.id)
-    ]
+    for name, secret in settings.authentication.oauth.by_id().items():
+        if not name or re.search(r"\s", name) or not secret:
+            accepted = "id:secret, the id without blanks"
+            found.append(Violation("authentication.oauth.clients", name, "id or secret is missing", accepted))
     return found

@@ -50,6 +50,7 @@ check: venv ## format, lint, types, import directions, generated files
 	@.venv/bin/ruff check -q .
 	@.venv/bin/lint-imports
 	@.venv/bin/basedpyright
+	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool --check; done
 
 test: bootstrap ## everything, in this order; each prints its own closing line
 	@$(MAKE) check
@@ -78,8 +79,8 @@ bench: bootstrap ## figures of docs/performance.md (wants a quiet machine)
 
 # ---------------------------------------------------------------- building
 .PHONY: gen images charts tools bootstrap venv packages
-gen: venv ## CRDs and reference pages from the types
-	@$(PY) -m edge.gen
+gen: venv ## CRDs, the controller's rights and reference pages from the rooms
+	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool; done
 
 images: bootstrap ## all images as OCI archives
 	@$(EDGE) images

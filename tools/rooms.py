@@ -9,7 +9,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import edge
 from edge_kube.meta import Resource, kind_of
@@ -33,7 +33,7 @@ def kinds() -> list[type[Resource]]:
     found = {
         str(kind_of(cls)): cls
         for module in _modules("types")
-        for cls in cast("list[Any]", list(vars(module).values()))
+        for cls in list(vars(module).values())
         if inspect.isclass(cls) and issubclass(cls, Resource) and cls.__module__ == module.__name__
     }
     return [found[name] for name in sorted(found)]

@@ -2,13 +2,14 @@
 
 Promises: every rejection lists all violations with field, value, why and what is accepted; an error of ours
 refuses the object (fail closed) unless the room marked the webhook `Ignore`; an object that is being deleted
-is never refused, since that would keep its finalizers for ever; nothing outside the request is read or changed,
-so a dry run is no special case. Source: S3, P4; design kube-runtime §11.
+is never refused, since that would keep its finalizers for ever; nothing outside the request is read or
+changed, so a dry run is no special case. Source: S3, P4; design kube-runtime §11.
 """
 
+import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,6 +25,7 @@ from edge_kube.wire import UndecodableError
 log = structlog.stdlib.get_logger("edge_kube.webhook")
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
+ANSWER_WITHIN_S = 5.0  # the API server gives up after ten
 
 PatchOps = Sequence[Mapping[str, Any]]
 
@@ -114,7 +116,7 @@ class WebhookServer:
             self._runner = None
 
     def _handler(
-        self, webhook: Webhook, answer: Callable[[Webhook, AdmissionRequest], Manifest]
+        self, webhook: Webhook, answer: Callable[[Webhook, AdmissionRequest], Awaitable[Manifest]]
     ) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             name = request.path
@@ -125,7 +127,7 @@ class WebhookServer:
             try:
                 body = await request.read()
                 review = _reviews.decode(body)
-                verdict = self._guarded(webhook, review.request, answer)
+                verdict = await self._guarded(webhook, review.request, answer)
                 code = verdict.get("status", {}).get("code", 200)
                 return web.json_response(
                     body=msgspec.json.encode(
@@ -149,14 +151,15 @@ class WebhookServer:
 
         return handle
 
-    def _guarded(
+    async def _guarded(
         self,
         webhook: Webhook,
         request: AdmissionRequest,
-        answer: Callable[[Webhook, AdmissionRequest], Manifest],
+        answer: Callable[[Webhook, AdmissionRequest], Awaitable[Manifest]],
     ) -> Manifest:
         try:
-            return answer(webhook, request)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await answer(webhook, request)
         except UndecodableError as error:
             return _denied(422, "Invalid", f"the object does not have the shape of its kind: {error}", ())
         except Exception:
@@ -170,22 +173,24 @@ class WebhookServer:
             return _denied(500, "InternalError", message, ())
 
     @staticmethod
-    def _mutate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
+    async def _mutate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
         obj = _decoded(webhook.kind, request.object)
         if obj is None or obj.metadata.deletion_timestamp or webhook.default is None:
             return {"allowed": True}
-        ops = webhook.default(obj)
+        # In a thread: a default may cost CPU (a password hash), and the loop renews the lease.
+        ops = await asyncio.to_thread(webhook.default, obj)
         if not ops:
             return {"allowed": True}
         patch = msgspec.json.encode([dict(op) for op in ops])
         return {"allowed": True, "patchType": "JSONPatch", "patch": patch}  # bytes are sent as base64
 
     @staticmethod
-    def _validate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
+    async def _validate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
         obj = _decoded(webhook.kind, request.object)
         if obj is None or obj.metadata.deletion_timestamp or webhook.validate is None:
             return {"allowed": True}
-        violations = webhook.validate(obj, _decoded(webhook.kind, request.old_object))
+        old = _decoded(webhook.kind, request.old_object)
+        violations = await asyncio.to_thread(webhook.validate, obj, old)
         if not violations:
             return {"allowed": True}
         name = obj.metadata.name or obj.metadata.generate_name

@@ -45,8 +45,13 @@ def connect(instance: Instance, pid: int) -> bool:
 
 def disconnect(instance: Instance) -> None:
     """Take away what `connect` made; fine when nothing is there."""
-    if Path("/sys/class/net", instance.link).exists():
-        _run("ip", "link", "del", instance.link)
+    link = Path("/sys/class/net", instance.link)
+    try:
+        if link.exists():
+            _run("ip", "link", "del", instance.link)
+    except StepError:
+        if link.exists():  # else the kernel was quicker: it removes the pair with the namespace
+            raise
     _nft(f"table ip {_table(instance)}; delete table ip {_table(instance)}")
 
 

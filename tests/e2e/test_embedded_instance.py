@@ -1,0 +1,173 @@
+"""The embedded cluster: nothing left behind, nothing shared, nothing lost (D9, R17, bad input of issue 3)."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from tests.e2e import instance, machine
+from tests.e2e.instance import Host, eventually
+
+from edge.embedded import instance as instances
+from edge.embedded import lifecycle, processes
+
+WEB = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: web}
+spec:
+  replicas: 1
+  serviceName: web
+  selector: {matchLabels: {app: web}}
+  volumeClaimTemplates:
+  - {metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 3
+      securityContext: {runAsUser: 65532, runAsNonRoot: true}
+      containers:
+      - name: web
+        image: localhost/edge/busybox:v1.0.0
+        command: [sh, -c, "echo started >> /data/index.html; exec httpd -f -p 8080 -h /data"]
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+        volumeMounts: [{name: data, mountPath: /data}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def bare() -> Generator[Host]:
+    with instance.host() as host:
+        host.kubectl("apply", "-f", "-", stdin=WEB)
+        host.kubectl("rollout", "status", "statefulset/web", "--timeout=90s")
+        yield host
+
+
+def test_a_service_answers_on_its_cluster_ip_and_node_port_from_the_machine(bare: Host) -> None:
+    eventually("ClusterIP", lambda: get(bare.service_url("web", "default")) == "started\n")
+    eventually("NodePort", lambda: get(f"http://{bare.instance.node_ip}:30080") == "started\n")
+
+
+def test_exec_logs_and_cluster_dns_work_in_pods(bare: Host) -> None:
+    found = bare.kubectl("exec", "web-0", "--", "nslookup", "web.default.svc.cluster.local")
+    assert bare.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}") in found
+    assert bare.kubectl("logs", "web-0") == ""
+
+
+def test_a_killed_component_is_started_again(bare: Host) -> None:
+    for name in ("etcd", "kube-apiserver", "containerd", "kubelet"):
+        bare.kill(name)
+    eventually("API after the kills", lambda: bare.kubectl("get", "--raw", "/readyz") == "ok", 60)
+    starts = {row.name: row.starts for row in bare.cluster.status()}
+    assert starts["etcd"] >= 2
+    assert starts["kubelet"] >= 2
+    bare.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+    assert get(bare.service_url("web", "default")) == "started\n"
+
+
+def test_a_second_instance_beside_it_shares_nothing(bare: Host) -> None:
+    before = machine.look()
+    with instance.host(quiet=True) as other:
+        assert other.instance.node_ip != bare.instance.node_ip
+        other.kubectl("apply", "-f", "-", stdin=WEB)
+        other.kubectl("rollout", "status", "statefulset/web", "--timeout=90s")
+        eventually("second web", lambda: get(other.service_url("web", "default")) == "started\n")
+        ended = other.instance
+    assert get(bare.service_url("web", "default")) == "started\n"
+    assert machine.look().added(before) == {}
+    assert machine.processes_of(ended) == []
+    assert instances.find(ended.name) is None
+
+
+def test_down_leaves_nothing_and_up_brings_the_data_back(bare: Host) -> None:
+    bare.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    bare.cluster.stop()
+    assert machine.processes_of(bare.instance) == []
+    left = machine.look()
+    assert bare.instance.link not in left.links
+    assert not [line for line in left.firewall if f"edge_{bare.instance.number}" in line or "KUBE-" in line]
+    assert not [line for line in left.mounts if str(bare.instance.folder) in line]
+    assert not [group for group in left.groups if group.endswith(bare.instance.cgroup)]
+
+    lifecycle.begin(bare.instance, {})
+    bare.cluster.start({})
+    assert bare.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
+    eventually(
+        "both starts in the volume", lambda: get(bare.service_url("web", "default")) == "started\n" * 2
+    )
+
+
+def test_starting_what_runs_changes_nothing(bare: Host) -> None:
+    before = {row.name: row.pid for row in bare.cluster.status()}
+    began = time.monotonic()
+    bare.cluster.start({})
+    assert time.monotonic() - began < 10
+    assert {row.name: row.pid for row in bare.cluster.status()} == before
+
+
+def test_the_death_of_the_first_process_ends_everything() -> None:
+    with instance.claimed() as one:
+        lifecycle.begin(one, {})
+        first = lifecycle.first_process(one)
+        assert first is not None
+        assert machine.processes_of(one) != []
+        processes.send(first, signal.SIGKILL)
+        eventually("all processes gone", lambda: machine.processes_of(one) == [], 10)
+        lifecycle.tidy(one)
+        assert one.link not in machine.look().links
+
+
+def test_the_next_run_removes_what_an_interrupted_one_left() -> None:
+    script = (
+        "from tests.e2e import instance; from edge.embedded import lifecycle; import time\n"
+        "with instance.claimed() as one:\n"
+        "    lifecycle.begin(one, {}); print(one.name, flush=True); time.sleep(600)\n"
+    )
+    before = machine.look()
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        name = run.stdout.readline().strip()
+        left = instances.find(name)
+        assert left is not None
+        run.kill()
+    assert lifecycle.first_process(left) is not None
+    assert name in instance.remove_leftovers()
+    assert lifecycle.first_process(left) is None
+    assert instances.find(name) is None
+    assert machine.look().added(before) == {}
+
+
+def test_up_names_the_port_that_is_in_use_and_its_holder(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "edge.embedded", "up"],
+            env={**os.environ, "EDGE_STATE": str(tmp_path), "EDGE_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"port {port} of 127.0.0.1" in done.stderr
+    assert f"(pid {os.getpid()})" in done.stderr
+    assert "EDGE_PORT=" in done.stderr
+    assert not (tmp_path / "instances").exists()
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()

@@ -5,7 +5,6 @@ A place is known by (cluster, node group, node), never by its index: re-ordering
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -18,11 +17,7 @@ from edge_kube.meta import Model
 from edge_sdk.provisioner import Topology
 from edge_sdk.scopes import CLUSTER_LABEL
 from edge_sdk.selectors import selects
-
-HOST: Final = ""
-HOST_NAMES: Final = ("", "host")
-HOST_ROLE: Final = ("cluster.theriseunion.io/role", "host")
-"""Label of the Cluster object that stands for the host itself, where there is one."""
+from edge_sdk.sites import HOST, is_host
 
 
 class Placement(Model):
@@ -67,11 +62,6 @@ def placement_id(namespace: str, name: str, topology: Topology) -> str:
     """Stable for as long as the deployment names the place; also after a restore from a backup."""
     text = "\0".join((namespace, name, topology.cluster, topology.node_group, topology.node_name))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def is_host(cluster: Cluster) -> bool:
-    key, value = HOST_ROLE
-    return cluster.metadata.labels.get(key) == value
 
 
 def _places(
@@ -128,7 +118,7 @@ def _one(name: str, group: NodeGroup | None, world: World) -> tuple[str, str, st
             "leave cluster out, or name a group of that cluster"
         )
         return name, "NodeGroupElsewhere", message
-    if name in HOST_NAMES or (cluster and is_host(cluster)):
+    if is_host(name, cluster.metadata.labels if cluster else {}):
         return HOST, "", ""
     if cluster is None:
         return name, "UnknownCluster", f'cluster "{name}" does not exist; there is {_names(world.clusters)}'

@@ -50,7 +50,7 @@ class NodePlan(Model):
     """Steps for one node. manifest: to be applied by manager edge-nodegroup."""
 
     name: str
-    uid: str
+    resource_version: str
     manifest: Manifest | None = None
     taints: TaintPlan | None = None
 
@@ -114,7 +114,12 @@ def plan_node(node: Node, wanted: Wanted) -> NodePlan:
             metadata["annotations"] = dict(wanted.annotations)
         manifest = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
     taints = plan_taints(node, wanted.taints)
-    return NodePlan(name=node.metadata.name, uid=node.metadata.uid, manifest=manifest, taints=taints)
+    return NodePlan(
+        name=node.metadata.name,
+        resource_version=node.metadata.resource_version,
+        manifest=manifest,
+        taints=taints,
+    )
 
 
 def bears_ours(node: Node) -> bool:

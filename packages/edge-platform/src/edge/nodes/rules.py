@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from edge.nodes.types import PRIMARY_ANNOTATION, NodeGroup
 from edge_kube.core import Node
-from edge_sdk.scopes import CLUSTER_LABEL, NODE_GROUP_LABEL
+from edge_sdk.scopes import CLUSTER_LABEL, NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
 from edge_sdk.selectors import selects
 
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -72,3 +72,12 @@ def is_member(group: NodeGroup, node: Node) -> bool:
 
 def is_ready(node: Node) -> bool:
     return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+
+
+def groups_on(node: Node) -> list[str]:
+    """Groups that the node was put into, by its membership labels."""
+    return [
+        label.removeprefix(NODE_GROUP_MEMBER_PREFIX)
+        for label in node.metadata.labels
+        if label.startswith(NODE_GROUP_MEMBER_PREFIX)
+    ]

@@ -1,0 +1,66 @@
+"""The nodes room: node groups in the host and in member clusters."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from edge.clusters.types import Cluster
+from edge.nodes.reconcilers.nodegroup import NodeGroupReconciler
+from edge.nodes.reconcilers.nodes import ClusterNodes, HostNode
+from edge.nodes.rules import groups_on
+from edge.nodes.types import GROUP, NodeGroup
+from edge.nodes.webhooks import check_node_group
+from edge_kube.core import Node
+from edge_kube.runtime import MemberWatch, Request, Watch
+from edge_sdk.room import Loop, Rights, Room, Webhook
+from edge_sdk.sites import Sites
+
+
+def _groups(node: Node) -> Iterable[Request]:
+    return [Request(name) for name in groups_on(node)]
+
+
+def _groups_in(node: Node, cluster: str) -> Iterable[Request]:
+    del cluster
+    return _groups(node)
+
+
+def _cluster(node: Node, cluster: str) -> Iterable[Request]:
+    del node
+    return (Request(cluster),)
+
+
+MEMBER_WATCHES: Final = (MemberWatch(Node, _groups_in),)
+"""What this room copies from members; its `Sites` reads the same copies."""
+
+
+def room(sites: Sites) -> Room:
+    """sites: the member clusters."""
+    return Room(
+        name="nodes",
+        kinds=(NodeGroup,),
+        loops=(
+            Loop(
+                NodeGroup,
+                partial(NodeGroupReconciler, sites),
+                watches=(Watch(Node, _groups),),
+                member_watches=MEMBER_WATCHES,
+                reads=(Cluster,),
+            ),
+            Loop(Node, HostNode, name="hostnode", reads=(NodeGroup, Cluster)),
+            Loop(
+                Cluster,
+                partial(ClusterNodes, sites),
+                name="clusternodes",
+                member_watches=(MemberWatch(Node, _cluster),),
+                reads=(NodeGroup,),
+            ),
+        ),
+        webhooks=(Webhook(NodeGroup, validate=check_node_group),),
+        rights=(
+            Rights(GROUP, "nodegroups", ("get", "list", "watch", "patch")),
+            Rights(GROUP, "nodegroups/status", ("get", "patch")),
+            Rights(GROUP, "clusters", ("get", "list", "watch")),
+            Rights("", "nodes", ("get", "list", "watch", "patch")),
+        ),
+    )

@@ -233,7 +233,11 @@ def key_of(obj: Resource) -> Key:
 
 
 def to_manifest(obj: Resource) -> Manifest:
-    """A JSON-able dict with apiVersion and kind, without fields that equal their default."""
+    """A JSON-able dict with apiVersion and kind, without fields that are at their default.
+
+    Equal objects may give manifests that differ in a default: a string that was decoded is written although
+    it equals its default. Compare and hash objects, or what the API server made of the manifest.
+    """
     kind = kind_of(type(obj))
     return {"apiVersion": kind.api_version, "kind": kind.kind, **msgspec.to_builtins(obj)}
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from edge.clusters.settings import ClusterSettings
+from edge.components.settings import ComponentSettings
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Duration, Section, setting
 
@@ -55,23 +56,6 @@ class AdminSettings(Section):
     password: Annotated[Secret, setting(env="ADMIN_PASSWORD")] = Secret("")
 
 
-class ChartSettings(Section):
-    """Where charts come from, and the Helm that installs them."""
-
-    museum: Annotated[str, setting("The cluster's own chart museum.", env="CHARTMUSEUM_URL")] = (
-        "http://chartmuseum:8080"
-    )
-    builtin: Annotated[Path, setting("Charts inside the image.", env="EDGE_BUILTIN_CHARTS")] = Path(
-        "/usr/share/edge-museum/charts"
-    )
-    helm: Annotated[Path, setting("The Helm executable.", env="EDGE_HELM")] = Path("/usr/local/bin/helm")
-    scratch: Annotated[Path, setting("For charts and kubeconfigs while Helm runs.", env="EDGE_SCRATCH")] = (
-        Path(
-            "/tmp/edge"  # noqa: S108  a memory-backed volume of the pod
-        )
-    )
-
-
 class ReviewSettings(Section):
     required: bool = True
 
@@ -87,7 +71,7 @@ SECTIONS: dict[str, type[Section]] = {
     "concurrency": ConcurrencySettings,
     "webhook": WebhookSettings,
     "admin": AdminSettings,
-    "charts": ChartSettings,
+    "components": ComponentSettings,
     "clusters": ClusterSettings,
     "apps": AppSettings,
 }

@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from edge_kube.meta import Resource
 from edge_kube.runtime import Index, Measure, MemberWatch, Reader, ReconcilerFactory, Request, Watch
-from edge_sdk.problem import Violation
+from edge_sdk.problem import Violation as Violation
 
 T = TypeVar("T", bound=Resource)
 

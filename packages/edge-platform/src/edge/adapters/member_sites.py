@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from edge_kube.cache import Delta, Informer
-from edge_kube.clusters import ClusterHandle, ClusterPool
+from edge_kube.clusters import ClusterHandle, ClusterPool, ClusterState
 from edge_kube.errors import ClusterUnavailable
 from edge_kube.meta import Key, Resource, kind_of
 from edge_kube.runtime import MemberWatch, Request, Writer
@@ -72,6 +72,8 @@ class MemberSites:
     @asynccontextmanager
     async def open(self, cluster: str) -> AsyncGenerator[Site]:
         handle = self._pool.get(cluster)
+        if handle.state is ClusterState.PROBING:
+            raise ClusterUnavailable(cluster, "it has not answered yet")
         async with handle as client:
             site = self._sites.get(handle)
             if site is None:

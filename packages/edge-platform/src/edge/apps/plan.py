@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from edge.apps.placement import Placement
 from edge.apps.render import DEPLOYMENT_LABEL, PLACEMENT_LABEL, pod_labels
 from edge.apps.types import ApplicationDeployment, ApplicationVersion
@@ -122,7 +124,7 @@ def read_inventory(config_map: ConfigMap) -> Inventory | None:
     labels = config_map.metadata.labels
     if INVENTORY_LABEL not in labels or PLACEMENT_LABEL not in labels:
         return None
-    place: Mapping[str, str] = json.loads(config_map.data.get("topology") or "{}")
+    place = _topology_text(config_map.data.get("topology", ""))
     lines = config_map.data.get("objects", "").splitlines()
     return Inventory(
         placement=labels[PLACEMENT_LABEL],
@@ -138,6 +140,14 @@ def read_inventory(config_map: ConfigMap) -> Inventory | None:
         ),
         objects=tuple(_ref(line) for line in lines if line.count("/") >= 2),
     )
+
+
+def _topology_text(text: str) -> Mapping[str, str]:
+    """Nothing for a text that somebody spoiled: the objects can still be cleared by their names."""
+    try:
+        return msgspec.json.decode(text.encode(), type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _ref(line: str) -> Ref:

@@ -66,6 +66,12 @@ def deferred(place: Placement, before: TopologyStatus | None, why: str) -> Topol
     )
 
 
+def failed(place: Placement, error: Exception) -> TopologyStatus:
+    """A place whose cluster gave an unexpected answer; it is tried again."""
+    message = f"the cluster answered: {error or 'nothing in time'}; it is tried again"
+    return place_status(place, ProvisionStatus(phase="Failed", reason="ApiError", message=message))
+
+
 def deployment_status(
     deployment: ApplicationDeployment, settled: Settled, places: Sequence[TopologyStatus], now: str
 ) -> ApplicationDeploymentStatus:

@@ -14,6 +14,7 @@ from edge_sdk.scopes import FINALIZER
 from edge_sdk.sites import HostSite, Site, Sites
 
 FIELD_MANAGER = "edge-nodes"
+LOOK_AGAIN_S = 5.0
 
 
 class NodeGroupReconciler:
@@ -33,15 +34,17 @@ class NodeGroupReconciler:
             return DONE
         group = await ensure_finalizer(self._client, group, FINALIZER)
         cluster = cluster_of(group)
+        again_in_s = None
         try:
             status = await self._keep(group, cluster)
         except ClusterUnavailable as away:
+            again_in_s = LOOK_AGAIN_S
             known = self._cache.get(Cluster, cluster) is not None
             status = unreachable_status(group, cluster, away.why or "does not answer", known=known)
         if group.metadata.deletion_timestamp:
             await drop_finalizer(self._client, group, FINALIZER)
             return DONE
-        return Result(status=status)
+        return Result(status=status, after_s=again_in_s)
 
     async def _keep(self, group: NodeGroup, cluster: str) -> NodeGroupStatus:
         if host_named(self._cache, cluster):

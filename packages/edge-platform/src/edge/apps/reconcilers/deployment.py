@@ -1,0 +1,150 @@
+"""Brings an ApplicationDeployment to its topologies, each on its own, and takes it away again (A1, A5)."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from edge.apps.placement import Placement, World, expand
+from edge.apps.places import PlaceWork
+from edge.apps.plan import KEEP_ANNOTATION, Inventory
+from edge.apps.provisioning import Plugins
+from edge.apps.resolution import settle
+from edge.apps.rules import provisioner_of, versions_of
+from edge.apps.settings import AppsSettings
+from edge.apps.sitework import clear, inventories
+from edge.apps.status import STOPPED, Settled, deferred, deployment_status, failed, place_status
+from edge.apps.types import Application, ApplicationDeployment, ApplicationVersion, TopologyStatus
+from edge.clusters.types import Cluster
+from edge.nodes.types import NodeGroup
+from edge_kube.conditions import rfc3339
+from edge_kube.errors import ClusterUnavailable, KubeError, NotLeader
+from edge_kube.ownership import drop_finalizer, ensure_finalizer
+from edge_kube.runtime import DONE, Reader, Request, Result, Writer
+from edge_sdk.scopes import FINALIZER
+from edge_sdk.sites import HOST, HostSite, Site, Sites
+
+LOOK_AGAIN_S: Final = 5.0
+CLUSTERS_AT_ONCE: Final = 16
+
+
+class DeploymentReconciler:
+    def __init__(
+        self,
+        sites: Sites,
+        plugins: Plugins,
+        settings: AppsSettings,
+        cache: Reader,
+        client: Writer,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sites = sites
+        self._settings = settings
+        self._cache = cache
+        self._client = client
+        self._clock = clock
+        self._work = PlaceWork(plugins, cache)
+
+    async def reconcile(self, request: Request) -> Result:
+        """One deployment. A topology that fails, and a cluster that is away, hold up no other."""
+        deployment = self._cache.get(ApplicationDeployment, request.name, request.namespace)
+        if deployment is None:
+            return DONE
+        if deployment.metadata.deletion_timestamp:
+            return await self._remove(deployment)
+        deployment = await ensure_finalizer(self._client, deployment, FINALIZER)
+        application = self._cache.get(Application, deployment.spec.application)
+        versions = versions_of(deployment.spec.application, self._cache.list(ApplicationVersion))
+        review_required = self._settings.review.required
+        settled = settle(deployment, application, versions, review_required=review_required)
+        if settled.version is None or application is None:
+            statuses: Sequence[TopologyStatus] = deployment.status.topology_statuses
+        else:
+            statuses = await self._deploy(deployment, application, settled)
+        status = deployment_status(deployment, settled, statuses, rfc3339(self._clock()))
+        # What a topology lacks (a version, a group, a cluster) is not watched for it: it is looked for.
+        waits = settled.version is None or any(one.phase in STOPPED for one in statuses)
+        return Result(status=status, after_s=LOOK_AGAIN_S if waits else None)
+
+    async def _deploy(
+        self, deployment: ApplicationDeployment, application: Application, settled: Settled
+    ) -> Sequence[TopologyStatus]:
+        version = settled.version
+        if version is None:
+            return ()
+        provisioner = provisioner_of(application, version)
+        places = expand(deployment, self._world())
+        job = _Job(deployment, version, provisioner, places)
+        clusters = {*(place.topology.cluster for place in places), HOST, *self._sites.names}
+        limit = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        found = await asyncio.gather(*(self._deploy_in(cluster, job, limit) for cluster in clusters))
+        states = {placement: status for part in found for placement, status in part.items()}
+        return [states[place.id] for place in places]
+
+    async def _deploy_in(
+        self, cluster: str, job: "_Job", limit: asyncio.Semaphore
+    ) -> dict[str, TopologyStatus]:
+        """The deployment's places of one cluster, by id. Trouble of the cluster is told for them alone."""
+        own = [place for place in job.places if place.topology.cluster == cluster]
+        found: dict[str, TopologyStatus] = {}
+        try:
+            async with limit, self._open(cluster) as site:
+                for place in own:
+                    state = await self._work.bring(site, job.deployment, job.version, job.provisioner, place)
+                    found[place.id] = place_status(place, state)
+                await self._work.prune(site, job.deployment, job.places)
+        except ClusterUnavailable as away:
+            before = {one.placement: one for one in job.deployment.status.topology_statuses}
+            found |= {place.id: deferred(place, before.get(place.id), away.why) for place in own}
+        except NotLeader:
+            raise
+        except (KubeError, TimeoutError) as error:
+            found |= {place.id: failed(place, error) for place in own if place.id not in found}
+        return found
+
+    async def _remove(self, deployment: ApplicationDeployment) -> Result:
+        """Clear every cluster that answers; one that does not is cleared by the sweep on its return (R7)."""
+        if FINALIZER not in deployment.metadata.finalizers:
+            return DONE
+        keep = deployment.metadata.annotations.get(KEEP_ANNOTATION) == "true"
+        for cluster in () if keep else (HOST, *self._sites.names):
+            try:
+                async with self._open(cluster) as site:
+                    for inventory in list(inventories(site)):
+                        if _is_of(inventory, deployment):
+                            kept = await self._work.kept(site, deployment, inventory)
+                            await clear(site, inventory, kept)
+            except ClusterUnavailable:
+                continue
+        await drop_finalizer(self._client, deployment, FINALIZER)
+        return DONE
+
+    @asynccontextmanager
+    async def _open(self, cluster: str) -> AsyncGenerator[Site]:
+        if cluster == HOST:
+            yield HostSite(self._cache, self._client)
+            return
+        async with self._sites.open(cluster) as site:
+            yield site
+
+    def _world(self) -> World:
+        return World(
+            groups={one.metadata.name: one for one in self._cache.list(NodeGroup)},
+            clusters={one.metadata.name: one for one in self._cache.list(Cluster)},
+        )
+
+
+class _Job(NamedTuple):
+    """What is to be done in every cluster."""
+
+    deployment: ApplicationDeployment
+    version: ApplicationVersion
+    provisioner: str
+    places: Sequence[Placement]
+
+
+def _is_of(inventory: Inventory, deployment: ApplicationDeployment) -> bool:
+    meta = deployment.metadata
+    return (inventory.namespace, inventory.deployment) == (meta.namespace, meta.name)

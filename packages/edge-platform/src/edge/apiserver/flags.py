@@ -49,8 +49,8 @@ def _described(path: str, section: type[Section]) -> Iterator[str]:
         if isinstance(inner, type) and issubclass(inner, Section):
             yield from _described(key, inner)
             continue
-        extra = _texts(meta.extra if meta is not None else None)
-        schema = _texts(meta.extra_json_schema if meta is not None else None)
+        extra = _texts(getattr(meta, "extra", None))
+        schema = _texts(getattr(meta, "extra_json_schema", None))
         env = f" (environment {extra['env']})" if extra.get("env") else ""
         yield f"  --{key}{env}  {schema.get('description', '')}".rstrip()
 

@@ -1,0 +1,81 @@
+"""Identity cannot be smuggled in a header (R13; CVE-2021-31999, request smuggling)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.apiserver.headers import check_framing, in_the_name_of, passed_on
+from edge_sdk.access import Caller
+from edge_sdk.problem import Problem
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Impersonate-User",
+        "impersonate-group",
+        "IMPERSONATE-EXTRA-scopes",
+        "Impersonate_User",
+        "Impersonate-Uid",
+        "X-Remote-User",
+        "x-remote-extra-a",
+        "X_Remote_Group",
+        "X-Forwarded-For",
+        "X-Forwarded-Client-Cert",
+        "Authorization",
+        "Cookie",
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Upgrade",
+        "TE",
+        "Connection",
+        "Proxy-Authorization",
+        "X-Edge-Caller",
+        "Forwarded",
+    ],
+)
+def test_headers_about_identity_and_framing_are_not_passed_on(name: str) -> None:
+    assert passed_on([(name, "admin"), ("Accept", "application/json")]) == [("Accept", "application/json")]
+
+
+def test_what_connection_names_is_dropped_before_ours_is_added() -> None:
+    kept = passed_on([("Connection", "keep-alive, Impersonate-User, X-Trace"), ("X-Trace", "1"), ("A", "b")])
+    assert kept == [("A", "b")]
+
+
+@given(st.lists(st.tuples(st.text(min_size=1, max_size=20), st.text(max_size=10)), max_size=6))
+def test_no_list_of_headers_lets_an_impersonation_through(headers: list[tuple[str, str]]) -> None:
+    spelled = [("iMpErSoNaTe-UsEr", "root"), *headers, ("impersonate_group", "system:masters")]
+    assert not [
+        name for name, _ in passed_on(spelled) if name.lower().replace("_", "-").startswith("imperso")
+    ]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Content-Length", "3"), ("Transfer-Encoding", "chunked")],
+        [("Content-Length", "3"), ("content-length", "4")],
+        [("Authorization", "Bearer a"), ("authorization", "Bearer b")],
+        [("Host", "a"), ("HOST", "b")],
+    ],
+)
+def test_a_request_with_two_readings_is_refused(headers: list[tuple[str, str]]) -> None:
+    with pytest.raises(Problem):
+        check_framing(headers)
+
+
+def test_only_the_gateway_makes_somebody_an_admin() -> None:
+    caller = Caller("ada", groups=("ops", "system:masters", "edge:platform-admins"))
+    assert in_the_name_of(caller, is_admin=False) == [
+        ("Impersonate-User", "ada"),
+        ("Impersonate-Group", "ops"),
+    ]
+    assert ("Impersonate-Group", "edge:platform-admins") in in_the_name_of(caller, is_admin=True)
+
+
+@pytest.mark.parametrize("name", ["", "system:admin", "system:serviceaccount:kube-system:x"])
+def test_a_user_of_the_system_is_never_sent_upstream(name: str) -> None:
+    with pytest.raises(ValueError, match="never"):
+        in_the_name_of(Caller(name), is_admin=True)

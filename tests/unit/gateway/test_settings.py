@@ -1,0 +1,79 @@
+"""Settings of the gateway: one order of precedence, all errors at once (G6, G12, X12)."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.apiserver.flags import FlagError, read_flags
+from edge.apiserver.settings import GatewaySettings, read_settings
+from edge_sdk.settings import SettingsError
+
+
+def read(text: str = "", tmp: Path | None = None, **environ: str) -> GatewaySettings:
+    file = None
+    if tmp is not None:
+        file = tmp / "edge.yaml"
+        file.write_text(text)
+    return read_settings(file=file, environ=environ, flags={})
+
+
+def test_without_settings_both_documented_ports_are_served() -> None:
+    assert [port for _, port in read().binds] == [9090, 8080]
+
+
+def test_bind_address_comes_first_and_the_documented_ports_stay() -> None:
+    assert read(BIND_ADDRESS="127.0.0.1:7000").binds[0] == ("127.0.0.1", 7000)
+    assert [port for _, port in read(BIND_ADDRESS="0.0.0.0:8080").binds] == [8080, 9090]
+    assert [port for _, port in read(PORT="8080").binds] == [8080, 9090]
+
+
+def test_the_printed_file_is_accepted(tmp_path: Path) -> None:
+    settings = read(
+        "server: {port: 8080, readTimeout: 30s, writeTimeout: 30s}\n"
+        "authentication: {tokenExpiration: 24h}\n"
+        "authorization: {cacheEnabled: true, cacheTTL: 5m}\n",
+        tmp_path,
+    )
+    assert settings.authentication.jwt.expire.s == 24 * 3600
+    assert settings.authorization.cache_ttl.s == 300
+
+
+def test_environment_beats_the_file_and_a_flag_beats_both(tmp_path: Path) -> None:
+    assert (
+        read("authentication: {jwt: {expire: 1h}}", tmp_path, JWT_EXPIRE="2h").authentication.jwt.expire.s
+        == 7200
+    )
+    flags = read_flags(["--log-level=error", "--authentication.jwt.expire", "3h"])
+    settings = read_settings(file=None, environ={"JWT_EXPIRE": "2h", "LOG_LEVEL": "debug"}, flags=flags)
+    assert settings.authentication.jwt.expire.s == 3 * 3600
+    assert settings.log.level == "error"
+
+
+def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read("server: {port: many}\nrateLimit: {qps: -1}\nnonsense: 1\n", tmp_path, LOG_LEVEL="loud")
+    for key in ("server.port", "rateLimit.qps", "nonsense", "LOG_LEVEL"):
+        assert key in str(refused.value)
+
+
+def test_contradictions_and_what_this_version_cannot_do_are_refused(tmp_path: Path) -> None:
+    text = (
+        "rateLimit: {qps: 100, burst: 10}\n"
+        "authorization: {mode: AlwaysAllow}\n"
+        "authentication: {oidc: {enabled: true}, ldap: {enabled: true}, jwt: {expire: 90d}}\n"
+    )
+    with pytest.raises(SettingsError) as refused:
+        read(text, tmp_path)
+    for key in ("rateLimit.burst", "authorization.mode", "oidc.enabled", "ldap.enabled", "jwt.expire"):
+        assert key in str(refused.value)
+
+
+def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:
+    settings = read(OAUTH_CLIENTS="edge-console:s3cr:et,kubectl:other")
+    assert settings.authentication.oauth.by_id()["edge-console"].reveal() == "s3cr:et"
+    assert "s3cr" not in repr(settings)
+
+
+def test_a_word_that_is_no_flag_is_named() -> None:
+    with pytest.raises(FlagError, match="serve"):
+        read_flags(["serve"])

@@ -173,6 +173,9 @@ class ComponentStatus(Model):
     waiting_for: Annotated[
         tuple[str, ...], Meta(description="Dependencies that are not Ready yet, as namespace/name.")
     ] = ()
+    retry_token: Annotated[
+        str, Meta(description="Value of the annotation ext.theriseunion.io/retry that was honoured last.")
+    ] = ""
     conditions: tuple[Condition, ...] = ()
 
 

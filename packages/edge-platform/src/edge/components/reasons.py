@@ -1,0 +1,33 @@
+"""Reasons of a Component's conditions, each with one sentence. Error classes of Helm are in `failures`."""
+
+INSTALLED = "Installed"  # the release is deployed and its workloads are ready
+DISABLED = "Disabled"  # spec.enabled is false and nothing is installed
+SUSPENDED = "Suspended"  # spec.suspend is true
+PENDING = "Pending"  # not looked at yet
+FAILED = "Failed"  # an attempt failed; it is tried again after the back-off
+ROLLED_BACK = "RolledBack"  # an upgrade failed and the last good revision runs again
+ROLLING_BACK = "RollingBack"  # the return to the last good revision is under way
+ROLLBACK_FAILED = "RollbackFailed"  # the return failed; nothing further is touched until it is due again
+RECOVERING = "Recovering"  # a release left half done by a killed process is brought in order
+RECOVERY_FAILED = "RecoveryFailed"  # that did not work; it is tried again
+RELEASE_LOCKED = "ReleaseLocked"  # another living process works on the release
+RELEASE_NAME_TAKEN = "ReleaseNameTaken"  # an older Component has the same release
+INSTALLED_BY_HAND = "InstalledByHand"  # the release or its objects belong to somebody else
+DEPENDENCY_CYCLE = "DependencyCycle"  # Components need each other in a circle
+DEPENDENCY_MISSING = "DependencyMissing"  # a needed Component does not exist
+DEPENDENCY_VERSION = "DependencyVersion"  # a needed Component has a version outside the range
+WAITING_FOR_DEPENDENCIES = "WaitingForDependencies"  # needed Components are not Ready yet
+DEPENDENCIES_READY = "DependenciesReady"  # all needed Components are Ready
+CHART_NOT_FOUND = "ChartNotFound"  # the repository has no such chart or version
+CHART_UNAVAILABLE = "ChartUnavailable"  # the repository does not answer
+WORKLOADS_STARTING = "WorkloadsStarting"  # installed, and its workloads are not ready yet
+WORKLOADS_NOT_READY = "WorkloadsNotReady"  # workloads that should be ready are not
+VALUES_MISSING = "ValuesMissing"  # a Secret or ConfigMap of spec.valuesFrom is not there
+VALUES_INVALID = "ValuesInvalid"  # an entry of spec.valuesFrom is no YAML map
+DRIFT_FIGHT = "DriftFight"  # somebody else keeps changing what is repaired
+DRIFTED = "Drifted"  # objects differ from the release and spec.driftPolicy is Report
+EDITS_KEPT = "EditsKept"  # people changed the platform's own workloads, and that is kept (P13)
+UNINSTALLING = "Uninstalling"  # the release is being removed
+UNINSTALLED = "Uninstalled"  # the release is gone
+UNINSTALL_FAILED = "UninstallFailed"  # removing the release failed; it is tried again
+HAS_DEPENDENTS = "HasDependents"  # installed Components still need this one

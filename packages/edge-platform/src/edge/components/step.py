@@ -1,0 +1,39 @@
+"""One step of a Component: what the plan decided, and what people are told of it."""
+
+from typing import Literal
+
+from edge.components.types import GROUP, Component
+from edge_kube.meta import Model
+
+RETRY_ANNOTATION = f"{GROUP}/retry"
+SKIP_ANNOTATION = f"{GROUP}/skip-reconcile"
+
+Verb = Literal["none", "upgrade", "rollback", "uninstall", "finish"]
+
+
+class Step(Model):
+    """verb: the one thing to do; upgrade means install or upgrade, finish means: take the finalizer off.
+
+    revision: of a rollback. is_good: what runs is what was asked for, and it is healthy. is_removed: nothing
+    of ours is installed. unhealthy: the rollback is because workloads did not get ready. after_s: look again.
+    """
+
+    phase: str
+    reason: str
+    message: str
+    verb: Verb = "none"
+    revision: int = 0
+    ready: bool = False
+    progressing: bool = False
+    degraded: bool = False
+    stalled: bool = False
+    by_hand: bool = False
+    is_good: bool = False
+    is_removed: bool = False
+    unhealthy: bool = False
+    after_s: float | None = None
+
+
+def retry_token(component: Component) -> str:
+    """Any new value of the annotation makes a Component that gave up try again."""
+    return component.metadata.annotations.get(RETRY_ANNOTATION, "")

@@ -21,6 +21,10 @@ def decode(text: str) -> bytes:
         raise ConfigError("the kubeconfig is not base64; encode the file with base64 -w0") from None
 
 
+def encode(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
 def take_in(content: bytes, *, allow_loopback: bool = False) -> Connection:
     """The connection of a kubeconfig that a user gave. Raises ConfigError for one we do not dial.
 

@@ -65,7 +65,7 @@ def complete_store(have: Files, authority: KeyPair, user: str, now: datetime) ->
     """The files with a client certificate of the platform's etcd; its common name is the etcd user."""
     files = {**have, "etcd-ca.crt": authority.cert}
     pair = pair_of(files, "etcd")
-    if not _good(pair, authority.cert, user, (), now):
+    if is_due(pair, authority.cert, user, (), now):
         _put(files, "etcd", pki.issue(authority, user, now=now))
     return files
 
@@ -108,20 +108,21 @@ def _complete(files: dict[str, bytes], leaf: _Leaf, sans: Sequence[str], now: da
     authority = pair_of(files, leaf.authority)
     if authority is None:
         raise ValueError(f"the authority {leaf.authority} of {leaf.name} is not there")
-    if not _good(pair_of(files, leaf.name), authority.cert, leaf.cn, sans, now):
+    if is_due(pair_of(files, leaf.name), authority.cert, leaf.cn, sans, now):
         usage = ("server",) if leaf.server else ("client",)
         _put(files, leaf.name, pki.issue(authority, leaf.cn, org=leaf.org, sans=sans, usage=usage, now=now))
 
 
-def _good(pair: KeyPair | None, authority: bytes, cn: str, sans: Sequence[str], now: datetime) -> bool:
+def is_due(pair: KeyPair | None, authority: bytes, cn: str, sans: Sequence[str], now: datetime) -> bool:
+    """True when a certificate is missing, of another authority or name, or past two thirds of its life."""
     if pair is None:
-        return False
+        return True
     try:
         known = pki.facts(pair.cert)
     except ValueError:
-        return False
+        return True
     named = known.common_name == cn and set(sans) <= set(known.sans)
-    return named and not pki.renewal_due(pair.cert, now) and pki.issued_by(pair.cert, authority)
+    return not named or pki.renewal_due(pair.cert, now) or not pki.issued_by(pair.cert, authority)
 
 
 def _put(files: dict[str, bytes], name: str, pair: KeyPair) -> None:

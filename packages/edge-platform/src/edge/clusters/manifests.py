@@ -89,16 +89,25 @@ def server_names(name: str, dns_domain: str, service_ip: str, addresses: tuple[s
 
 
 def secret(name: str, uid: str, secret_name: str, namespace_: str, files: Mapping[str, bytes]) -> Manifest:
+    """A Secret of the cluster `name`; files are its keys and their content."""
+    made = _secret(secret_name, namespace_, files)
+    made["metadata"] |= {"labels": labels(name), "annotations": marks(uid)}
+    return made
+
+
+def system_secret(secret_name: str, files: Mapping[str, bytes]) -> Manifest:
+    """A Secret of the platform's etcd."""
+    made = _secret(secret_name, SYSTEM_NAMESPACE, files)
+    made["metadata"]["labels"] = {"app": PLATFORM_ETCD, "app.kubernetes.io/name": "edge-platform"}
+    return made
+
+
+def _secret(name: str, namespace_: str, files: Mapping[str, bytes]) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": {
-            "name": secret_name,
-            "namespace": namespace_,
-            "labels": labels(name),
-            "annotations": marks(uid),
-        },
+        "metadata": {"name": name, "namespace": namespace_},
         "data": {key: base64.b64encode(value).decode() for key, value in sorted(files.items())},
     }
 

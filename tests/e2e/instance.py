@@ -16,7 +16,6 @@ from pathlib import Path
 
 from edge.embedded import addons, commands, images, instance, lifecycle, tools
 from edge.embedded.cluster import HostCluster
-from edge.embedded.install import install
 from edge.embedded.instance import Instance
 from edge.embedded.steps import Progress
 
@@ -147,10 +146,11 @@ def platform() -> Generator[Platform]:
     """The platform as `make up` installs it."""
     progress = Progress()
     folder = tools.ensure(progress)
-    archives = commands.archives(progress, folder)
+    built = images.Builder(folder, progress).all()
     with claimed() as one:
-        cluster = start(one, folder, archives, progress)
-        install(commands.installation(one, folder, archives), progress)
+        lifecycle.begin(one, {})
+        cluster = HostCluster(one, folder, progress)
+        commands.start_platform(cluster, built, progress)
         yield Platform(one, cluster, folder)
 
 

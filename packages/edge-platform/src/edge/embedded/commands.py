@@ -4,7 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge.embedded import (
@@ -21,8 +21,10 @@ from edge.embedded import (
     tools,
 )
 from edge.embedded.cluster import HostCluster
+from edge.embedded.images import Archives
 from edge.embedded.install import Installation, install
 from edge.embedded.instance import Instance
+from edge.embedded.loading import Loader
 from edge.embedded.steps import Progress, StepError
 
 _CHARTS = ("edge-platform", "edge-controller")
@@ -101,9 +103,13 @@ def logs(component: str = "", *, follow: bool = False) -> None:
     subprocess.run(command, check=False)
 
 
-def archives(progress: Progress, tools_folder: Path) -> Mapping[str, Path]:
-    """All images of the platform as OCI archives by name, built where missing."""
-    return images.Builder(tools_folder, progress).all()
+def start_platform(cluster: HostCluster, built: Archives, progress: Progress) -> None:
+    """From begun namespaces to an installed platform."""
+    cluster.start(built.first)
+    addons.ensure(cluster, progress)
+    # Images of virtual clusters are loaded while the platform's own pods start.
+    with Loader(cluster.instance, cluster.tools).loading(built.later):
+        install(installation(cluster.instance, cluster.tools, built), progress)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,7 +153,8 @@ def _run(given: argparse.Namespace) -> int:
             print(tools.ensure(Progress()))
         case "images":
             progress = Progress()
-            for name, path in archives(progress, tools.ensure(progress)).items():
+            built = images.Builder(tools.ensure(progress), progress).all()
+            for name, path in [*built.first.items(), *built.later.items()]:
                 print(f"{name} {path}")
         case _:
             return status()
@@ -159,7 +166,7 @@ def _up_embedded(name: str, progress: Progress) -> None:
     wanted = ports.wanted()
     listeners = {} if running else ports.bind(wanted)  # before minutes of building
     folder = tools.ensure(progress)
-    built = archives(progress, folder)
+    built = images.Builder(folder, progress).all()
     one = instance.ensure(name, "up", durable=True)
     if not running:
         with progress.step("namespaces, link and address"):
@@ -168,15 +175,13 @@ def _up_embedded(name: str, progress: Progress) -> None:
             listener.close()
         gateway.remember(one, wanted)
     cluster = HostCluster(one, folder, progress)
-    cluster.start(built)
+    start_platform(cluster, built, progress)
     gateway.publish(one, folder)
-    addons.ensure(cluster, progress)
-    install(installation(one, folder, built), progress)
     progress.say(f"\nEdge Platform is ready ({progress.seconds():.0f} s).")
     gateway.tell(one)
 
 
-def installation(one: Instance, folder: Path, built: Mapping[str, Path]) -> Installation:
+def installation(one: Instance, folder: Path, built: Archives) -> Installation:
     """The platform on an instance, with images from this machine."""
     chart = places.checkout() / "charts" / "edge-controller"
     # The tag of a locally built image stays the same; its digest makes the pods follow it.

@@ -20,11 +20,22 @@ class Image:
     names: Sequence[str]
     config: Config
     layers: Sequence[layers.Recipe]
-    loaded: bool
+    later: bool
 
     @property
     def name(self) -> str:
         return self.folder.name
+
+
+@dataclass(frozen=True, slots=True)
+class Archives:
+    """By main image name: what a cluster starts with, and what virtual clusters need afterwards."""
+
+    first: Mapping[str, Path]
+    later: Mapping[str, Path]
+
+    def __getitem__(self, name: str) -> Path:
+        return {**self.first, **self.later}[name]
 
 
 class Builder:
@@ -36,16 +47,19 @@ class Builder:
         self._recipes = catalogue()
         self._archives: dict[str, Path] = {}
 
-    def all(self, *, only_loaded: bool = False) -> Mapping[str, Path]:
-        """Archives by main image name; `only_loaded` leaves out those that clusters do not start from."""
-        wanted = [image for image in self._recipes.values() if image.loaded or not only_loaded]
-        return {image.names[0]: self.archive(image.name) for image in wanted}
+    def all(self) -> "Archives":
+        """Every image, built where missing."""
+        return Archives(*(self._archives_of(later=later) for later in (False, True)))
 
     def archive(self, name: str) -> Path:
         """The archive of one image, by the name of its folder."""
         if name not in self._archives:
             self._archives[name] = self._build(self._recipes[name])
         return self._archives[name]
+
+    def _archives_of(self, *, later: bool) -> Mapping[str, Path]:
+        chosen = (image for image in self._recipes.values() if image.later == later)
+        return {image.names[0]: self.archive(image.name) for image in chosen}
 
     def _build(self, image: Image) -> Path:
         sources = layers.Sources(self._tools, image.folder, self.archive, self._progress)
@@ -75,4 +89,4 @@ def _read(file: Path) -> Image:
         workdir=table.get("workdir", "/"),
         labels={"org.opencontainers.image.licenses": "Apache-2.0", **table.get("labels", {})},
     )
-    return Image(file.parent, table["names"], config, table["layer"], table.get("loaded", True))
+    return Image(file.parent, table["names"], config, table["layer"], table.get("later", False))

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge.embedded import ociimage
@@ -30,12 +32,24 @@ class Loader:
         loaded = self._loaded()
         for name, path in archives.items():
             done = subprocess.run(
-                [*self._ctr, "images", "import", str(path)], capture_output=True, text=True, check=False
+                # --local reads the archive itself: less than half the time of sending it through the daemon.
+                [*self._ctr, "images", "import", "--local", str(path)],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode != 0:
                 raise StepError(f"image {name} could not be loaded from {path}: {done.stderr.strip()}")
             loaded[name] = ociimage.digest(path)
             write_json(self._loaded_file, loaded)
+
+    @contextmanager
+    def loading(self, archives: Mapping[str, Path]) -> Generator[None]:
+        """Load meanwhile; returns when all are loaded, and raises what went wrong with one."""
+        with ThreadPoolExecutor(max_workers=1) as worker:
+            job = worker.submit(self.load, self.missing(archives))
+            yield
+            job.result()
 
     def _loaded(self) -> dict[str, str]:
         try:

@@ -1,7 +1,7 @@
 """Loops against a real API server: status once and fenced, no echo, drift, back-off told (P2, P3, P6)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -85,7 +85,7 @@ async def namespace(client: Client, request: pytest.FixtureRequest) -> AsyncIter
 @asynccontextmanager
 async def running(
     client: Client, act: Act, *, watches: tuple[Watch[ConfigMap], ...] = (), resync_s: float = 30.0
-) -> AsyncIterator[tuple[Bench, Manager]]:
+) -> AsyncGenerator[tuple[Bench, Manager]]:
     benches: list[Bench] = []
 
     def make(cache: Reader, writer: Writer) -> Reconciler:

@@ -5,6 +5,7 @@ authority is only ever added: the bundle holds the old one as long as it is vali
 still serves the old certificate is trusted.
 """
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,7 +39,7 @@ def renewed(
 ) -> ServingCertificates | None:
     """Certificates that are good for `names` at `now`; None when what is there still is.
 
-    names: DNS names of the server. What cannot be read is replaced like what has expired.
+    names: DNS names or addresses of the server. What cannot be read is replaced like what has expired.
     """
     authority = _authority(have, now)
     if authority is None:
@@ -83,7 +84,7 @@ def _is_fresh(
         return False
     in_time = now < cert.not_valid_after_utc - timedelta(days=SERVER_DAYS) / 3
     matches = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == cert.public_key()
-    return in_time and matches and set(names) <= set(listed.get_values_for_type(x509.DNSName))
+    return in_time and matches and {_alternative(name) for name in names} <= set(listed)
 
 
 def _valid_part(bundle: bytes, now: datetime) -> bytes:
@@ -113,7 +114,7 @@ def _make_server(
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
     issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     cert = (
         _builder(subject, ca.subject, key, now, SERVER_DAYS)
@@ -125,6 +126,13 @@ def _make_server(
         .sign(ca_key, hashes.SHA256())
     )
     return cert, key
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _builder(

@@ -53,6 +53,7 @@ from edge_kube.reconcile import (
 from edge_kube.status import StatusWriter
 
 FAILURES_BEFORE_TOLD = 3
+BUSY_PAUSE_S = 5.0  # a member that is up and yet refused: all its seats were taken
 FORBIDDEN_PAUSE_S = 30.0  # a missing right does not come back within milliseconds
 
 
@@ -102,9 +103,14 @@ class Controller:
         metrics: Metrics,
         events: Events,
         workers: int | None = None,
+        answers: Callable[[str], bool] = lambda cluster: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """manager: field manager of the statuses, edge-<room>-status. client: gated by the elector."""
+        """manager: field manager of the statuses, edge-<room>-status. client: gated by the elector.
+
+        answers: whether a member cluster is up at this moment; parking for one that is would last for ever.
+        """
+        self._answers = answers
         self.name = loop.label
         self._loop = loop
         self._cache = cache
@@ -270,7 +276,7 @@ class Controller:
         except ClusterUnavailable as gone:
             cluster = gone.cluster
             await self._tell(obj, "ClusterUnreachable", str(gone), fence)
-            return _Outcome("parked", lambda: queue.park(request, cluster))
+            return _Outcome("parked", lambda: self._park(queue, request, cluster))
         except (Conflict, AlreadyExists) as stale:
             # Somebody was faster and the cache does not show it yet. Neither an error nor news.
             self._log.debug("reconcile_was_stale", request=str(request), reason=str(stale))
@@ -289,7 +295,7 @@ class Controller:
     def _after_result(self, queue: Queue[Request], request: Request, result: Result) -> _Outcome:
         if result.park is not None:
             cluster = result.park
-            return _Outcome("parked", lambda: queue.park(request, cluster))
+            return _Outcome("parked", lambda: self._park(queue, request, cluster))
         if result.after_s is not None:
             again_in_s = jittered(result.after_s)
             return _Outcome("requeue_after", lambda: self._later(queue, request, again_in_s))
@@ -333,6 +339,12 @@ class Controller:
             self._log.debug("trouble_not_told", object=str(key_of(obj)), error=str(error))
 
     # -- queue -----------------------------------------------------------------------------------------------
+
+    def _park(self, queue: Queue[Request], request: Request, cluster: str) -> None:
+        if self._answers(cluster):
+            queue.add_after(request, jittered(BUSY_PAUSE_S))
+        else:
+            queue.park(request, cluster)
 
     def _later(self, queue: Queue[Request], request: Request, again_in_s: float) -> None:
         queue.forget(request)

@@ -22,15 +22,16 @@ from typing import Any, Protocol
 
 import structlog
 
-from edge_kube.cache import Cache
+from edge_kube.cache import Cache, Delta
 from edge_kube.client import Client
+from edge_kube.clusters import ClusterPool, ClusterState
 from edge_kube.controller import Controller, Loop
 from edge_kube.events import Events
 from edge_kube.leader import LeaderElector
 from edge_kube.lease import LeaseApi
 from edge_kube.metrics import Measure, Metrics
 from edge_kube.probes import LoopLag, ProbeServer
-from edge_kube.reconcile import Index, Reader
+from edge_kube.reconcile import Index, MemberWatch, Reader
 from edge_kube.transport import Transport
 from edge_kube.webhook import Webhook
 from edge_kube.webhookconfig import Target
@@ -78,6 +79,7 @@ class Options:
     """identity: the pod's name. elect False: lead at once (one replica, tests). workers: by loop label.
 
     listen: addresses of probes and metrics; none, no server. lease times: see LeaderElector.
+    pause_collector: see Cache; for the one manager of a process.
     """
 
     identity: str
@@ -92,17 +94,28 @@ class Options:
     lease_s: float = 15.0
     renew_deadline_s: float = 10.0
     retry_s: float = 2.0
+    pause_collector: bool = False
 
 
 class Manager:
     def __init__(
-        self, client: Client, rooms: Sequence[Room], options: Options, *, metrics: Metrics | None = None
+        self,
+        client: Client,
+        rooms: Sequence[Room],
+        options: Options,
+        *,
+        metrics: Metrics | None = None,
+        pool: ClusterPool | None = None,
     ) -> None:
-        """Builds everything and starts nothing. client: ungated; it stays the caller's to close."""
+        """Builds everything and starts nothing. client: ungated; it stays the caller's to close.
+
+        pool: member clusters; built with `on_up` calling this manager's `unpark`, and the caller's to close.
+        """
+        self._pool = pool
         self._client = client
         self._options = options
         self.metrics = metrics or Metrics()
-        self.cache = Cache(client, metrics=self.metrics, pause_collector=True)
+        self.cache = Cache(client, metrics=self.metrics, pause_collector=options.pause_collector)
         self._leases = Transport(client.connection, metrics=self.metrics)
         self._elector = LeaderElector(
             LeaseApi(self._leases, options.lease, options.namespace),
@@ -145,8 +158,12 @@ class Manager:
             stack.push_async_callback(self._leases.close)
             for controller in self.controllers:
                 controller.subscribe()
+                self._watch_members(controller)
             await self.cache.start()
             stack.push_async_callback(self.cache.stop)
+            stack.push_async_callback(
+                self.stop, grace_s=0
+            )  # for a cancelled run; else nothing is left to stop
             background = await self._start_servers(stack)
             await self._synced(stop)
             if stop.is_set():
@@ -157,6 +174,24 @@ class Manager:
             for task in (self._electing, *background):
                 if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                     raise error
+
+    def unpark(self, cluster: str) -> None:
+        """A member cluster answers again: go on with what waited for it."""
+        for controller in self.controllers:
+            controller.unpark(cluster)
+
+    def _watch_members(self, controller: Controller) -> None:
+        if self._pool is None:
+            return
+        for watch in controller.member_watches:
+
+            def wake(delta: Delta[Any], cluster: str, watch: MemberWatch[Any] = watch) -> None:
+                for obj in (delta.old, delta.new):
+                    if obj is not None and delta.op != "resync":
+                        for request in watch.to(obj, cluster):
+                            controller.enqueue(request)
+
+            self._pool.watch(watch.kind, wake, labels=watch.labels)
 
     async def _start_servers(self, stack: AsyncExitStack) -> Sequence[asyncio.Task[None]]:
         background = [
@@ -227,7 +262,11 @@ class Manager:
             metrics=self.metrics,
             events=self.events,
             workers=self._options.workers.get(loop.label),
+            answers=self._member_answers,
         )
+
+    def _member_answers(self, cluster: str) -> bool:
+        return self._pool is not None and self._pool.state(cluster) is ClusterState.UP
 
     def _webhook_service(self, rooms: Sequence[Room]) -> WebhookService | None:
         options = self._options.webhooks

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 
 import jwt
 import pytest
@@ -66,7 +67,7 @@ def test_a_token_from_the_future_is_refused() -> None:
         pytest.param(lambda: issue().rsplit(".", 1)[0] + ".", id="signature cut off"),
     ],
 )
-def test_a_forged_token_is_refused(token) -> None:
+def test_a_forged_token_is_refused(token: Callable[[], str]) -> None:
     with pytest.raises(TokenRefused):
         tokens().check(token(), NOW + 1)
 

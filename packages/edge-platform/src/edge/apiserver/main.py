@@ -14,11 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from edge.apiserver.flags import FlagError, help_text, read_flags
 from edge.apiserver.server import ApiServer
 from edge.apiserver.settings import SECTIONS, GatewaySettings, read_settings
 from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfig
 from edge_kube.errors import KubeError
+from edge_sdk.flags import FlagError, help_text, read_flags
 from edge_sdk.logs import configure_logs
 from edge_sdk.settings import SettingsError
 

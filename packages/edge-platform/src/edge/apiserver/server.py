@@ -36,6 +36,7 @@ HEAD_MAX_BYTES: Final = 32 * 1024
 HEADERS_MAX: Final = 96
 IDLE_S: Final = 75.0
 SHORT_ENDS_WITHIN_S: Final = 30.0
+TLS_CLOSES_WITHIN_S: Final = 0.2  # connections cut in mid-stream say goodbye on the wire first
 USERS: Final = ("iam.theriseunion.io", "users")
 BINDINGS: Final = ("iam.theriseunion.io", "iamrolebindings")
 CLUSTERS: Final = ("scope.theriseunion.io", "clusters")
@@ -129,6 +130,7 @@ class ApiServer:
         await self._members.close()
         await self._host.close()
         await self._client.close()
+        await asyncio.sleep(TLS_CLOSES_WITHIN_S)
 
     def _gateway(self, key: bytes) -> Gateway:
         settings = self._settings

@@ -1,0 +1,45 @@
+"""One API server for the gateway's tests, with the platform's kinds, an administrator and a plain user."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from tests.support.gateway import RunningGateway, make_user
+
+from edge.apiserver.kinds import SERVED
+from edge_kube.client import Client
+from edge_kube.harness import LightCluster
+
+
+async def _prepare(cluster: LightCluster) -> None:
+    await cluster.install(*SERVED)
+    async with cluster.client() as client:
+        await make_user(client, "admin", admin=True)
+        await make_user(client, "ada", groups=("ops",))
+        await make_user(client, "fresh", admin=True, must_change=True)
+
+
+@pytest.fixture(scope="session")
+def gateway_cluster() -> Iterator[LightCluster]:
+    with LightCluster() as cluster:
+        cluster.kubectl("create", "namespace", "edge-system")
+        cluster.kubectl(
+            *("create", "clusterrolebinding", "edge-platform-admins"),
+            *("--clusterrole=cluster-admin", "--group=edge:platform-admins"),
+        )
+        asyncio.run(_prepare(cluster))
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def gateway(gateway_cluster: LightCluster) -> AsyncIterator[RunningGateway]:
+    async with RunningGateway(gateway_cluster.connection) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def kube(gateway_cluster: LightCluster) -> AsyncIterator[Client]:
+    """The API server itself, as its own admin."""
+    async with gateway_cluster.client() as client:
+        yield client

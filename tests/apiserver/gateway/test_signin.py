@@ -1,0 +1,177 @@
+"""Signing in (I12, I14, I16): the printed curl, wrong passwords, tokens that die, forced changes."""
+
+import asyncio
+import json
+import statistics
+import time
+
+import jwt
+from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user
+
+from edge.iam.passwords import hash_password
+from edge.iam.types import LoginRecord, User
+from edge_kube.client import Client
+from edge_kube.meta import Key
+
+ME = "/oapis/iam/v1alpha1/me"
+
+
+async def curl(url: str, *arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "curl", "-s", *arguments, url, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    return out.decode()
+
+
+async def test_the_printed_curl_gives_a_token_that_lists_users(gateway: RunningGateway) -> None:
+    client = "client_id=edge-console&client_secret=edge-secret"
+    form = f"grant_type=password&username=admin&password=P@88w0rd&{client}"
+    answer = json.loads(await curl(f"{gateway.url}/oauth/token", "-X", "POST", "-d", form))
+    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 86400)
+    header = f"Authorization: Bearer {answer['access_token']}"
+    found = json.loads(await curl(f"{gateway.url}{USERS}", "-H", header))
+    assert found["kind"] == "UserList"
+    assert {"admin", "ada"} <= {item["metadata"]["name"] for item in found["items"]}
+
+
+async def test_oauth_answers_below_kapis_too_and_takes_basic_client_authentication(
+    gateway: RunningGateway,
+) -> None:
+    fields = {"grant_type": "password", "username": "admin", "password": PASSWORD}
+    basic = {"Authorization": "Basic ZWRnZS1jb25zb2xlOmVkZ2Utc2VjcmV0"}
+    assert (await gateway.ask("POST", "/kapis/oauth/token", data=fields, headers=basic)).status == 200
+
+
+async def test_wrong_password_unknown_and_disabled_user_get_one_answer(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    await make_user(kube, "gone")
+    await kube.merge(User, Key("", "gone"), {"status": {"state": "Disabled"}}, sub="status")
+    await asyncio.sleep(0.3)  # the watch
+    answers = [
+        await gateway.sign_in("admin", "wrong"),
+        await gateway.sign_in("nobody", PASSWORD),
+        await gateway.sign_in("gone", PASSWORD),
+        await gateway.sign_in("admin", "x" * 73),
+    ]
+    assert {answer.status for answer in answers} == {401}
+    assert len({answer.body for answer in answers}) == 1
+    assert answers[0].json()["error"] == "invalid_grant"
+
+
+async def test_the_time_does_not_tell_whether_a_user_exists(gateway: RunningGateway, kube: Client) -> None:
+    await make_user(kube, "timed", password_hash=hash_password(PASSWORD))
+    await asyncio.sleep(0.3)
+
+    async def took_s(name: str) -> float:
+        start = time.perf_counter()
+        assert (await gateway.sign_in(name, "wrong")).status == 401
+        return time.perf_counter() - start
+
+    known = statistics.median([await took_s("timed") for _ in range(5)])
+    unknown = statistics.median([await took_s("nobody-at-all") for _ in range(5)])
+    assert 0.4 < known / unknown < 2.5
+
+
+async def test_bad_forms_are_told_apart(gateway: RunningGateway) -> None:
+    assert (await gateway.sign_in(client_secret="wrong")).json()["error"] == "invalid_client"
+    assert (await gateway.sign_in(grant_type="magic")).json()["error"] == "unsupported_grant_type"
+    assert (await gateway.sign_in(password="")).json()["error"] == "invalid_request"
+    broken = await gateway.sign_in(client_id="edge-\nconsole")
+    assert (broken.status, "line break" in broken.json()["error_description"]) == (400, True)
+
+
+async def test_guessing_is_slowed_down_with_429(gateway: RunningGateway) -> None:
+    answers = [await gateway.sign_in("ada", f"guess-{n}") for n in range(14)]
+    assert answers[-1].status == 429
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert (await gateway.sign_in("admin")).status == 200
+
+
+async def test_every_attempt_leaves_a_record(gateway: RunningGateway, kube: Client) -> None:
+    await gateway.sign_in("admin")
+    await gateway.sign_in("admin", "wrong")
+    await gateway.sign_in("a password typed into the wrong box", "x")
+    async with asyncio.timeout(10):
+        while len(found := await kube.list(LoginRecord)) < 3:  # noqa: ASYNC110 - written by the gateway
+            await asyncio.sleep(0.05)
+    by_reason = {record.spec.reason: record for record in found}
+    assert by_reason["Succeeded"].metadata.labels == {"iam.theriseunion.io/user": "admin"}
+    assert by_reason["WrongPassword"].spec.success is False
+    assert by_reason["WrongPassword"].spec.source_ip == "127.0.0.1"
+    assert "typed" not in str(by_reason["UnknownUser"])
+
+
+async def test_expired_and_forged_tokens_are_401(gateway: RunningGateway) -> None:
+    token = await gateway.token()
+    assert (await gateway.get(USERS, token=token)).status == 200
+    head, claims, signature = token.split(".")
+    other = jwt.encode({"sub": "admin"}, "k" * 32, algorithm="HS256")
+    for forged in (f"{head}.{claims}.{signature[:-4]}AAAA", other, "nonsense", f"{head}.{claims}."):
+        answer = await gateway.get(USERS, token=forged)
+        assert answer.status == 401
+        assert answer.json()["reason"] == "Unauthorized"
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    gateway.clock.ahead_s = 25 * 3600
+    expired = await gateway.get(USERS, token=token)
+    assert (expired.status, expired.json()["edge"]["code"]) == (401, "TokenExpired")
+
+
+async def test_a_token_dies_with_its_user_its_state_and_its_password(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    for name, kill in {
+        "leaver": lambda: kube.delete(User, "leaver"),
+        "locked": lambda: kube.merge(
+            User, Key("", "locked"), {"status": {"state": "Disabled"}}, sub="status"
+        ),
+        "changer": lambda: kube.merge(
+            User, Key("", "changer"), {"spec": {"encryptedPassword": QUICK_HASH[:-1] + "."}}
+        ),
+    }.items():
+        await make_user(kube, name)
+        await asyncio.sleep(0.3)
+        token = await gateway.token(name)
+        assert (await gateway.get(ME, token=token)).status == 200
+        await kill()
+        await gateway.until(ME, 401, token=token)
+
+
+async def test_a_password_that_must_change_lets_read_and_change_it_and_nothing_else(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    signed_in = await gateway.sign_in("fresh")
+    assert signed_in.json()["scope"] == "password-change"
+    token = signed_in.json()["access_token"]
+    assert (await gateway.get(USERS, token=token)).status == 200
+    assert (await gateway.get(ME, token=token)).json()["mustChangePassword"] is True
+    refused = await gateway.ask("POST", "/api/v1/namespaces", token=token, json={"metadata": {"name": "x"}})
+    assert (refused.status, refused.json()["edge"]["code"]) == (403, "PasswordChangeRequired")
+
+    path = f"{USERS}/fresh/password"
+    wrong = await gateway.ask("PUT", path, token=token, json={"currentPassword": "no", "newPassword": "n"})
+    assert wrong.status == 401
+    same = await gateway.ask(
+        "PUT", path, token=token, json={"currentPassword": PASSWORD, "newPassword": PASSWORD}
+    )
+    assert same.status == 422
+    body = {"currentPassword": PASSWORD, "newPassword": "better than that"}
+    assert (await gateway.ask("PUT", path, token=token, json=body)).status == 200
+    await gateway.until(USERS, 401, token=token)  # the old token died with the password
+    fresh = await gateway.sign_in("fresh", "better than that")
+    assert "scope" not in fresh.json()
+
+
+async def test_nobody_sets_a_password_of_somebody_else_without_the_right(gateway: RunningGateway) -> None:
+    token = await gateway.token("ada")
+    answer = await gateway.ask("PUT", f"{USERS}/admin/password", token=token, json={"newPassword": "mine"})
+    assert answer.status == 403
+
+
+async def test_a_long_password_is_refused_with_its_length(gateway: RunningGateway) -> None:
+    token = await gateway.token("ada")
+    body = {"currentPassword": PASSWORD, "newPassword": "x" * 80}
+    answer = await gateway.ask("PUT", f"{USERS}/ada/password", token=token, json=body)
+    assert answer.status == 422
+    assert "yours: 80" in answer.json()["message"]

@@ -28,6 +28,13 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
     echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
 fi
+# The kubelet wants these for the whole machine; it is shown files that say so, and the machine stays as it is.
+for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1 \
+    kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
+    shown="$config/$(echo "${setting%=*}" | tr / -)"
+    echo "${setting#*=}" >"$shown"
+    mount --bind "$shown" "/proc/sys/${setting%=*}"
+done
 # cgroup v2: a group with processes of its own cannot hand controllers to groups below it.
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     mkdir -p /sys/fs/cgroup/worker
@@ -106,7 +113,7 @@ containerd --config "$config/containerd.toml" --log-level warn &
 until ctr -a "$socket" version >/dev/null 2>&1; do sleep 0.1; done
 if [ ! -e "$state/images-loaded" ]; then
     for archive in /images/*.oci.tar; do
-        ctr -a "$socket" -n k8s.io images import "$archive" >/dev/null
+        ctr -a "$socket" -n k8s.io images import --local "$archive" >/dev/null
     done
     touch "$state/images-loaded"
 fi

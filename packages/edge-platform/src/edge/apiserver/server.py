@@ -77,6 +77,11 @@ class ApiServer:
     def addresses(self) -> list[tuple[str, int]]:
         return [(host, port) for host, port, *_ in (self._runner.addresses if self._runner else ())]
 
+    @property
+    def streams_open(self) -> int:
+        """Watches, logs and shells in hand."""
+        return self._streams.inflight
+
     async def start(self) -> None:
         """Raises KubeError when the API server does not answer, OSError when a port is taken."""
         jwt = self._settings.authentication.jwt

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
+from edge.apps.settings import AppsSettings
 from edge.clusters.settings import ClusterSettings
-from edge.components.settings import ComponentSettings
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Duration, Section, setting
 
@@ -56,12 +56,21 @@ class AdminSettings(Section):
     password: Annotated[Secret, setting(env="ADMIN_PASSWORD")] = Secret("")
 
 
-class ReviewSettings(Section):
-    required: bool = True
+class ChartSettings(Section):
+    """Where charts come from, and the Helm that installs them."""
 
-
-class AppSettings(Section):
-    review: ReviewSettings = ReviewSettings()
+    museum: Annotated[str, setting("The cluster's own chart museum.", env="CHARTMUSEUM_URL")] = (
+        "http://chartmuseum:8080"
+    )
+    builtin: Annotated[Path, setting("Charts inside the image.", env="EDGE_BUILTIN_CHARTS")] = Path(
+        "/usr/share/edge-museum/charts"
+    )
+    helm: Annotated[Path, setting("The Helm executable.", env="EDGE_HELM")] = Path("/usr/local/bin/helm")
+    scratch: Annotated[Path, setting("For charts and kubeconfigs while Helm runs.", env="EDGE_SCRATCH")] = (
+        Path(
+            "/tmp/edge-helm"  # noqa: S108  a memory-backed volume of the pod
+        )
+    )
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -71,7 +80,7 @@ SECTIONS: dict[str, type[Section]] = {
     "concurrency": ConcurrencySettings,
     "webhook": WebhookSettings,
     "admin": AdminSettings,
-    "components": ComponentSettings,
+    "charts": ChartSettings,
     "clusters": ClusterSettings,
-    "apps": AppSettings,
+    "apps": AppsSettings,
 }

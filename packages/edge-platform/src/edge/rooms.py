@@ -1,0 +1,65 @@
+"""The platform's rooms, in the order of their imports: the only list of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge.apps import room as apps
+from edge.apps.settings import AppsSettings
+from edge.clusters import room as clusters
+from edge.clusters.ports import Members, Stores
+from edge.clusters.settings import ClusterSettings
+from edge.components import room as components
+from edge.components.operations import Operations
+from edge.components.ports import Charts, Releases, ValueSources
+from edge.components.settings import ComponentSettings
+from edge.iam import room as iam
+from edge.nodes import room as nodes
+from edge_kube.runtime import MemberWatch
+from edge_sdk.room import Room
+from edge_sdk.secret import Secret
+from edge_sdk.sites import Sites
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The outside world, as the rooms' ports want it.
+
+    sites: for a room's member watches, the members in which it may work.
+    """
+
+    charts: Charts
+    releases: Releases
+    sources: ValueSources
+    operations: Operations
+    members: Members
+    stores: Stores
+    sites: Callable[[Sequence[MemberWatch[Any]]], Sites]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSettings:
+    """admin_password: of the first administrator; the documented one when empty."""
+
+    admin_username: str = ""
+    admin_password: Secret | None = None
+    components: ComponentSettings = field(default_factory=ComponentSettings)
+    clusters: ClusterSettings = field(default_factory=ClusterSettings)
+    apps: AppsSettings = field(default_factory=AppsSettings)
+
+
+def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
+    """Registers only: nothing is opened, so tools and tests build the same rooms with other adapters."""
+    return (
+        iam.room(settings.admin_username, settings.admin_password),
+        components.room(
+            adapters.charts,
+            adapters.releases,
+            adapters.sources,
+            settings.components,
+            adapters.operations,
+        ),
+        clusters.room(adapters.members, adapters.stores, settings.clusters),
+        nodes.room(adapters.sites(nodes.MEMBER_WATCHES)),
+        apps.room(adapters.sites(apps.MEMBER_WATCHES), settings.apps),
+    )

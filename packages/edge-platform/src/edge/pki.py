@@ -75,6 +75,7 @@ def issue(
 ) -> KeyPair:
     """A leaf signed by `ca`.
 
+    `cn` may be empty: etcd's JSON gateway refuses clients whose certificate has a common name.
     `sans` are DNS names and IP addresses, told apart by their form; `usage` is any of client and
     server. The leaf never outlives its authority.
     """
@@ -82,7 +83,7 @@ def issue(
     signer = _private_key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in org]
-    subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+    subject = x509.Name([*names, *([x509.NameAttribute(NameOID.COMMON_NAME, cn)] if cn else [])])
     valid = min(valid, authority.not_valid_after_utc - now)
     builder = _builder(subject, authority.subject, key, signer, now, valid, authority=False)
     builder = builder.add_extension(
@@ -90,7 +91,9 @@ def issue(
     )
     if sans:
         alternatives = [_alternative(one) for one in dict.fromkeys(sans)]
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        # Without a subject, the alternative names are all there is to identify the holder (RFC 5280).
+        nameless = not subject.rdns
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=nameless)
     return KeyPair(_pem(builder.sign(signer, hashes.SHA256())), _private_pem(key))
 
 

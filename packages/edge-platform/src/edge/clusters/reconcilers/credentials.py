@@ -130,8 +130,7 @@ class Vault:
         if self._store is not None:
             return self._store
         authority = await self._read(ETCD_AUTHORITY, SYSTEM_NAMESPACE)
-        client = keys.pair_of(await self._read(ETCD_CLIENT, SYSTEM_NAMESPACE), "client")
-        pair = keys.pair_of(authority, "ca")
+        client, pair = keys.pair_of(authority, "gateway"), keys.pair_of(authority, "ca")
         if pair is None or client is None or not authority.get("password"):
             raise Waiting("the keys of the platform's etcd are not made yet", 2.0, reason="WaitingForStore")
         access = StoreAccess(self._etcd_endpoint, pair.cert, client, authority["password"].decode())
@@ -152,10 +151,12 @@ class Vault:
             pair = pki.make_ca("edge-etcd-ca", now=now)
             files["ca.crt"], files["ca.key"] = pair
         files.setdefault("password", secrets.token_urlsafe(32).encode())
+        if keys.is_due(keys.pair_of(files, "gateway"), pair.cert, "", (), now):
+            files["gateway.crt"], files["gateway.key"] = pki.issue(pair, "", org=("edge-platform",), now=now)
         await self._write_system(ETCD_AUTHORITY, have, files)
         both: tuple[pki.Usage, ...] = ("server", "client")
         for name, leaf, cn, sans, usage in (
-            (ETCD_SERVER, "server", "etcd", _ETCD_NAMES, both),
+            (ETCD_SERVER, "server", "", _ETCD_NAMES, both),
             (ETCD_CLIENT, "client", "root", (), both[1:]),
         ):
             have = await self._read(name, SYSTEM_NAMESPACE)

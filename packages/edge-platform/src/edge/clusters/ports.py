@@ -55,13 +55,6 @@ class Members(Protocol):
         ...
 
 
-class Fleet(Protocol):
-    """The member clusters that other rooms reach by name; `edge_kube.clusters.ClusterPool` has this shape."""
-
-    def update(self, name: str, uid: str, kubeconfig: bytes) -> object: ...
-    def remove(self, name: str) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class StoreAccess:
     """How to reach the platform's etcd as its root user; client: a certificate without a common name."""

@@ -3,7 +3,7 @@
 from functools import partial
 
 from edge.clusters.manifests import PLANE
-from edge.clusters.ports import Fleet, Members, Stores
+from edge.clusters.ports import Members, Stores
 from edge.clusters.reconcilers.cluster import ClusterReconciler
 from edge.clusters.reconcilers.platform_etcd import PlatformEtcdReconciler
 from edge.clusters.settings import ClusterSettings
@@ -22,15 +22,14 @@ _ALL = ("get", "list", "watch", "create", "patch", "delete")
 def room(
     members: Members,
     stores: Stores,
-    fleet: Fleet,
     settings: ClusterSettings | None = None,
     clock: Clock | None = None,
 ) -> Room:
-    """members, stores and fleet do the room's calls outside; settings and clock have defaults."""
+    """members and stores do the room's calls outside; settings and clock have defaults."""
     known, time = settings or ClusterSettings(), clock or SystemClock()
     clusters = Loop(
         Cluster,
-        partial(ClusterReconciler, settings=known, members=members, stores=stores, fleet=fleet, clock=time),
+        partial(ClusterReconciler, settings=known, members=members, stores=stores, clock=time),
         watches=(
             Watch(Component, _cluster_of),
             Watch(Namespace, _cluster_of),

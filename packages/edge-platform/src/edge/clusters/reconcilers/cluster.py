@@ -15,7 +15,7 @@ from msgspec import structs
 
 from edge.clusters import inside, intake, keys, manifests, plan, rules, status
 from edge.clusters.engines import Wish, store_prefix, store_user
-from edge.clusters.ports import Fleet, Members, MemberView, Stores, StoreUnavailableError
+from edge.clusters.ports import Members, MemberView, Stores, StoreUnavailableError
 from edge.clusters.reconcilers.credentials import MANAGER, Vault
 from edge.clusters.reconcilers.farewell import Farewell
 from edge.clusters.settings import ClusterSettings
@@ -60,7 +60,6 @@ class ClusterReconciler:
         settings: ClusterSettings,
         members: Members,
         stores: Stores,
-        fleet: Fleet,
         clock: Clock,
     ) -> None:
         self._reader = reader
@@ -68,7 +67,6 @@ class ClusterReconciler:
         self._settings = settings
         self._members = members
         self._stores = stores
-        self._fleet = fleet
         self._clock = clock
         self._vault = Vault(writer, clock, settings.etcd_endpoint)
         self._farewell = Farewell(reader, writer, self._vault, stores, clock)
@@ -80,7 +78,7 @@ class ClusterReconciler:
     async def reconcile(self, request: Request) -> Result:
         cluster = self._reader.get(Cluster, request.name)
         if cluster is None:
-            self._let_go(request.name)
+            self._members.forget(request.name)
             return DONE
         if rules.type_of(cluster) == "physical":
             return self._physical(cluster)
@@ -163,14 +161,7 @@ class ClusterReconciler:
             return None
         before = cluster.status.phase
         period = self._settings.probe_period_s if before in ("Ready", "Offline") else QUICK_S
-        view = self._members.view(cluster.metadata.name, held.admin, period)
-        if view is not None and view.ok_at:
-            self._fleet.update(cluster.metadata.name, cluster.metadata.uid, held.admin)
-        return view
-
-    def _let_go(self, name: str) -> None:
-        self._members.forget(name)
-        self._fleet.remove(name)
+        return self._members.view(cluster.metadata.name, held.admin, period)
 
     async def _carry_out(
         self, cluster: Cluster, wish: Wish, seen: plan.Seen, todo: plan.Plan
@@ -292,7 +283,7 @@ class ClusterReconciler:
 
     async def _leave(self, cluster: Cluster) -> Result:
         name, uid = cluster.metadata.name, cluster.metadata.uid
-        self._let_go(name)
+        self._members.forget(name)
         message = await self._farewell.take(cluster, self._observe_rest(cluster))
         if message:
             return Result(status=status.leaving_status(cluster, message), after_s=1.0)
@@ -312,7 +303,7 @@ class ClusterReconciler:
     def _physical(self, cluster: Cluster) -> Result:
         name = cluster.metadata.name
         if cluster.metadata.deletion_timestamp:
-            self._let_go(name)
+            self._members.forget(name)
             return DONE
         period = self._settings.probe_period_s
         obstacle, view = self._ask(cluster, period)
@@ -326,7 +317,7 @@ class ClusterReconciler:
     def _ask(self, cluster: Cluster, period: float) -> tuple[plan.Obstacle | None, MemberView | None]:
         name, text = cluster.metadata.name, cluster.spec.connection.kubeconfig
         if cluster.spec.enable is False:
-            self._let_go(name)
+            self._members.forget(name)
             return plan.Obstacle("Disabled", "spec.enable is false; the cluster is not asked."), None
         if not text:
             message = "spec.connection.kubeconfig is empty; put a kubeconfig there, base64-encoded."
@@ -340,7 +331,6 @@ class ClusterReconciler:
                     f"The client certificate in the kubeconfig ran out on {end:%Y-%m-%d %H:%M} UTC; renew it."
                 )
                 return plan.Obstacle("CredentialsExpired", message), None
-            self._fleet.update(name, cluster.metadata.uid, content)
             return None, self._members.view(name, content, period)
         except ConfigError as error:
             return plan.Obstacle("KubeconfigInvalid", f"{error}"), None

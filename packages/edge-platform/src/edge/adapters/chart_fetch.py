@@ -8,6 +8,7 @@ archive. Afterwards a conditional request tells whether the bytes behind the ver
 import asyncio
 import contextlib
 import hashlib
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from edge_sdk.semver import BadVersion, is_strict, newest, parse
 CHART_MAX_BYTES = 20 * 1024 * 1024
 INDEX_MAX_BYTES = 64 * 1024 * 1024
 KEPT_ARCHIVES = 24
+KEPT_URLS = 1000
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=5, sock_read=20)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -48,6 +50,7 @@ class ChartFetcher:
         self._folder = scratch / "charts"
         self._fresh_s = fresh_s
         self._known: dict[str, _Known] = {}
+        self._asking: dict[str, asyncio.Lock] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -136,6 +139,14 @@ class ChartFetcher:
         return chart
 
     async def _fetch_chart(self, url: str, name: str, version: str, *, base: str = "") -> ResolvedChart:
+        """Components of one chart that ask at the same time share one request."""
+        if len(self._known) > KEPT_URLS:
+            self._known.clear()
+            self._asking = {asked: lock for asked, lock in self._asking.items() if lock.locked()}
+        async with self._asking.setdefault(url, asyncio.Lock()):
+            return await self._fetch_chart_alone(url, name, version, base)
+
+    async def _fetch_chart_alone(self, url: str, name: str, version: str, base: str) -> ResolvedChart:
         known = self._known.get(url)
         if known is not None and time.monotonic() - known.at_s < self._fresh_s and self._is_kept(known):
             return ResolvedChart(name=name, version=version, digest=known.digest)
@@ -213,7 +224,7 @@ class ChartFetcher:
             raise ChartTrouble("BadChart", f"{url} holds {chart.name} {chart.version}, not {name} {version}.")
         digest = hashlib.sha256(body).hexdigest()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = self._path(digest).with_suffix(".draft")
+        draft = self._path(digest).with_suffix(f".{secrets.token_hex(4)}.draft")
         draft.write_bytes(body)
         draft.replace(self._path(digest))
         kept = sorted(self._folder.glob("*.tgz"), key=lambda path: path.stat().st_mtime)

@@ -96,13 +96,15 @@ def readable(stderr: str) -> str:
 
 
 class Failure(Model):
-    """A failed operation. verb: upgrade, rollback or uninstall. hash: what was to be installed."""
+    """A failed operation. verb: upgrade, rollback or uninstall. hash: what was to be installed. token: what
+    the attempt was made for (`step.retry_token`)."""
 
     kind: str
     message: str
     verb: str
     hash: str
     at_s: float
+    token: str = ""
 
 
 def backoff_s(attempt: int, base_s: float = 10.0, cap_s: float = 300.0) -> float:

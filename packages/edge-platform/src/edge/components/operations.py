@@ -21,12 +21,12 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Operation:
-    """verb, hash: as of a Step. started: Helm runs, and is not only waiting for its turn."""
+    """verb, hash, token: as a Failure tells them."""
 
-    def __init__(self, verb: str, hash_: str) -> None:
+    def __init__(self, verb: str, hash_: str, token: str) -> None:
         self.verb = verb
         self.hash = hash_
-        self.started = False
+        self.token = token
         self.task: asyncio.Task[None] | None = None
 
 
@@ -38,11 +38,9 @@ class Operations:
         self._failures: dict[Key, Failure] = {}
         self._done = done
 
-    def start(self, key: Key, verb: str, hash_: str, work: Work) -> Operation:
-        operation = Operation(verb, hash_)
+    def start(self, key: Key, operation: Operation, work: Work) -> None:
         self._running[key] = operation
-        operation.task = asyncio.create_task(self._run(key, operation, work), name=f"helm-{verb}-{key}")
-        return operation
+        operation.task = asyncio.create_task(self._run(key, operation, work), name=f"helm-{key}")
 
     def running(self, key: Key) -> Operation | None:
         return self._running.get(key)
@@ -64,7 +62,6 @@ class Operations:
     async def _run(self, key: Key, operation: Operation, work: Work) -> None:
         try:
             async with self._turn:
-                operation.started = True
                 started_s = time.monotonic()
                 await work()
             self._failures.pop(key, None)
@@ -84,5 +81,10 @@ class Operations:
 
     def _fail(self, key: Key, operation: Operation, kind: str, message: str) -> None:
         self._failures[key] = Failure(
-            kind=kind, message=message, verb=operation.verb, hash=operation.hash, at_s=time.time()
+            kind=kind,
+            message=message,
+            verb=operation.verb,
+            hash=operation.hash,
+            at_s=time.time(),
+            token=operation.token,
         )

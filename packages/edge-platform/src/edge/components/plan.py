@@ -189,7 +189,9 @@ def _attempt(component: Component, seen: Seen, *, installed: bool) -> Step:
     """Install or upgrade, unless the same failed before and it is not time yet."""
     status, spec = component.status, component.spec
     if status.failed_hash == seen.desired and retry_token(component) == status.retry_token:
-        held = _held_back(status, spec, seen.now_s, rolled_back=installed)
+        current = newest(seen.history)
+        rolled_back = current is not None and current.status == DEPLOYED
+        held = _held_back(status, spec, seen.now_s, rolled_back=rolled_back)
         if held is not None:
             return held
     phase = "Upgrading" if installed else "Installing"

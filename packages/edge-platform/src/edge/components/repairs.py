@@ -28,7 +28,7 @@ def plan_repair(
     repaired: Mapping[str, Sequence[float]],
     now_s: float,
 ) -> Repair:
-    """repaired: object → times of its repairs so far. Only a release that is deployed as asked is repaired."""
+    """repaired: object → times of its repairs so far. Only what is deployed as asked is repaired."""
     drifted = (*inspection.missing, *inspection.changed)
     if not drifted or policy == "Off":
         return Repair(step=step)

@@ -11,7 +11,7 @@ from edge.components.failures import CLASSES, Failure, backoff_s
 from edge.components.plan import Seen
 from edge.components.ports import Inspection
 from edge.components.recovery import DEPLOYED, newest
-from edge.components.step import Step, retry_token
+from edge.components.step import Step
 from edge.components.types import Component, ComponentStatus, DriftStatus, LastGood
 from edge_kube.meta import Condition
 
@@ -31,7 +31,7 @@ def record(component: Component, failure: Failure | None, base_s: float) -> Comp
     if failure is None or status.last_failure_time == at:
         return status
     kind = CLASSES[failure.kind]
-    again = status.failed_hash == failure.hash and retry_token(component) == status.retry_token
+    again = status.failed_hash == failure.hash and failure.token == status.retry_token
     count = (status.retry_count or 0) if again else 0
     count += kind.counts
     if failure.kind == "Ownership":
@@ -52,7 +52,7 @@ def record(component: Component, failure: Failure | None, base_s: float) -> Comp
         last_failure_time=at,
         next_retry_time=rfc3339(failure.at_s + wait_s) if kind.retries else UNSET,
         message=message,
-        retry_token=retry_token(component),
+        retry_token=failure.token,
         conditions=conditions,
     )
 
@@ -105,6 +105,7 @@ def _without_failures(status: ComponentStatus) -> ComponentStatus:
     return msgspec.structs.replace(
         status,
         failed_hash="",
+        retry_token="",
         retry_count=0,
         next_retry_time=UNSET,
         last_good=status.last_good if status.observed_hash else UNSET,

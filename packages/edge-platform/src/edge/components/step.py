@@ -35,5 +35,5 @@ class Step(Model):
 
 
 def retry_token(component: Component) -> str:
-    """Any new value of the annotation makes a Component that gave up try again."""
-    return component.metadata.annotations.get(RETRY_ANNOTATION, "")
+    """What an attempt was made for: a changed spec, or any new value of the annotation, is a new start."""
+    return f"{component.metadata.generation}:{component.metadata.annotations.get(RETRY_ANNOTATION, '')}"

@@ -174,7 +174,10 @@ class ComponentStatus(Model):
         tuple[str, ...], Meta(description="Dependencies that are not Ready yet, as namespace/name.")
     ] = ()
     retry_token: Annotated[
-        str, Meta(description="Value of the annotation ext.theriseunion.io/retry that was honoured last.")
+        str,
+        Meta(
+            description="Generation and annotation ext.theriseunion.io/retry of the last attempt that failed."
+        ),
     ] = ""
     conditions: tuple[Condition, ...] = ()
 

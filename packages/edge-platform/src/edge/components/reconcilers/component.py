@@ -8,13 +8,13 @@ import msgspec
 from edge.components.effective import COMPONENT_LABEL, HASH_LABEL, hash_label
 from edge.components.failures import Failure
 from edge.components.looking import Looked, Looker, Settled
-from edge.components.operations import Operations
+from edge.components.operations import Operation, Operations
 from edge.components.plan import plan_component
 from edge.components.ports import Charts, Options, Releases, TargetTrouble, ValueSources
 from edge.components.repairs import plan_repair, remember
 from edge.components.settings import ComponentSettings
 from edge.components.status import record, rfc3339, status_of
-from edge.components.step import SKIP_ANNOTATION, Step
+from edge.components.step import SKIP_ANNOTATION, Step, retry_token
 from edge.components.types import GROUP, Component, DriftStatus
 from edge.components.wakes import Wakes
 from edge_kube.meta import Key, key_of
@@ -91,7 +91,8 @@ class ComponentReconciler:
         """Begin the Helm run; the status that says so is written while it runs."""
         key = key_of(component)
         self._settled.pop(key, None)
-        self._operations.start(key, step.verb, looked.seen.desired, self._work(component, looked, step))
+        operation = Operation(step.verb, looked.seen.desired, retry_token(component))
+        self._operations.start(key, operation, self._work(component, looked, step))
         return Result(status=status_of(component, looked.seen, step, None), after_s=OPERATION_AGAIN_S)
 
     def _work(self, component: Component, looked: Looked, step: Step) -> Callable[[], Awaitable[None]]:

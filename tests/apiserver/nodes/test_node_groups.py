@@ -39,7 +39,7 @@ def node(name: str, *, ready: bool = True, **labels: str) -> Node:
     return msgspec.convert({"metadata": {"name": name, "labels": labels}, "status": status}, Node)
 
 
-def group(name: str, cluster: str = "", **spec: Any) -> NodeGroup:
+def group(name: str, cluster: str = "", /, **spec: Any) -> NodeGroup:
     labels = {"scope.theriseunion.io/cluster": cluster} if cluster else {}
     return msgspec.convert({"metadata": {"name": name, "labels": labels}, "spec": spec}, NodeGroup)
 
@@ -52,8 +52,8 @@ def has_template(it: Node) -> bool:
     return is_tainted(it) and it.metadata.labels.get("tier") == "edge" and "note" in it.metadata.annotations
 
 
-EDGE = {"selector": {"matchLabels": {"region": "beijing"}}}
-TEMPLATE = {"labels": {"tier": "edge"}, "annotations": {"note": "x"}, "taints": ["edge=true:NoSchedule"]}
+EDGE: dict[str, Any] = {"selector": {"matchLabels": {"region": "beijing"}}}
+TEMPLATE: dict[str, Any] = {"labels": {"tier": "edge"}, "annotations": {"note": "x"}, "taints": ["edge=true:NoSchedule"]}
 
 
 async def test_a_group_keeps_its_template_on_the_nodes_it_selects(host: Kube) -> None:

@@ -98,6 +98,8 @@ def room(sites: Sites, settings: AppsSettings, registry: Registry | None = None)
             Rights(GROUP, "applicationversions/status", ("get", "patch")),
             Rights(GROUP, "applicationdeployments", (*READ, "patch")),
             Rights(GROUP, "applicationdeployments/status", ("get", "patch")),
+            Rights("scope.theriseunion.io", "nodegroups", READ),
+            Rights("scope.theriseunion.io", "clusters", READ),
             Rights("apps", "deployments", WRITE),
             Rights("apps", "statefulsets", WRITE),
             Rights("apps", "daemonsets", WRITE),

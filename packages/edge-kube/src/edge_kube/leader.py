@@ -158,6 +158,10 @@ class LeaderElector:
         if self._seen_at != float("inf") and _record(lease) == _record(self._seen):
             self._seen = lease  # same record, perhaps another resourceVersion
             return
+        if lease is None and self._seen is not None:
+            # Deleted by hand: its holder does not know yet, and may write for as long as its last renewal.
+            self._changed.set()
+            return
         self._seen = lease
         self._seen_at = self._clock()
         self._changed.set()

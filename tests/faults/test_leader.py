@@ -1,0 +1,216 @@
+"""Who leads when leaders are killed, stopped, frozen or cut off; each in its own process (P5, D7, L1–L4)."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_kube.harness import LightCluster
+from edge_kube.leader import LeaderElector
+from edge_kube.lease import LeaseApi
+from edge_kube.metrics import Metrics
+from edge_kube.transport import Transport
+
+REAL = (15.0, 10.0, 2.0)
+SHORT = (4.0, 2.0, 0.4)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Candidate:
+    name: str
+    process: subprocess.Popen[bytes]
+    journal: Path
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        if not self.journal.exists():
+            return []
+        lines = [line for line in self.journal.read_text().splitlines() if line.endswith("}")]
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+    def signal(self, number: int) -> float:
+        at = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.process.send_signal(number)
+        return at
+
+    def wait(self) -> None:
+        self.process.wait(30)
+
+
+@dataclass
+class Race:
+    """Candidates for one lease."""
+
+    cluster: LightCluster
+    folder: Path
+    lease: str
+    times: tuple[float, float, float] = SHORT
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
+
+    def enter(self, name: str) -> Candidate:
+        journal = self.folder / f"{len(self.candidates)}-{name}.jsonl"
+        arguments = [str(self.cluster.kubeconfig), name, self.lease, *map(str, self.times), str(journal)]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.candidate", *arguments],
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        candidate = Candidate(name, process, journal)
+        self.candidates.append(candidate)
+        return candidate
+
+    def close(self) -> None:
+        for candidate in self.candidates:
+            if candidate.process.poll() is None:
+                candidate.process.send_signal(signal.SIGCONT)
+                candidate.process.kill()
+                candidate.process.wait(10)
+
+    def holder(self) -> str:
+        return self.cluster.kubectl("get", "lease", self.lease, "-o", "jsonpath={.spec.holderIdentity}")
+
+    def written_by(self, name: str) -> int:
+        path = f"jsonpath={{.data.{name}}}"
+        return int(self.cluster.kubectl("get", "configmap", "writes", "-o", path) or 0)
+
+    def leads(self, candidate: Candidate, times: int = 1, within_s: float = 30.0) -> float:
+        """When it began to lead for the n-th time."""
+        until(lambda: len(candidate.events("lead")) >= times, within_s, f"{candidate.name} leads")
+        return float(candidate.events("lead")[times - 1]["at"])
+
+    def assert_no_overlap(self) -> None:
+        spans = sorted(
+            (event["since"], event["until"], candidate.name)
+            for candidate in self.candidates
+            for event in candidate.events("valid")
+        )
+        for (_, ended, first), (began, _, second) in itertools.pairwise(spans):
+            assert ended < began, f"{first} and {second} could both write for {ended - began:.3f} s"
+
+
+def until(holds: Callable[[], bool], within_s: float, what: str) -> None:
+    ends_at = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > ends_at:
+            pytest.fail(f"not within {within_s:g} s: {what}")
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def race(light_cluster: LightCluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Race]:
+    light_cluster.kubectl("delete", "configmap", "writes", "--ignore-not-found")
+    light_cluster.kubectl("create", "configmap", "writes")
+    name = f"lease-{os.getpid()}-{abs(hash(request.node.name)) % 10**8}"
+    entered = Race(light_cluster, tmp_path, name)
+    try:
+        yield entered
+        entered.assert_no_overlap()
+    finally:
+        entered.close()
+
+
+def test_a_killed_leader_is_replaced_within_sixteen_seconds(race: Race) -> None:
+    race.times = REAL
+    first = race.enter("first")
+    race.leads(first)
+    second = race.enter("second")
+    until(lambda: bool(second.events("start")), 20, "second has started")
+    time.sleep(3)
+    killed_at = first.signal(signal.SIGKILL)
+    took_s = race.leads(second, within_s=25) - killed_at
+    assert 9.0 < took_s <= 16.0  # not before the killed one would have stopped by itself, had it lived
+    assert race.holder() == "second"  # exactly the pod's name
+
+
+def test_a_stopped_leader_is_replaced_within_two_seconds(race: Race) -> None:
+    race.times = REAL
+    first = race.enter("first")
+    race.leads(first)
+    second = race.enter("second")
+    until(lambda: bool(second.events("start")), 20, "second has started")
+    time.sleep(2)
+    stopped_at = first.signal(signal.SIGTERM)
+    assert race.leads(second, within_s=25) - stopped_at <= 2.0
+    first.wait()
+    assert first.process.returncode == 0
+
+
+def test_a_frozen_leader_writes_nothing_on_waking(race: Race) -> None:
+    first = race.enter("first")
+    race.leads(first)
+    second = race.enter("second")
+    until(lambda: race.written_by("first") > 5, 20, "first writes")
+    first.signal(signal.SIGSTOP)
+    race.leads(second, within_s=20)
+    time.sleep(0.5)  # whatever was on its way when it froze has arrived
+    before = race.written_by("first")
+    first.signal(signal.SIGCONT)
+    until(lambda: bool(first.events("stop")), 10, "first has noticed")
+    time.sleep(1)
+    assert race.written_by("first") == before
+    assert race.holder() == "second"
+
+
+def test_a_restarted_pod_of_the_same_name_waits_like_any_other(race: Race) -> None:
+    first = race.enter("pod-a")
+    race.leads(first)
+    killed_at = first.signal(signal.SIGKILL)
+    again = race.enter("pod-a")
+    assert race.leads(again) - killed_at >= race.times[1]
+
+
+def test_a_leader_keeps_its_lead_when_its_lease_is_deleted_by_hand(race: Race) -> None:
+    first = race.enter("first")
+    race.leads(first)
+    second = race.enter("second")
+    until(lambda: bool(second.events("start")), 20, "second has started")
+    for _ in range(3):
+        race.cluster.kubectl("delete", "lease", race.lease)
+        until(
+            lambda: race.cluster.kubectl("get", "lease", race.lease, check=False) != "", 10, "lease is back"
+        )
+        time.sleep(1.5)
+    assert race.holder() in {"first", "second"}
+
+
+def test_without_an_api_server_nobody_leads_and_afterwards_one_does(tmp_path: Path) -> None:
+    with LightCluster() as cluster:
+        cluster.kubectl("create", "configmap", "writes")
+        race = Race(cluster, tmp_path, "lease")
+        try:
+            first, second = race.enter("first"), race.enter("second")
+            until(lambda: bool(first.events("lead") or second.events("lead")), 30, "one leads")
+            leader, other = (first, second) if first.events("lead") else (second, first)
+            cluster.pause_apiserver()
+            until(lambda: bool(leader.events("stop")), 10, "the leader has given up")
+            cluster.resume_apiserver()
+            until(lambda: len(leader.events("lead")) + len(other.events("lead")) >= 2, 20, "one leads again")
+            time.sleep(1)
+            race.assert_no_overlap()
+        finally:
+            race.close()
+
+
+def test_times_under_which_two_could_lead_are_refused() -> None:
+    cluster_free = LeaseApi(Transport.__new__(Transport), "lease", "default")
+    for lease_s, renew_s, retry_s in ((15, 14, 2), (15, 10, 9), (10, 10, 1)):
+        with pytest.raises(ValueError, match="do not fit"):
+            LeaderElector(
+                cluster_free,
+                identity="a",
+                metrics=Metrics(),
+                lease_s=lease_s,
+                renew_deadline_s=renew_s,
+                retry_s=retry_s,
+            )

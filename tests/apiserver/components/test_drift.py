@@ -4,8 +4,7 @@ workloads stay (K5, P13, X11)."""
 import time
 
 from tests.support.charts import chart
-
-from .conftest import NAMESPACE, Engine, has
+from tests.support.engine import NAMESPACE, Engine, has
 
 RANDOM = """\
 apiVersion: v1

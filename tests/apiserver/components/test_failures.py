@@ -4,11 +4,10 @@ schema, component cycle, a namespace being deleted)."""
 import json
 
 from tests.support.charts import chart
+from tests.support.engine import NAMESPACE, Engine, condition, has
 
 from edge.components.types import Component
 from edge_kube.core import Namespace
-
-from .conftest import NAMESPACE, Engine, condition, has
 
 INVALID = """\
 apiVersion: v1

@@ -4,10 +4,9 @@ import asyncio
 import hashlib
 
 from tests.support.charts import chart
+from tests.support.engine import NAMESPACE, Engine, condition, has
 
 from edge.components.types import Component
-
-from .conftest import NAMESPACE, Engine, condition, has
 
 
 async def test_a_component_is_installed_changed_and_removed(engine: Engine) -> None:

@@ -1,7 +1,7 @@
-"""The first administrator, and the role that makes one (R12, I14). Pure.
+"""The first administrator (R12, I14). Pure.
 
-The role is ours and comes back as it was. The user and its binding are made when they are missing and then
-belong to the installation: a changed password, name or group is never set back.
+The user and its binding are made when they are missing and then belong to the installation: a changed
+password, name or group is never set back. The role that they are bound to is one of the built-in ones.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,8 @@ from typing import Final
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION
 from edge.iam.types import (
     GROUP,
-    IAMRole,
     IAMRoleBinding,
     IAMRoleBindingSpec,
-    IAMRoleSpec,
-    PolicyRule,
     RoleRef,
     Subject,
     User,
@@ -27,15 +24,13 @@ ADMIN_ROLE: Final = "platform-admin"
 DEFAULT_USERNAME: Final = "admin"
 DEFAULT_PASSWORD: Final = "P@88w0rd"  # noqa: S105  # published, so it only ever gives a restricted token (I16)
 SCOPE_LABELS: Final = {IAM_SCOPE_LABEL: "platform", IAM_SCOPE_VALUE_LABEL: "global"}
-MANAGED_LABEL: Final = "theriseunion.io/managed"
 PLATFORM_ROLE_ANNOTATION: Final = "iam.theriseunion.io/globalrole"
 CLUSTERS_ANNOTATION: Final = "iam.theriseunion.io/granted-clusters"
 
 
 class FirstAdminPlan(Model):
-    """role: applied each time. user, binding: created after it, in this order; None: leave alone."""
+    """user, binding: to be created, in this order; None: leave alone."""
 
-    role: IAMRole
     user: User | None
     binding: IAMRoleBinding | None
 
@@ -44,7 +39,6 @@ def plan_first_admin(username: str, user: User | None, bindings: Iterable[IAMRol
     """bindings: all there are. Without an administrator nobody could make one: the first is bound again."""
     has_admin = any(_gives_admin(binding) for binding in bindings)
     return FirstAdminPlan(
-        role=admin_role(),
         user=None if user is not None else first_admin(username),
         binding=None if has_admin else admin_binding(username),
     )
@@ -53,18 +47,6 @@ def plan_first_admin(username: str, user: User | None, bindings: Iterable[IAMRol
 def _gives_admin(binding: IAMRoleBinding) -> bool:
     at_platform = binding.metadata.labels.get(IAM_SCOPE_LABEL) == "platform"
     return at_platform and binding.spec.role_ref.name == ADMIN_ROLE and bool(binding.spec.subjects)
-
-
-def admin_role() -> IAMRole:
-    return IAMRole(
-        metadata=ObjectMeta(name=ADMIN_ROLE, labels={**SCOPE_LABELS, MANAGED_LABEL: "true"}),
-        spec=IAMRoleSpec(
-            rules=(
-                PolicyRule(api_groups=("*",), resources=("*",), verbs=("*",)),
-                PolicyRule(non_resource_urls=("*",), verbs=("*",)),
-            )
-        ),
-    )
 
 
 def first_admin(username: str) -> User:

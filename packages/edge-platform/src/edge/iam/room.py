@@ -2,24 +2,48 @@
 
 from functools import partial
 
-from edge.iam.firstadmin import ADMIN_ROLE, DEFAULT_PASSWORD, DEFAULT_USERNAME
+from edge.iam.builtin import categories, roles, templates
+from edge.iam.firstadmin import DEFAULT_PASSWORD, DEFAULT_USERNAME
+from edge.iam.reconcilers.builtins import BuiltinsReconciler
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
 from edge.iam.reconcilers.loginrecord import LoginRecordReconciler
+from edge.iam.reconcilers.role import BY_ROLE, BindingReconciler, RoleReconciler, TemplateReconciler
 from edge.iam.reconcilers.user import UserReconciler
-from edge.iam.types import GROUP, KINDS, IAMRole, IAMRoleBinding, LoginRecord, User
+from edge.iam.types import (
+    GROUP,
+    KINDS,
+    Category,
+    IAMRole,
+    IAMRoleBinding,
+    LoginRecord,
+    RoleTemplate,
+    ScopePattern,
+    User,
+)
 from edge.iam.webhooks import check_user, hash_plain_password
 from edge_kube.core import Namespace
-from edge_kube.runtime import Request, Watch
+from edge_kube.runtime import Index, Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
 from edge_sdk.secret import Secret
 
+Builtin = RoleTemplate | IAMRole | Category
+_SHIPPED = {RoleTemplate: templates, IAMRole: roles, Category: categories}
 
-def _anchor_for_role(role: IAMRole) -> list[Request]:
-    return [Request(name=ANCHOR)] if role.metadata.name == ADMIN_ROLE else []
+
+def _anchor_for_builtin(obj: Builtin) -> list[Request]:
+    return [Request(name=ANCHOR)] if obj.metadata.name in _SHIPPED[type(obj)]() else []
+
+
+def _role_of(binding: IAMRoleBinding) -> list[Request]:
+    return [Request(name=binding.spec.role_ref.name)]
 
 
 def _anchor(_: User | IAMRoleBinding) -> list[Request]:
     return [Request(name=ANCHOR)]
+
+
+def _role_named(binding: IAMRoleBinding) -> tuple[str, ...]:
+    return (binding.spec.role_ref.name,)
 
 
 def room(username: str = "", password: Secret | None = None) -> Room:
@@ -38,22 +62,48 @@ def room(username: str = "", password: Secret | None = None) -> Room:
                 first_admin,
                 name="firstadmin",
                 watches=(
-                    Watch(IAMRole, _anchor_for_role),
                     Watch(User, _anchor),
                     Watch(IAMRoleBinding, _anchor),
                 ),
                 workers=1,
                 resync_s=300,
             ),
+            Loop(
+                Namespace,
+                BuiltinsReconciler,
+                name="builtins",
+                watches=(
+                    Watch(RoleTemplate, _anchor_for_builtin),
+                    Watch(IAMRole, _anchor_for_builtin),
+                    Watch(Category, _anchor_for_builtin),
+                ),
+                workers=1,
+                resync_s=300,
+            ),
+            Loop(
+                IAMRole,
+                RoleReconciler,
+                watches=(Watch(IAMRoleBinding, _role_of),),
+                reads=(RoleTemplate,),
+                resync_s=300,
+            ),
+            Loop(RoleTemplate, TemplateReconciler, reads=(IAMRole,), workers=1, resync_s=300),
+            Loop(IAMRoleBinding, BindingReconciler, reads=(IAMRole, ScopePattern), resync_s=60),
             Loop(User, UserReconciler),
             Loop(LoginRecord, LoginRecordReconciler, resync_s=3600),
         ),
+        indexes=(Index(IAMRoleBinding, BY_ROLE, _role_named),),
         webhooks=(Webhook(User, default=hash_plain_password, validate=check_user),),
         rights=(
             Rights(GROUP, "users", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "users/status", ("get", "patch", "update")),
             Rights(GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
+            Rights(GROUP, "iamroles/status", ("get", "patch", "update")),
             Rights(GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
+            Rights(GROUP, "iamrolebindings/status", ("get", "patch", "update")),
+            Rights(GROUP, "roletemplates", ("get", "list", "watch", "create", "patch")),
+            Rights(GROUP, "categories", ("get", "list", "watch", "create", "patch")),
+            Rights(GROUP, "scopepatterns", ("get", "list", "watch")),
             Rights(GROUP, "loginrecords", ("get", "list", "watch", "delete")),
             Rights("", "namespaces", ("get", "list", "watch")),
         ),

@@ -40,7 +40,6 @@ class FirstAdminReconciler:
     async def _ensure(self) -> None:
         name = self._username
         plan = plan_first_admin(name, self._cache.get(User, name), self._cache.list(IAMRoleBinding))
-        await self._client.apply(plan.role, manager=FIELD_MANAGER)
         if plan.user is not None:
             await self._create(await self._with_password(plan.user))
         if plan.binding is not None:

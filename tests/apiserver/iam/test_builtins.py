@@ -1,0 +1,74 @@
+"""Built-in roles and templates on a real API server: made, shown, and healed (R12, I2)."""
+
+from edge.iam.builtin import everything, roles
+from edge.iam.room import room
+from edge.iam.types import (
+    IAMRole,
+    IAMRoleBinding,
+    IAMRoleBindingSpec,
+    RoleRef,
+    RoleTemplate,
+    RoleTemplateSpec,
+    Subject,
+)
+from edge_kube.harness.kube import Kube
+from edge_kube.meta import Condition, ObjectMeta
+
+
+def accepted(conditions: tuple[Condition, ...], reason: str) -> bool:
+    return any(one.type == "Accepted" and one.reason == reason for one in conditions)
+
+
+async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_deleted(kube: Kube) -> None:
+    await kube.start(room())
+    count = sum(isinstance(one, RoleTemplate) for one in everything())
+    await kube.eventually(
+        IAMRole, "workspace-admin", lambda one: len(one.spec.aggregated_role_templates) == 28, within_s=30
+    )
+    assert len(await kube.list(RoleTemplate)) == count
+    await kube.eventually(IAMRole, list(roles())[-1], lambda one: True, within_s=30)
+    assert {one.metadata.name for one in await kube.list(IAMRole)} == set(roles())
+
+    await kube.patch(RoleTemplate, "workspace-basic", {"spec": {"rules": [], "uiPermissions": ["made/up"]}})
+    await kube.eventually(
+        RoleTemplate, "workspace-basic", lambda one: one.spec.ui_permissions == ("workspace/basic.view",)
+    )
+    await kube.client.delete(IAMRole, "anonymous")
+    await kube.eventually(IAMRole, "anonymous", lambda one: bool(one.spec.rules))
+
+
+async def test_a_role_counts_its_members_and_a_binding_says_whether_it_counts(kube: Kube) -> None:
+    await kube.start(room())
+    await kube.eventually(IAMRole, "workspace-viewer", lambda one: True, within_s=30)
+    labels = {"iam.theriseunion.io/scope": "workspace", "iam.theriseunion.io/scope-value": "press"}
+    for name, role in (("b1", "workspace-viewer"), ("b2", "no-such-role")):
+        await kube.create(
+            IAMRoleBinding(
+                metadata=ObjectMeta(name=name, labels=labels),
+                spec=IAMRoleBindingSpec(
+                    role_ref=RoleRef(api_group="iam.theriseunion.io", kind="IAMRole", name=role),
+                    subjects=(Subject(kind="User", name="ann"), Subject(kind="Group", name="ops")),
+                ),
+            )
+        )
+    await kube.eventually(IAMRole, "workspace-viewer", lambda one: one.status.member_count == 2)
+    await kube.eventually(IAMRoleBinding, "b1", lambda one: accepted(one.status.conditions, "InForce"))
+    await kube.eventually(IAMRoleBinding, "b2", lambda one: accepted(one.status.conditions, "RoleMissing"))
+
+
+async def test_a_template_of_ones_own_joins_the_roles_that_select_its_label(kube: Kube) -> None:
+    await kube.start(room())
+    await kube.eventually(
+        IAMRole, "namespace-viewer", lambda one: len(one.spec.aggregated_role_templates) == 9
+    )
+    labels = {"iam.theriseunion.io/scope": "namespace", "iam.theriseunion.io/aggregate-to-viewer": ""}
+    template = RoleTemplate(
+        metadata=ObjectMeta(name="project-view-reports", labels=labels), spec=RoleTemplateSpec(rules=())
+    )
+    await kube.create(template)
+    await kube.eventually(
+        IAMRole,
+        "namespace-viewer",
+        lambda one: "project-view-reports" in one.spec.aggregated_role_templates,
+        within_s=10,
+    )

@@ -22,16 +22,15 @@ from typing import Any, Protocol
 
 import structlog
 
-from edge_kube.cache import Cache, Delta
+from edge_kube.cache import Cache
 from edge_kube.client import Client
-from edge_kube.clusters import ClusterPool, ClusterState
 from edge_kube.controller import Controller, Loop
 from edge_kube.events import Events
 from edge_kube.leader import LeaderElector
 from edge_kube.lease import LeaseApi
 from edge_kube.metrics import Measure, Metrics
 from edge_kube.probes import LoopLag, ProbeServer
-from edge_kube.reconcile import Index, MemberWatch, Reader
+from edge_kube.reconcile import Index, Reader
 from edge_kube.transport import Transport
 from edge_kube.webhook import Webhook
 from edge_kube.webhookconfig import Target
@@ -105,13 +104,13 @@ class Manager:
         options: Options,
         *,
         metrics: Metrics | None = None,
-        pool: ClusterPool | None = None,
+        member_answers: Callable[[str], bool] = lambda cluster: False,
     ) -> None:
         """Builds everything and starts nothing. client: ungated; it stays the caller's to close.
 
-        pool: member clusters; built with `on_up` calling this manager's `unpark`, and the caller's to close.
+        member_answers: whether a member cluster is up now; what waits for one is woken by `unpark`.
         """
-        self._pool = pool
+        self._member_answers = member_answers
         self._client = client
         self._options = options
         self.metrics = metrics or Metrics()
@@ -158,7 +157,6 @@ class Manager:
             stack.push_async_callback(self._leases.close)
             for controller in self.controllers:
                 controller.subscribe()
-                self._watch_members(controller)
             await self.cache.start()
             stack.push_async_callback(self.cache.stop)
             stack.push_async_callback(
@@ -179,19 +177,6 @@ class Manager:
         """A member cluster answers again: go on with what waited for it."""
         for controller in self.controllers:
             controller.unpark(cluster)
-
-    def _watch_members(self, controller: Controller) -> None:
-        if self._pool is None:
-            return
-        for watch in controller.member_watches:
-
-            def wake(delta: Delta[Any], cluster: str, watch: MemberWatch[Any] = watch) -> None:
-                for obj in (delta.old, delta.new):
-                    if obj is not None and delta.op != "resync":
-                        for request in watch.to(obj, cluster):
-                            controller.enqueue(request)
-
-            self._pool.watch(watch.kind, wake, labels=watch.labels)
 
     async def _start_servers(self, stack: AsyncExitStack) -> Sequence[asyncio.Task[None]]:
         background = [
@@ -264,9 +249,6 @@ class Manager:
             workers=self._options.workers.get(loop.label),
             answers=self._member_answers,
         )
-
-    def _member_answers(self, cluster: str) -> bool:
-        return self._pool is not None and self._pool.state(cluster) is ClusterState.UP
 
     def _webhook_service(self, rooms: Sequence[Room]) -> WebhookService | None:
         options = self._options.webhooks

@@ -36,7 +36,7 @@ from edge.controller.settings import (
 )
 from edge.rooms import Adapters, RoomSettings, build_rooms
 from edge_kube.client import Client
-from edge_kube.clusters import ClusterPool
+from edge_kube.clusters import ClusterPool, ClusterState
 from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfig
 from edge_kube.manager import Manager, Options, WebhookOptions, stop_on_signals
 from edge_kube.metrics import Metrics
@@ -97,11 +97,7 @@ async def run(connection: Connection, settings: Settings) -> None:
         def is_leader() -> bool:
             return manager.is_leader()
 
-        def wake(cluster: str) -> None:
-            for controller in manager.controllers:
-                controller.unpark(cluster)
-
-        pool = ClusterPool(metrics=metrics, on_up=wake)
+        pool = ClusterPool(metrics=metrics, on_up=lambda cluster: manager.unpark(cluster))
         stack.push_async_callback(pool.close)
         rooms = build_rooms(
             _room_settings(settings),
@@ -115,7 +111,13 @@ async def run(connection: Connection, settings: Settings) -> None:
                 sites=lambda watches: MemberSites(pool, watches, gate=is_leader),
             ),
         )
-        manager = Manager(client, rooms, options, metrics=metrics)
+        manager = Manager(
+            client,
+            rooms,
+            options,
+            metrics=metrics,
+            member_answers=lambda cluster: pool.state(cluster) is ClusterState.UP,
+        )
         connect(pool, manager.controllers)
         manager.cache.informer(Cluster).on(MemberFeed(pool))
         log.info("controller_started", identity=options.identity, rooms=[room.name for room in rooms])
@@ -159,6 +161,7 @@ def _options(settings: Settings) -> Options:
         lease_s=election.lease_duration.s,
         renew_deadline_s=election.renew_deadline.s,
         retry_s=election.retry_period.s,
+        pause_collector=True,
     )
 
 

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.support.planes import Etcd, Plane
 
 from edge import pki
 from edge.adapters.etcd_tenants import EtcdTenants
 from edge.clusters.engines import store_prefix, store_user
 from edge.clusters.ports import StoreAccess, StoreUnavailableError
-from tests.support.planes import Etcd, Plane
 
 
 @pytest.fixture(scope="module")

@@ -188,6 +188,9 @@ class Kube:
 
     async def clean(self) -> None:
         """Remove what tests made: objects of the installed kinds, and namespaces with their content."""
+        if self.manager is not None:  # nobody serves the webhooks any more, and finalizers are patched away
+            for kind in ("Mutating", "Validating"):
+                await self._delete_configuration(kind)
         for cls in self._kinds:
             await remove_all(self.client, cls)
         for namespace in await self.client.list(Namespace):
@@ -195,9 +198,6 @@ class Kube:
             if name not in self._before:
                 await self.client.delete(Namespace, name)
                 await empty_namespace(self.client, name)
-        if self.manager is not None:
-            for kind in ("Mutating", "Validating"):
-                await self._delete_configuration(kind)
 
     # -- inside ----------------------------------------------------------------------------------------------
 

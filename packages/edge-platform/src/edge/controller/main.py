@@ -97,7 +97,10 @@ async def run(connection: Connection, settings: Settings) -> None:
         def is_leader() -> bool:
             return manager.is_leader()
 
-        pool = ClusterPool(metrics=metrics, on_up=lambda cluster: manager.unpark(cluster))
+        def wake(cluster: str) -> None:
+            manager.unpark(cluster)
+
+        pool = ClusterPool(metrics=metrics, on_up=wake)
         stack.push_async_callback(pool.close)
         rooms = build_rooms(
             _room_settings(settings),

@@ -60,6 +60,10 @@ class Answer:
         return json.loads(self.body)
 
 
+class KubectlFailed(Exception):
+    """kubectl said no; the message is its standard error."""
+
+
 class RunningGateway:
     """`async with RunningGateway(connection) as gateway`; ask it with `get`, sign in with `sign_in`."""
 
@@ -89,13 +93,13 @@ class RunningGateway:
         return self.server.addresses[0][1]
 
     async def ask(self, method: str, path: str, *, token: str = "", **options: Any) -> Answer:
-        headers = dict(options.pop("headers", {}))
+        headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         async with self.session.request(
             method, f"{self.url}{path}", headers=headers, allow_redirects=False, **options
         ) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+            return Answer(response.status, response.headers, await response.read())
 
     async def get(self, path: str, *, token: str = "", **options: Any) -> Answer:
         return await self.ask("GET", path, token=token, **options)
@@ -118,7 +122,7 @@ class RunningGateway:
     async def kubectl(
         self, token: str, *args: str, stdin: str = "", path: str = "", check: bool = True
     ) -> str:
-        """Real kubectl with a token, over TLS. Raises CalledProcessError with what it said."""
+        """Real kubectl with a token, over TLS. Raises KubectlFailed with what it said."""
         host, port = self.server.addresses[-1]
         command = [
             tool("kube"),
@@ -136,7 +140,7 @@ class RunningGateway:
         )
         out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
         if check and process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, args, out, err.decode())
+            raise KubectlFailed(err.decode())
         return out.decode() if check else out.decode() + err.decode()
 
 

@@ -105,11 +105,12 @@ class Gateway:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the answer broke off") from error
-        if not isinstance(error, Problem):
-            return bug_answer(exchange.request_id)
-        response = problem_answer(error, exchange.request_id)
-        if not request.content.is_eof():
-            response.force_close()  # the rest of an unread body is not read either
+        if isinstance(error, Problem):
+            response = problem_answer(error, exchange.request_id)
+        else:
+            response = bug_answer(exchange.request_id)
+        if not request.content.is_eof() or "Upgrade" in request.headers:
+            response.force_close()  # what follows is the rest of a body, or meant for another protocol
         return response
 
     async def _serve(self, exchange: Exchange) -> web.StreamResponse:

@@ -1,0 +1,202 @@
+"""The Kubernetes API through the gateway (G1, R13, S2): real kubectl, in the caller's name, never in ours."""
+
+import asyncio
+import json
+import secrets
+
+import pytest
+from tests.support.gateway import USERS, KubectlFailed, RunningGateway, make_user
+
+from edge.iam.types import IAMRoleBinding
+from edge_kube.client import Client
+from edge_kube.core import ConfigMap, Namespace
+from edge_kube.harness import LightCluster
+from edge_kube.meta import ObjectMeta
+
+COLOUR = ("-o", "jsonpath={.data.colour} ")
+CONFIGMAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: default}\ndata: {colour: %s}\n"
+
+
+async def test_kubectl_gets_applies_watches_and_deletes(gateway: RunningGateway) -> None:
+    token = await gateway.token()
+    name = f"c-{secrets.token_hex(3)}"
+    assert "created" in await gateway.kubectl(token, "apply", "-f", "-", stdin=CONFIGMAP % (name, "blue"))
+    assert "unchanged" in await gateway.kubectl(token, "apply", "-f", "-", stdin=CONFIGMAP % (name, "blue"))
+    watching = asyncio.create_task(
+        gateway.kubectl(
+            token,
+            "get",
+            "configmap",
+            name,
+            "-w",
+            "-o",
+            "jsonpath={.data.colour} ",
+            "--request-timeout=4s",
+            check=False,
+        )
+    )
+    await asyncio.sleep(1.5)
+    server_side = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    await gateway.kubectl(token, *server_side, stdin=CONFIGMAP % (name, "green"))
+    assert "blue green" in await watching
+    assert "deleted" in await gateway.kubectl(token, "delete", "configmap", name)
+    with pytest.raises(KubectlFailed, match="not found"):
+        await gateway.kubectl(token, "get", "configmap", name)
+
+
+async def test_requests_arrive_in_the_callers_name(gateway: RunningGateway) -> None:
+    who = json.loads(await gateway.kubectl(await gateway.token(), "auth", "whoami", "-o", "json"))
+    assert who["status"]["userInfo"]["username"] == "admin"
+    assert set(who["status"]["userInfo"]["groups"]) == {"edge:platform-admins", "system:authenticated"}
+
+
+async def test_native_rbac_decides_once_more_about_the_caller(
+    gateway: RunningGateway, gateway_cluster: LightCluster
+) -> None:
+    token = await gateway.token()
+    gateway_cluster.kubectl("delete", "clusterrolebinding", "edge-platform-admins")
+    try:
+        with pytest.raises(KubectlFailed, match='User "admin" cannot list'):
+            await gateway.kubectl(token, "get", "configmaps", "-A")
+        refused = await gateway.get("/api/v1/secrets", token=token)
+        assert (refused.status, refused.json()["reason"]) == (403, "Forbidden")
+    finally:
+        gateway_cluster.kubectl(
+            *("create", "clusterrolebinding", "edge-platform-admins"),
+            *("--clusterrole=cluster-admin", "--group=edge:platform-admins"),
+        )
+
+
+async def test_until_the_permission_engine_comes_only_platform_admins_pass(gateway: RunningGateway) -> None:
+    token = await gateway.token("ada")
+    for path in (
+        *(USERS, "/api/v1/namespaces", "/apis", "/api", "/version", "/openapi/v2", "/clusters/x/api/v1/pods"),
+        *("/oapis/tenant/v1alpha1/clusters", "/clusters/host/apis/apps/v1/deployments"),
+    ):
+        answer = await gateway.get(path, token=token)
+        assert (answer.status, answer.json()["reason"]) == (403, "Forbidden"), path
+        assert 'User "ada" cannot' in answer.json()["message"]
+        assert 'role "platform-admin"' in answer.json()["message"]
+
+
+async def test_without_a_token_only_the_public_routes_answer(gateway: RunningGateway) -> None:
+    for path in (
+        USERS,
+        "/api/v1/namespaces",
+        "/apis",
+        "/version",
+        "/nothing",
+        "/",
+        "/oapis",
+        "/clusters/host/api",
+    ):
+        assert (await gateway.get(path)).status == 401, path
+    for path in ("/healthz", "/livez", "/readyz", "/health", "/metrics", "/oapis/version", "/kapis/version"):
+        assert (await gateway.get(path)).status == 200, path
+
+
+async def test_a_binding_makes_and_unmakes_an_admin_at_once(gateway: RunningGateway, kube: Client) -> None:
+    await make_user(kube, "boss", admin=True)
+    await asyncio.sleep(0.3)
+    token = await gateway.token("boss")
+    await gateway.until(USERS, 200, token=token)
+    await kube.delete(IAMRoleBinding, "boss-platform-admin")
+    await gateway.until(USERS, 403, token=token)
+
+
+async def test_identity_headers_of_the_client_change_nothing(gateway: RunningGateway, kube: Client) -> None:
+    token = await gateway.token()
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    for headers in (
+        {"Impersonate-User": "root"}, {"impersonate-group": "system:masters"}, {"X-Remote-User": "root"},
+        {"Connection": "keep-alive, Impersonate-User, Impersonate-Group"}, {"Impersonate_User": "root"},
+    ):  # fmt: skip
+        answer = await gateway.ask("POST", path, token=token, json=body, headers=headers)
+        info = answer.json()["status"]["userInfo"]
+        assert (info["username"], sorted(info["groups"])) == (
+            "admin",
+            ["edge:platform-admins", "system:authenticated"],
+        )
+
+
+async def test_a_users_groups_of_the_system_are_not_sent(gateway: RunningGateway, kube: Client) -> None:
+    await make_user(kube, "crafty", admin=True, groups=("system:masters", "edge:platform-admins", "ops"))
+    await asyncio.sleep(0.3)
+    who = await gateway.kubectl(await gateway.token("crafty"), "auth", "whoami", "-o", "json")
+    assert set(json.loads(who)["status"]["userInfo"]["groups"]) == {
+        "ops", "edge:platform-admins", "system:authenticated",
+    }  # fmt: skip
+
+
+async def test_password_hashes_are_masked_in_every_form_of_the_native_api(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    token = await gateway.token()
+    native = "/apis/iam.theriseunion.io/v1alpha1/users"
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+    proto = {"Accept": "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+    for path in (native, f"{native}/admin", USERS, f"{USERS}/admin", f"{native}?watch=1&timeoutSeconds=1"):
+        for headers in ({}, table, proto, {"Accept-Encoding": "gzip"}):
+            answer = await gateway.get(path, token=token, headers=headers)
+            assert b"$2b$" not in answer.body, path
+            assert answer.status in (200, 406), (path, headers, answer.body)
+    answer = await gateway.ask(
+        "PATCH", f"{native}/admin", token=token, data=b'{"metadata":{"labels":{"seen":"yes"}}}',
+        headers={"Content-Type": "application/merge-patch+json"},
+    )  # fmt: skip
+    assert answer.status == 200
+    assert b"$2b$" not in answer.body
+
+
+async def test_objects_of_the_platform_are_written_through_short_and_long_paths(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    token = await gateway.token()
+    body = {"apiVersion": "iam.theriseunion.io/v1alpha1", "kind": "Category", "metadata": {"name": "tools"},
+            "spec": {"icon": "box"}}  # fmt: skip
+    path = "/oapis/iam.theriseunion.io/v1alpha1/categories"
+    assert (await gateway.ask("POST", path, token=token, json=body)).status == 201
+    assert (await gateway.ask("POST", path, token=token, json=body)).json()["reason"] == "AlreadyExists"
+    await gateway.until("/kapis/iam/v1alpha1/categories/tools", 200, token=token)
+    patch = {"Content-Type": "application/merge-patch+json"}
+    changed = await gateway.ask(
+        "PATCH", f"{path}/tools", token=token, data=b'{"spec":{"icon":"saw"}}', headers=patch
+    )
+    assert changed.json()["spec"]["icon"] == "saw"
+    assert (await gateway.ask("DELETE", f"{path}/tools", token=token)).status == 200
+    await gateway.until(f"{path}/tools", 404, token=token)
+
+
+async def test_lists_follow_the_cluster_within_a_moment(gateway: RunningGateway, kube: Client) -> None:
+    token = await gateway.token()
+    name = f"n-{secrets.token_hex(3)}"
+    path = "/oapis/tenant/v1alpha1/namespaces"
+    before = (await gateway.get(path, token=token)).json()
+    await kube.create(Namespace(metadata=ObjectMeta(name=name)), manager="test")
+    await gateway.until(f"{path}/{name}", 200, token=token, within_s=2)
+    after = await gateway.get(path, token=token)
+    assert after.json()["totalItems"] == before["totalItems"] + 1
+    tag = {"If-None-Match": after.headers["ETag"]}
+    assert (await gateway.get(path, token=token, headers=tag)).status == 304
+
+
+async def test_a_large_answer_streams_through_unchanged(gateway: RunningGateway, kube: Client) -> None:
+    data = {"blob": secrets.token_hex(400_000)}
+    for n in range(3):
+        await kube.create(
+            ConfigMap(metadata=ObjectMeta(name=f"big-{n}", namespace="default"), data=data), manager="test"
+        )
+    path = "/api/v1/namespaces/default/configmaps"
+    through = await gateway.get(path, token=await gateway.token())
+    assert len(through.body) > 2_400_000
+    assert {item["metadata"]["name"] for item in through.json()["items"]} >= {"big-0", "big-1", "big-2"}
+
+
+async def test_a_path_that_is_nowhere_is_404_and_an_odd_method_405(gateway: RunningGateway) -> None:
+    token = await gateway.token()
+    assert (await gateway.get("/nothing/here", token=token)).status == 404
+    assert (await gateway.get("/oapis/iam/v1alpha1/nothing", token=token)).status == 404
+    assert (await gateway.get("/oapis", token=token)).status == 404
+    assert (await gateway.ask("TRACE", "/api", token=token)).status == 405
+    assert (await gateway.get("/oapis/iam/v1alpha1/users/admin/password", token=token)).status == 405

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,9 +177,11 @@ class Plane:
         command = [tool("kubectl"), "--kubeconfig", config, *args]
         return subprocess.run(command, text=True, capture_output=True, check=False)
 
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
+    def ended_with(self, *, within_s: float) -> int | None:
+        """The exit code; None when it still runs after that time."""
+        ends_at = time.monotonic() + within_s
+        while self.process.running and time.monotonic() < ends_at:
+            time.sleep(0.1)
         return self.process._child.poll()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Outside of the clusters room, played by a test: member clusters that answer as told, and an etcd's tenants."""
+"""Outside of the clusters room, played by a test: members that answer as told, and an etcd's tenants."""
 
 import time
 from collections.abc import Sequence

@@ -111,10 +111,7 @@ async def test_a_plane_runs_on_the_flags_of_its_chart_and_ends_cleanly(etcd: Etc
 
     child = plane.process
     child.signal(signal.SIGTERM)
-    ends_at = time.monotonic() + 25
-    while child.running and time.monotonic() < ends_at:
-        time.sleep(0.1)
-    assert plane.exit_code == 0, child.tail()
+    assert plane.ended_with(within_s=25) == 0, child.tail()
     # What it stored is there when it is started again.
     plane.start()
     plane.wait_ready()
@@ -123,16 +120,12 @@ async def test_a_plane_runs_on_the_flags_of_its_chart_and_ends_cleanly(etcd: Etc
 
 
 async def test_a_plane_that_loses_a_part_ends_as_a_whole(etcd: Etcd, plane: Plane) -> None:
-    """A flag the scheduler cannot live with: the process ends with an error instead of serving two of three."""
+    """With a scheduler that cannot start, the process ends instead of serving two parts of three."""
     flags = plane.folder / "plane" / "flags"
     plane.process.kill()
     flags.write_text(flags.read_text().replace("scheduler.kubeconfig", "no-such.kubeconfig"))
     plane.start()
-    ends_at = time.monotonic() + 60
-    while plane.process.running and time.monotonic() < ends_at:
-        time.sleep(0.1)
-    assert not plane.process.running
-    assert plane.exit_code == 1
+    assert plane.ended_with(within_s=60) == 1
     assert "kube-scheduler" in plane.process.tail(5)
 
 

@@ -24,8 +24,8 @@ from edge_sdk.provisioner import Version
 PORT: Final = 8080
 SOURCE_LIMIT_BYTES: Final = 256 * 1024  # far below the 1 MiB that a ConfigMap may hold
 DEFAULT_IMAGES: Final[Mapping[str, str]] = {
-    "python": "localhost/edge/platform:v1.0.0",
-    "shell": "localhost/edge/busybox:1.35",
+    "python": "localhost/edge/edge-platform:v1.0.0",
+    "shell": "localhost/edge/busybox:v1.0.0",
 }
 
 

@@ -69,8 +69,7 @@ def check_deployment(new: ApplicationDeployment, old: ApplicationDeployment | No
     seen: dict[bytes, int] = {}
     for index, topology in enumerate(new.spec.topologies):
         path = f"spec.topologies[{index}]"
-        key = (topology.cluster, topology.cluster_selector, topology.node_group, topology.node_name)
-        text = msgspec.json.encode(key)
+        text = msgspec.json.encode(msgspec.structs.replace(topology, workload_override=UNSET))
         if text in seen:
             why = f"names the same place as spec.topologies[{seen[text]}]"
             found.append(Violation(path, _place(topology), why, "one topology for a place"))

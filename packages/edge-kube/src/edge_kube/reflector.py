@@ -154,7 +154,7 @@ class Reflector(Generic[T]):
                 self._relist("out_of_order", error)
             except (KubeError, TimeoutError) as error:
                 self._learn(error)
-                self._log.info("watch_interrupted", error=str(error))
+                self._log.info("watch_interrupted", error=str(error) or "nothing came for too long")
             except Exception:
                 # A handler or an index of ours: the stream's place is unclear, so the list settles it.
                 self._log.exception("watch_crashed")
@@ -319,6 +319,7 @@ class Reflector(Generic[T]):
         if staged is not None:
             if (meta.annotations or {}).get(_INITIAL_EVENTS_END) != "true":
                 return False
+            self._bookmarks_come = True
             self._replace(staged, meta.resource_version)
             return True
         self._bookmarks_come = True

@@ -14,7 +14,7 @@ TOOLS = EDGE_TOOLS="$$($(EDGE) tools | tail -n 1)"
 # `make up KUBECONFIG=…` installs on an existing cluster; an exported variable alone does not.
 UP_ARGS :=
 ifeq ($(origin KUBECONFIG),command line)
-UP_ARGS += --kubeconfig "$(KUBECONFIG)" --registry "$(REGISTRY)"
+UP_ARGS += --kubeconfig "$(KUBECONFIG)" --registry "$(REGISTRY)" $(foreach file,$(VALUES),--values "$(file)")
 endif
 ifeq ($(origin REGISTRY)-$(filter command,$(origin KUBECONFIG)),command line-)
 $(error REGISTRY=… is for an existing cluster: give KUBECONFIG=… as well)
@@ -27,7 +27,7 @@ help: ## show this
 
 # ---------------------------------------------------------------- running
 .PHONY: up down status logs clean
-up: bootstrap ## start the platform (EDGE_PORT=…; or KUBECONFIG=… REGISTRY=… for an existing cluster)
+up: bootstrap ## start the platform (EDGE_PORT=…; or KUBECONFIG=… REGISTRY=… VALUES=… for an existing cluster)
 	@$(EDGE) up $(UP_ARGS)
 
 down: venv ## stop it; the data stay

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.embedded import addons, commands, images, instance, lifecycle, tools
+from edge.embedded import addons, commands, images, instance, lifecycle, network, tools
 from edge.embedded.cluster import HostCluster
 from edge.embedded.instance import Instance
 from edge.embedded.steps import Progress
@@ -115,7 +115,7 @@ def claimed() -> Generator[Instance]:
         name = f"test-{number}"
         try:
             with instance.locked(_owner(name), wait=False):
-                one = instance.ensure(name, "test", durable=False)
+                one = instance.ensure(name, "test", durable=False, avoid=network.networks_in_use())
                 try:
                     yield one
                 finally:

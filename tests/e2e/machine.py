@@ -5,12 +5,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from edge.embedded import cgroups, processes
-from edge.embedded.instance import Instance
+from edge.embedded.instance import Instance, recorded
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Sets of lines; an instance that has ended must have added none to any."""
+    """Sets of lines; an instance that has ended must have added none to any.
+
+    What other instances have at that moment (a `make up`, another test run) is not counted.
+    """
 
     links: frozenset[str]
     routes: frozenset[str]
@@ -21,13 +24,26 @@ class Machine:
 
     def added(self, before: "Machine") -> dict[str, list[str]]:
         """By kind, what is here and was not there."""
-        new = {f.name: sorted(getattr(self, f.name) - getattr(before, f.name)) for f in fields(self)}
+        marks = [mark for other in recorded() for mark in _marks(other)]
+        new = {
+            f.name: sorted(
+                line
+                for line in getattr(self, f.name) - getattr(before, f.name)
+                if not any(mark in line for mark in marks)
+            )
+            for f in fields(self)
+        }
         return {kind: lines for kind, lines in new.items() if lines}
+
+
+def _marks(one: Instance) -> list[str]:
+    link = [f"{one.link}{end}" for end in ("@", " ", '"')]
+    return [*link, f"edge_{one.number} ", f"/{one.cgroup}", str(one.folder), one.network, one.service_cidr]
 
 
 def look() -> Machine:
     """The machine now."""
-    links = [line.split(":")[1].strip() for line in _lines("ip", "-o", "link")]
+    links = [line.split(":")[1].strip() + " " for line in _lines("ip", "-o", "link")]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     groups = [str(p) for h in cgroups.hierarchies() for p in h.mount.glob("edge-*")]
     folders = [

@@ -95,7 +95,7 @@ def test_down_leaves_nothing_and_up_brings_the_data_back(bare: Host) -> None:
     bare.cluster.stop()
     assert machine.processes_of(bare.instance) == []
     left = machine.look()
-    assert bare.instance.link not in left.links
+    assert not [line for line in left.links if line.startswith(f"{bare.instance.link}@")]
     assert not [line for line in left.firewall if f"edge_{bare.instance.number}" in line or "KUBE-" in line]
     assert not [line for line in left.mounts if str(bare.instance.folder) in line]
     assert not [group for group in left.groups if group.endswith(bare.instance.cgroup)]
@@ -106,6 +106,21 @@ def test_down_leaves_nothing_and_up_brings_the_data_back(bare: Host) -> None:
     eventually(
         "both starts in the volume", lambda: get(bare.service_url("web", "default")) == "started\n" * 2
     )
+
+
+def test_what_was_written_survives_the_sudden_end_of_everything(bare: Host) -> None:
+    bare.kubectl("create", "configmap", "survivor", "--from-literal=a=b")
+    started = len(get(bare.service_url("web", "default")).splitlines())
+    first = lifecycle.first_process(bare.instance)
+    assert first is not None
+    processes.send(first, signal.SIGKILL)
+    eventually("all processes gone", lambda: machine.processes_of(bare.instance) == [], 10)
+
+    lifecycle.begin(bare.instance, {})
+    bare.cluster.start({})
+    assert bare.kubectl("get", "configmap", "survivor", "-o", "jsonpath={.data.a}") == "b"
+    url = bare.service_url("web", "default")
+    eventually("the volume", lambda: len(get(url).splitlines()) == started + 1)
 
 
 def test_starting_what_runs_changes_nothing(bare: Host) -> None:
@@ -125,7 +140,7 @@ def test_the_death_of_the_first_process_ends_everything() -> None:
         processes.send(first, signal.SIGKILL)
         eventually("all processes gone", lambda: machine.processes_of(one) == [], 10)
         lifecycle.tidy(one)
-        assert one.link not in machine.look().links
+        assert not [line for line in machine.look().links if line.startswith(f"{one.link}@")]
 
 
 def test_the_next_run_removes_what_an_interrupted_one_left() -> None:

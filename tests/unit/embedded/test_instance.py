@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def test_when_all_blocks_are_taken_the_remedy_is_told() -> None:
         instance.ensure(f"i{number}", "test", durable=False)
     with pytest.raises(StepError, match="make clean"):
         instance.ensure("more", "test", durable=False)
+
+
+def test_a_block_that_the_machine_uses_already_is_avoided() -> None:
+    used = [IPv4Network("10.123.0.128/25"), IPv4Network("10.122.16.0/22")]
+    assert instance.ensure("a", "test", durable=False, avoid=used).number == 2
 
 
 def test_the_lock_of_a_killed_process_is_free(state: Path) -> None:

@@ -15,6 +15,7 @@ from edge.embedded import (
     images,
     instance,
     lifecycle,
+    network,
     ociimage,
     places,
     ports,
@@ -30,11 +31,14 @@ from edge.embedded.steps import Progress, StepError
 _CHARTS = ("edge-platform", "edge-controller")
 
 
-def up(kubeconfig: Path | None = None, registry: str = "") -> None:
-    """A ready platform, on an instance of our own or on the cluster of `kubeconfig`; safe to repeat."""
+def up(kubeconfig: Path | None = None, registry: str = "", values: Sequence[Path] = ()) -> None:
+    """A ready platform, on an instance of our own or on the cluster of `kubeconfig`; safe to repeat.
+
+    `registry` and `values` (files for Helm) are for an existing cluster.
+    """
     progress = Progress()
     if kubeconfig is not None:
-        _up_existing(kubeconfig, registry, progress)
+        _up_existing(kubeconfig, registry, values, progress)
         return
     _need_root()
     name = _name()
@@ -118,6 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     starting = verbs.add_parser("up", help="start the platform")
     starting.add_argument("--kubeconfig", type=Path, help="install on this cluster instead")
     starting.add_argument("--registry", default="", help="prefix of all images, with --kubeconfig")
+    starting.add_argument(
+        "--values", type=Path, action="append", default=[], help="for Helm, with --kubeconfig"
+    )
     for verb, text in {"down": "stop, keep data", "clean": "stop, drop data", "status": "what runs"}.items():
         verbs.add_parser(verb, help=text)
     reading = verbs.add_parser("logs", help="show logs")
@@ -140,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     match given.verb:
         case "up":
-            up(given.kubeconfig, given.registry)
+            up(given.kubeconfig, given.registry, given.values)
         case "down":
             down()
         case "clean":
@@ -167,7 +174,7 @@ def _up_embedded(name: str, progress: Progress) -> None:
     listeners = {} if running else ports.bind(wanted)  # before minutes of building
     folder = tools.ensure(progress)
     built = images.Builder(folder, progress).all()
-    one = instance.ensure(name, "up", durable=True)
+    one = instance.ensure(name, "up", durable=True, avoid=network.networks_in_use())
     if not running:
         with progress.step("namespaces, link and address"):
             lifecycle.begin(one, listeners)
@@ -201,14 +208,12 @@ def installation(one: Instance, folder: Path, built: Archives) -> Installation:
     )
 
 
-def _up_existing(kubeconfig: Path, registry: str, progress: Progress) -> None:
+def _up_existing(kubeconfig: Path, registry: str, values: Sequence[Path], progress: Progress) -> None:
     folder = tools.ensure(progress, ["kube", "helm"])
     existing.check(existing.Cluster(folder / "kubectl", kubeconfig), progress)
     chart = places.checkout() / "charts" / "edge-controller"
     overrides = {"global.imageRegistry": registry} if registry else {}
-    install(
-        Installation(kubeconfig, folder / "helm", folder / "kubectl", chart, overrides=overrides), progress
-    )
+    install(Installation(kubeconfig, folder / "helm", folder / "kubectl", chart, values, overrides), progress)
     progress.say(f"\nEdge Platform is ready on the cluster of {kubeconfig} ({progress.seconds():.0f} s).")
     progress.say(f"  kubectl --kubeconfig {kubeconfig} get svc -n edge-system")
 

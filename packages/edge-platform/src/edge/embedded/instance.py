@@ -8,9 +8,10 @@ when the record is gone.
 import fcntl
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Literal
 
@@ -86,6 +87,10 @@ class Instance:
     def dns_ip(self) -> str:
         return f"10.122.{self.number * 16}.10"
 
+    def overlaps(self, networks: Sequence[IPv4Network]) -> bool:
+        mine = (IPv4Network(self.network), IPv4Network(self.service_cidr))
+        return any(one.overlaps(other) for one in mine for other in networks)
+
     @property
     def server(self) -> str:
         return f"https://{self.node_ip}:6443"
@@ -107,19 +112,26 @@ def recorded() -> list[Instance]:
     return [one for name in names if (one := find(name)) is not None]
 
 
-def ensure(name: str, purpose: Purpose, *, durable: bool) -> Instance:
-    """The instance of this name; a new one gets the lowest free number and its folder."""
+def ensure(name: str, purpose: Purpose, *, durable: bool, avoid: Sequence[IPv4Network] = ()) -> Instance:
+    """The instance of this name; a new one gets its folder and the lowest number whose address
+    block no other instance has and no network in `avoid` overlaps.
+    """
     with locked("numbers"):
         if known := find(name):
             return known
         taken = {one.number for one in recorded()}
-        free = next((n for n in range(MAX_INSTANCES) if n not in taken), None)
-        if free is None:
+        free = (
+            Instance(name=name, number=number, purpose=purpose, durable=durable)
+            for number in range(MAX_INSTANCES)
+            if number not in taken
+        )
+        made = next((one for one in free if not one.overlaps(avoid)), None)
+        if made is None:
             raise StepError(
-                f"all {MAX_INSTANCES} address blocks are taken by instances in {places.state()}; "
-                "drop one with `make clean` in its checkout"
+                f"all {MAX_INSTANCES} address blocks (10.123.N.0/24 with a part of 10.122.0.0/16) are "
+                f"taken by instances in {places.state()} or by networks of this machine (`ip route`); "
+                "drop an instance with `make clean` in its checkout"
             )
-        made = Instance(name=name, number=free, purpose=purpose, durable=durable)
         made.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         write_json(made.at("instance.json"), asdict(made))
         return made

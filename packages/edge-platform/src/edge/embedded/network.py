@@ -4,7 +4,9 @@ Masquerading is a table of the instance's own, so that removing it is one comman
 rule of the machine is ever read or written.
 """
 
+import json
 import subprocess
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from edge.embedded.instance import Instance
@@ -12,6 +14,13 @@ from edge.embedded.steps import StepError
 
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _INOTIFY = {"max_user_instances": 8192, "max_user_watches": 1048576}
+
+
+def networks_in_use() -> list[IPv4Network]:
+    """What the machine already has routes to, other than its default route."""
+    done = subprocess.run(["ip", "-4", "-j", "route", "show"], capture_output=True, text=True, check=False)
+    routes: list[dict[str, str]] = json.loads(done.stdout or "[]") if done.returncode == 0 else []
+    return [IPv4Network(one["dst"]) for one in routes if one["dst"] != "default"]
 
 
 def connect(instance: Instance, pid: int) -> bool:

@@ -179,7 +179,9 @@ class Reflector(Generic[T]):
     def _learn(self, error: BaseException) -> None:
         if not isinstance(error, ApiError):
             return
-        if isinstance(error, BadRequest | Invalid) and "sendInitialEvents" in error.message:
+        is_unknown = isinstance(error, BadRequest | Invalid) and "sendInitialEvents" in error.message
+        # An API server that may not ask its etcd for the version (a tenant's) answers 500 with these words.
+        if is_unknown or "RequestWatchProgress" in error.message:
             self._traits.watch_list = False
         causes = error.details.get("causes") or ()
         if "Too large resource version" in error.message or any(

@@ -51,6 +51,23 @@ class Question(NamedTuple):
         return covers(rule, (self.group, self.resource), self.name, self.verb)
 
 
+class Verdicts:
+    """Whether each role allows a question; many bindings share a role, so each is asked once."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._known: dict[str, bool] = {}
+
+    def allow(self, role: Role | None) -> bool:
+        if role is None:
+            return False
+        known = self._known.get(role.facts.name)
+        if known is None:
+            known = any(map(self._question.allowed_by, role.tables()))
+            self._known[role.facts.name] = known
+        return known
+
+
 class By(Struct, rename="camel", omit_defaults=True):
     """What decided. ruleIndex is the rule's place in the template, or in the role without a template."""
 
@@ -98,15 +115,16 @@ def explain(
     index: Index, who: Who, scope: str, question: Question, sees: Sees = lambda _: True
 ) -> Explanation:
     """The cascade, scope by scope, down to the rule. sees: whether the asker may read a binding."""
-    mine = index.subjects_of(who)
+    mine = set(index.subjects_of(who))
+    verdicts = Verdicts(question)
     trace: list[Step] = []
     by: By | None = None
     decided_at = ""
     for level in _levels(index, scope, question):
         step = Step(scope_text(level), [])
         for binding, role in _at_level(index, level):
-            allowed = role is not None and any(question.allowed_by(table) for table in role.tables())
-            named = level == ANONYMOUS or bool(set(binding.subjects) & set(mine))
+            allowed = verdicts.allow(role)
+            named = level == ANONYMOUS or not mine.isdisjoint(binding.subjects)
             if named:
                 step.checked.append(_checked(index, binding, role, question, allowed, sees))
                 if allowed and by is None and role is not None:
@@ -116,7 +134,7 @@ def explain(
         trace.append(step)
     if by is not None:
         return Explanation(allowed=True, trace=trace, decided_at=decided_at, by=by)
-    return Explanation(allowed=False, trace=trace, grant=ways_to(index, scope, question))
+    return Explanation(allowed=False, trace=trace, grant=ways_to(index, scope, question, verdicts))
 
 
 def _levels(index: Index, scope: str, question: Question) -> tuple[str, ...]:
@@ -194,7 +212,7 @@ def _nearest_miss(role: Role, question: Question) -> str:
     return f"none of its rules is about {question.resource}"
 
 
-def ways_to(index: Index, scope: str, question: Question) -> list[Way]:
+def ways_to(index: Index, scope: str, question: Question, verdicts: Verdicts) -> list[Way]:
     """Roles that would allow it, nearest scope first and the narrowest role first, with who may bind them."""
     found: list[Way] = []
     for level in _levels(index, scope, question):
@@ -202,12 +220,12 @@ def ways_to(index: Index, scope: str, question: Question) -> list[Way]:
         roles = [
             role
             for role in index.book.at(level, kind)
-            if role.facts.name != ANONYMOUS_ROLE and any(map(question.allowed_by, role.tables()))
+            if role.facts.name != ANONYMOUS_ROLE and verdicts.allow(role)
         ]
-        roles.sort(key=lambda role: (sum(1 for _ in role.rules()), role.facts.name))
+        roles.sort(key=lambda role: (role.size, role.facts.name))
         if roles:
             grantors = grantors_at(index, level)
-            found += [Way(role.facts.name, scope_text(level), grantors) for role in roles]
+            found += [Way(role.facts.name, scope_text(level), grantors) for role in roles[:SHOWN_GRANTS]]
         if len(found) >= SHOWN_GRANTS:
             break
     return found[:SHOWN_GRANTS]
@@ -237,9 +255,10 @@ def who_can(index: Index, scope: str, question: Question) -> dict[str, list[Via]
     Groups are not expanded. "any" stands for everyone, signed in or not.
     """
     found: dict[str, list[Via]] = {}
+    verdicts = Verdicts(question)
     for level in _levels(index, scope, question):
         for binding, role in _at_level(index, level):
-            if role is not None and any(map(question.allowed_by, role.tables())):
+            if verdicts.allow(role):
                 via = Via(scope_text(level), binding.name, binding.role)
                 for subject in binding.subjects or (("any",) if level == ANONYMOUS else ()):
                     found.setdefault(subject, []).append(via)

@@ -58,6 +58,11 @@ class Role:
         if self.bundle is not None and (self.bundle.table.sources or self.bundle.table.ui):
             yield self.bundle.table
 
+    @property
+    def size(self) -> int:
+        """How many rules it has: a measure of how narrow it is."""
+        return sum(len(table.sources) for table in self.tables())
+
     def rules(self) -> Iterator[Source]:
         for table in self.tables():
             yield from table.sources

@@ -1,5 +1,6 @@
 """Labels, annotations and scope order that all rooms agree on. Names as in the contract; pure constants."""
 
+from collections.abc import Mapping
 from typing import Final
 
 PLATFORM_GROUP: Final = "theriseunion.io"
@@ -43,3 +44,14 @@ SCOPES: Final = ("platform", "cluster", "workspace", "nodegroup", "namespace", "
 def is_wider(scope: str, than: str) -> bool:
     """Whether `scope` stands above `than`. Raises ValueError for a word that is no scope."""
     return SCOPES.index(scope) < SCOPES.index(than)
+
+
+HOST: Final = ""
+HOST_NAMES: Final = (HOST, "host")
+HOST_ROLE: Final = ("cluster.theriseunion.io/role", "host")
+"""Label of the Cluster object that stands for the host itself, where there is one."""
+
+
+def is_host(name: str, labels: Mapping[str, str]) -> bool:
+    """Whether a cluster's name means the host. labels: of its Cluster object, empty where there is none."""
+    return name in HOST_NAMES or labels.get(HOST_ROLE[0]) == HOST_ROLE[1]

@@ -5,24 +5,14 @@ async with sites.open("plant-a") as site:           # ClusterUnavailable at once
     await site.writer.apply(manifest, manager="edge-nodegroup")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from edge_kube.meta import Resource
 from edge_kube.runtime import Reader, Writer
 
 T = TypeVar("T", bound=Resource)
-
-HOST: Final = ""
-HOST_NAMES: Final = (HOST, "host")
-HOST_ROLE: Final = ("cluster.theriseunion.io/role", "host")
-"""Label of the Cluster object that stands for the host itself, where there is one."""
-
-
-def is_host(name: str, labels: Mapping[str, str]) -> bool:
-    """Whether a cluster's name means the host. labels: of its Cluster object, empty where there is none."""
-    return name in HOST_NAMES or labels.get(HOST_ROLE[0]) == HOST_ROLE[1]
 
 
 class Site(Protocol):

@@ -15,9 +15,8 @@ from edge.clusters.types import Cluster
 from edge.nodes.types import NodeGroup
 from edge_kube.meta import Model
 from edge_sdk.provisioner import Topology
-from edge_sdk.scopes import CLUSTER_LABEL
+from edge_sdk.scopes import CLUSTER_LABEL, HOST, is_host
 from edge_sdk.selectors import selects
-from edge_sdk.sites import HOST, is_host
 
 
 class Placement(Model):

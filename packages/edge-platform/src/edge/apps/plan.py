@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from edge.apps.placement import Placement
-from edge.apps.render import DEPLOYMENT_LABEL, PLACEMENT_LABEL, pod_labels
+from edge.apps.render import DEPLOYMENT_LABEL, PLACEMENT_LABEL, owner_labels, pod_labels
 from edge.apps.types import ApplicationDeployment, ApplicationVersion
 from edge_kube.core import ConfigMap
 from edge_kube.meta import Manifest, Model
-from edge_kube.ownership import OWNER_UID, owner_labels
 from edge_sdk.provisioner import Topology
+from edge_sdk.scopes import OWNER_UID_LABEL
 
 INVENTORY_LABEL: Final = "app.theriseunion.io/inventory"
 KEEP_ANNOTATION: Final = "app.theriseunion.io/keep-workloads"
@@ -130,7 +130,7 @@ def read_inventory(config_map: ConfigMap) -> Inventory | None:
         placement=labels[PLACEMENT_LABEL],
         namespace=config_map.metadata.namespace,
         deployment=labels.get(DEPLOYMENT_LABEL, ""),
-        owner_uid=labels.get(OWNER_UID, ""),
+        owner_uid=labels.get(OWNER_UID_LABEL, ""),
         version_name=config_map.data.get("version", ""),
         topology=Topology(
             namespace=config_map.metadata.namespace,

@@ -14,9 +14,14 @@ from edge.apps.merge import MergeProblem, strategic_merge
 from edge.apps.placement import Placement
 from edge.apps.types import ApplicationDeployment, WorkloadOverride, WorkloadOverrideItem
 from edge_kube.meta import Manifest
-from edge_kube.ownership import owner_labels
 from edge_sdk.provisioner import Plan, Topology, plan_problems
-from edge_sdk.scopes import MANAGED_BY_LABEL, NODE_GROUP_MEMBER_PREFIX
+from edge_sdk.scopes import (
+    MANAGED_BY_LABEL,
+    NODE_GROUP_MEMBER_PREFIX,
+    OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL,
+    OWNER_UID_LABEL,
+)
 
 PLACEMENT_LABEL: Final = "app.theriseunion.io/placement"
 DEPLOYMENT_LABEL: Final = "app.theriseunion.io/deployment"
@@ -56,6 +61,15 @@ def pod_labels(place: Placement, deployment: ApplicationDeployment) -> dict[str,
         DEPLOYMENT_LABEL: deployment.metadata.name,
         APPLICATION_LABEL: deployment.spec.application,
         MANAGED_BY_LABEL: MANAGER_NAME,
+    }
+
+
+def owner_labels(deployment: ApplicationDeployment) -> dict[str, str]:
+    """Who made an object, across clusters: an owner reference would let the garbage collector delete it."""
+    return {
+        OWNER_KIND_LABEL: "ApplicationDeployment",
+        OWNER_NAME_LABEL: deployment.metadata.name,
+        OWNER_UID_LABEL: deployment.metadata.uid,
     }
 
 

@@ -22,8 +22,8 @@ from edge_kube.conditions import rfc3339
 from edge_kube.errors import ClusterUnavailable, KubeError, NotLeader
 from edge_kube.ownership import drop_finalizer, ensure_finalizer
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
-from edge_sdk.scopes import FINALIZER
-from edge_sdk.sites import HOST, HostSite, Site, Sites
+from edge_sdk.scopes import FINALIZER, HOST
+from edge_sdk.sites import HostSite, Site, Sites
 
 LOOK_AGAIN_S: Final = 5.0
 CLUSTERS_AT_ONCE: Final = 16

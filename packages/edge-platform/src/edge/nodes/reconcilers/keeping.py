@@ -13,7 +13,7 @@ from edge_kube.core import Node
 from edge_kube.errors import Conflict
 from edge_kube.meta import Key, Manifest
 from edge_kube.runtime import Reader, Writer
-from edge_sdk.sites import is_host
+from edge_sdk.scopes import is_host
 
 NODE_MANAGER = "edge-nodegroup"
 

@@ -5,7 +5,8 @@ from edge.nodes.reconcilers.keeping import carry_out, groups_of, host_named
 from edge_kube.core import Node
 from edge_kube.errors import ClusterUnavailable
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
-from edge_sdk.sites import HOST, Sites
+from edge_sdk.scopes import HOST
+from edge_sdk.sites import Sites
 
 
 class HostNode:

@@ -93,6 +93,7 @@ class Options:
     lease_s: float = 15.0
     renew_deadline_s: float = 10.0
     retry_s: float = 2.0
+    grace_s: float = 4.0
     pause_collector: bool = False
 
 
@@ -123,6 +124,7 @@ class Manager:
             lease_s=options.lease_s,
             renew_deadline_s=options.renew_deadline_s,
             retry_s=options.retry_s,
+            grace_s=options.grace_s,
         )
         gated = client.derive(gate=self.is_leader)
         self.writer = RoomWriter(gated, self.cache)

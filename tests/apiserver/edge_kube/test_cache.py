@@ -12,7 +12,7 @@ from edge_kube.cache import Cache, Delta, Informer
 from edge_kube.client import Client
 from edge_kube.core import ConfigMap, Namespace
 from edge_kube.harness import LightCluster
-from edge_kube.harness.proxy import Canned, FaultProxy
+from edge_kube.harness.proxy import Canned, Cut, FaultProxy
 from edge_kube.meta import Key, ObjectMeta
 from edge_kube.metrics import Metrics
 from edge_kube.reconcile import Index
@@ -144,7 +144,7 @@ async def test_an_object_made_anew_is_told_as_deleted_and_added(light_cluster: L
 
 @pytest.mark.parametrize("how", ["reset", "end", "middle of a line"])
 async def test_a_cut_watch_resumes_without_a_list_or_a_lost_event(
-    light_cluster: LightCluster, how: str
+    light_cluster: LightCluster, how: Cut
 ) -> None:
     async with bench(light_cluster) as at:
         for number in range(5):

@@ -79,6 +79,9 @@ class Sockets:
     async def close(self) -> None:
         await self.requests.close()
         await self.streams.close()
+        # What was aborted is closed by callbacks of the loop's next turns; the loop may end after us.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 class _PoolResolver(AbstractResolver):

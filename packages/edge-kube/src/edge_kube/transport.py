@@ -245,6 +245,9 @@ class Transport:
             try:
                 yield response
             finally:
+                # Not close(): over TLS that waits for the other side, which may be gone.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
                 response.close()
 
     async def raw(self, call: Call, *, sock_read_s: float | None = None) -> aiohttp.ClientResponse:

@@ -64,8 +64,8 @@ async def test_helm_killed_at_random_moments_still_comes_to_the_asked_state(engi
 
 
 async def test_a_killed_controller_takes_helm_along_and_the_next_goes_on(engine: Engine) -> None:
-    """The child dies with its parent (cancelled here, PDEATHSIG in a process of its own), the lock of the dead
-    one is broken, the half-done release is brought in order."""
+    """The child dies with its parent (cancelled here, PDEATHSIG in a process of its own), the lock of
+    the dead one is broken, the half-done release is brought in order."""
     templates = {f"{n}.yaml": HOOKED % {"n": n} for n in range(12)}
     engine.upload(chart("slow", templates=templates, values={"colour": "c0"}))
     await engine.start()

@@ -35,7 +35,7 @@ class _Listed(msgspec.Struct):
 
 
 class _List(msgspec.Struct):
-    items: list[_Listed] = []
+    items: list[_Listed] | None = None
 
 
 class HelmReleases:
@@ -63,7 +63,7 @@ class HelmReleases:
                     raise unreachable(release.cluster, KubeError(f"HTTP {answer.status} for {path}"))
         except KubeError as error:
             raise unreachable(release.cluster, error) from error
-        items = msgspec.json.decode(body, type=_List).items
+        items = msgspec.json.decode(body, type=_List).items or []
         return sorted((revision_of(i.metadata.labels) for i in items), key=lambda revision: revision.number)
 
     async def content(self, release: Release, number: int) -> Content:

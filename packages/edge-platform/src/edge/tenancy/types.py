@@ -23,6 +23,7 @@ class WorkspaceTemplate(Model):
 
 
 class WorkspaceSpec(Model):
+    display_name: Annotated[str, Meta(description="Name that people see.")] = ""
     display_name: Annotated[str, Meta(description="Name for people, as the list shows it.")] = ""
     manager: Annotated[str, Meta(description="Name of the User who answers for the workspace.")] = ""
     template: Annotated[WorkspaceTemplate, Meta(description="What the workspace brings with it.")] = (

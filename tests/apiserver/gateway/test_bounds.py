@@ -128,7 +128,7 @@ async def test_stopping_ends_what_is_in_hand_and_says_so_first(gateway_cluster: 
 
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "XYZ"])
-ROOTS = ("api", "apis", "oapis", "kapis", "clusters", "oauth", "healthz", "openapi")
+ROOTS = ("api", "apis", "oapis", "kapis", "clusters", "oauth", "healthz", "openapi", "host", "me")
 NOUNS = (
     "host",
     "v1",
@@ -154,7 +154,7 @@ FRAMING = (
     "Host",
     "Content-Encoding",
 )
-OTHERS = ("Impersonate-User", "Accept", "X-Request-Id", "Content-Type", "If-None-Match")
+OTHERS = ("Content-Encoding", "Impersonate-User", "Accept", "X-Request-Id", "Content-Type", "If-None-Match")
 NAMES = st.sampled_from((*FRAMING, *OTHERS))
 VALUES = st.sampled_from(
     ("", "close", "Upgrade", "websocket", "SPDY/3.1", "chunked", "gzip", "3", "-1", "\x7f")

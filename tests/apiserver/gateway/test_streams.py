@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -69,7 +69,7 @@ async def test_a_client_that_leaves_ends_the_watch_upstream(gateway: RunningGate
 
 
 @asynccontextmanager
-async def member(client: Client, name: str, answer: bytes, seen: list[bytes]) -> AsyncIterator[None]:
+async def member(client: Client, name: str, answer: bytes, seen: list[bytes]) -> AsyncGenerator[None]:
     """A Cluster whose API server is a socket that answers every head with `answer`, then echoes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

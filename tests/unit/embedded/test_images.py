@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 import threading
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_an_interrupted_build_leaves_no_product_and_is_made_again(cache: Path) -
     assert not (cache / "things" / "a-k1").exists()
     done = keyed.product("things", "a", "k1", lambda draft: (draft / "whole").touch())
     assert [file.name for file in done.iterdir()] == ["whole"]
+
+
+def test_only_the_last_used_products_of_a_name_are_kept(cache: Path) -> None:
+    keys = [f"{number:016x}" for number in range(3)]
+    for number, one in enumerate(keys):
+        done = keyed.product("things", "a", one, lambda _: None, keep=2)
+        os.utime(done, (number, number))
+    keyed.product("things", "a-b", keys[0], lambda _: None, keep=1)
+    keyed.product("things", "a", keys[1], lambda _: None, keep=2)
+    keyed.product("things", "a", "f" * 16, lambda _: None, keep=2)
+    left = sorted(folder.name for folder in (cache / "things").iterdir() if folder.is_dir())
+    assert left == sorted([f"a-{keys[1]}", f"a-{'f' * 16}", f"a-b-{keys[0]}"])
 
 
 def test_two_builders_of_one_product_make_it_once(cache: Path) -> None:

@@ -10,6 +10,7 @@ from edge.embedded.ociimage import Config
 from edge.embedded.steps import Progress
 
 _EDITION = 1
+_KEPT = 4  # archives of one image: this checkout's, another's, and what either had before
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Builder:
         def write(draft: Path) -> None:
             ociimage.write_archive(draft / f"{image.name}.oci.tar", image.names, made, image.config)
 
-        return keyed.product("images", image.name, image_key, write) / f"{image.name}.oci.tar"
+        return keyed.product("images", image.name, image_key, write, keep=_KEPT) / f"{image.name}.oci.tar"
 
 
 def catalogue(root: Path | None = None) -> dict[str, Image]:

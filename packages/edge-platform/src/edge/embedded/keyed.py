@@ -7,11 +7,15 @@ nothing that could be mistaken for one; two builders of one product take turns.
 import fcntl
 import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edge.embedded import places
+
+_KEY = re.compile(r"[0-9a-f]{16}")
 
 
 def key(*parts: object) -> str:
@@ -29,12 +33,17 @@ def files_key(root: Path, files: Iterable[Path]) -> str:
     return out.hexdigest()[:16]
 
 
-def product(kind: str, name: str, product_key: str, make: Callable[[Path], None]) -> Path:
-    """The cached folder of this key; `make` fills an empty one when it is missing."""
+def product(kind: str, name: str, product_key: str, make: Callable[[Path], None], *, keep: int = 0) -> Path:
+    """The cached folder of this key; `make` fills an empty one when it is missing.
+
+    `keep` is how many products of this name stay when a new one is made, the last used first;
+    0 keeps all.
+    """
     shelf = places.cache() / kind
     shelf.mkdir(parents=True, exist_ok=True)
     done = shelf / f"{name}-{product_key}"
     if done.is_dir():
+        os.utime(done)
         return done
     with (shelf / f".{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -45,4 +54,14 @@ def product(kind: str, name: str, product_key: str, make: Callable[[Path], None]
         draft.mkdir()
         make(draft)
         draft.rename(done)
+        if keep:
+            _drop_old(shelf, name, keep)
     return done
+
+
+def _drop_old(shelf: Path, name: str, keep: int) -> None:
+    mine = [
+        folder for folder in shelf.glob(f"{name}-*") if _KEY.fullmatch(folder.name.removeprefix(f"{name}-"))
+    ]
+    for folder in sorted(mine, key=lambda one: one.stat().st_mtime, reverse=True)[keep:]:
+        shutil.rmtree(folder)

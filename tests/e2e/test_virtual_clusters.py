@@ -102,9 +102,7 @@ def test_its_node_is_ready_and_pods_really_run(shop: Tenant) -> None:
     # Name, Service and pod network of the virtual cluster itself; the first packets may be early.
     command = ("exec", "deploy/web", "--", "wget", "-qO-", "http://web.default.svc.cluster.local")
     eventually("the Service answers by name", lambda: shop.kubectl(*command) == "hello\n", 60)
-    assert "GET" in shop.kubectl("logs", "deploy/web", "--all-pods=true") or shop.kubectl(
-        "logs", "deploy/web"
-    )
+    assert "response:200" in shop.kubectl("logs", "-l", "app=web", "--tail=50")
 
 
 def test_its_release_and_status_tell_what_serves(platform: Platform, shop: Tenant) -> None:

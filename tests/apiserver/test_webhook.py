@@ -19,7 +19,7 @@ from edge_kube.errors import ApiError, Invalid
 from edge_kube.harness import LightCluster
 from edge_kube.manager import Manager, Options, WebhookOptions
 from edge_kube.meta import Key, Model, ObjectMeta, Resource
-from edge_kube.webhookconfig import Target
+from edge_kube.webhookconfig import CertificateSecret, Target, validating
 from edge_sdk.room import PatchOp, Room, Violation, Webhook
 
 NAME = "edge-controller"
@@ -183,6 +183,41 @@ async def test_an_object_that_is_being_deleted_is_let_go_whatever_it_holds(
         await client.delete(Gate, "old")
         await client.merge(Gate, Key("", "old"), {"metadata": {"finalizers": None}})
         assert await client.find(Gate, "old") is None
+
+
+async def test_a_dead_server_refuses_new_objects_but_holds_nobody_s_finalizers(client: Client) -> None:
+    manifest = {
+        "apiVersion": "probe.theriseunion.io/v1alpha1",
+        "kind": "Gate",
+        "metadata": {"name": "leaving", "finalizers": ["theriseunion.io/finalizer"]},
+    }
+    await client.apply(manifest, manager="test")
+    await configure(client)
+    secret = CertificateSecret(client, name="dead", namespace="edge-system", dns_names=["127.0.0.1"])
+    ca = (await secret.ensure()).ca
+    nowhere = Target(url=f"https://127.0.0.1:{free_port()}")
+    kind, entries = "ValidatingWebhookConfiguration", validating(ROOM.webhooks, nowhere, ca)
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": NAME}}
+    await client.apply({**head, "webhooks": entries}, manager="test")
+    try:
+        async with asyncio.timeout(10):
+            while await admitted(client):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await client.delete(Gate, "leaving")
+        await client.merge(Gate, Key("", "leaving"), {"metadata": {"finalizers": None}})
+        assert await client.find(Gate, "leaving") is None
+    finally:
+        path = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}"
+        async with await client.raw("DELETE", path):
+            pass
+
+
+async def admitted(client: Client) -> bool:
+    try:
+        await client.create(gate("trial"), manager="test", dry_run=True)
+    except ApiError as error:
+        return "failed calling webhook" not in str(error)
+    return True
 
 
 async def test_an_error_of_ours_refuses_and_does_not_show_its_inside(client: Client, tmp_path: Path) -> None:

@@ -196,6 +196,10 @@ def _entry(webhook: Webhook, verb: str, path: str, target: Target, ca: bytes) ->
         "failurePolicy": webhook.failure_policy,
         "matchPolicy": "Equivalent",
         "timeoutSeconds": TIMEOUT_S,
+        # What is being deleted is let go without asking: a dead server must not hold its finalizers (D14).
+        "matchConditions": [
+            {"name": "not-being-deleted", "expression": "!has(object.metadata.deletionTimestamp)"}
+        ],
         "rules": [
             {
                 "apiGroups": [kind.group],

@@ -49,6 +49,9 @@ FIRST_LIST_S = 5.0
 """How long the first look at a member may take; later ones find its objects in memory."""
 
 
+FIRST_ANSWER_LOOKS = 20  # of 50 ms each
+
+
 class MemberSites:
     """Reads what the given member watches copy anyway; a kind that is not among them is a bug, and raises."""
 
@@ -72,8 +75,7 @@ class MemberSites:
     @asynccontextmanager
     async def open(self, cluster: str) -> AsyncGenerator[Site]:
         handle = self._pool.get(cluster)
-        if handle.state is ClusterState.PROBING:
-            raise ClusterUnavailable(cluster, "it has not answered yet")
+        await _answered(handle)
         async with handle as client:
             site = self._sites.get(handle)
             if site is None:
@@ -115,6 +117,15 @@ class _MemberSite:
         if informer is None:
             raise LookupError(f"{cls.__name__} is not copied from members; name it in a member watch")
         return informer
+
+
+async def _answered(handle: ClusterHandle) -> None:
+    """A member just joined has a moment to answer, so that a restart does not show all of them as away."""
+    for _ in range(FIRST_ANSWER_LOOKS):
+        if handle.state is not ClusterState.PROBING:
+            return
+        await asyncio.sleep(0.05)
+    raise ClusterUnavailable(handle.name, "it has not answered yet")
 
 
 async def _synced(cluster: str, informers: Mapping[type[Resource], Informer[Any]]) -> None:

@@ -20,8 +20,6 @@ from edge_sdk.provisioner import Topology
 from edge_sdk.scopes import OWNER_UID_LABEL
 
 INVENTORY_LABEL: Final = "app.theriseunion.io/inventory"
-KEEP_ANNOTATION: Final = "app.theriseunion.io/keep-workloads"
-"""On an ApplicationDeployment, value "true": deleting it leaves its workloads where they are."""
 
 
 class Ref(NamedTuple):

@@ -35,7 +35,6 @@ class NodeTemplate(Model):
 
 
 class NodeGroupSpec(Model):
-    display_name: Annotated[str, Meta(description="Name that people see.")] = ""
     display_name: Annotated[str, Meta(description="Name for people, as the list shows it.")] = ""
     selector: Annotated[
         LabelSelector,

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from edge_kube.crd import Column, Int32, resource
+from edge_kube.crd import Column, Int32, Rule, resource
 from edge_kube.meta import Condition, Model, Resource
 
 GROUP: Final = "scope.theriseunion.io"
@@ -23,7 +23,6 @@ class WorkspaceTemplate(Model):
 
 
 class WorkspaceSpec(Model):
-    display_name: Annotated[str, Meta(description="Name that people see.")] = ""
     display_name: Annotated[str, Meta(description="Name for people, as the list shows it.")] = ""
     manager: Annotated[str, Meta(description="Name of the User who answers for the workspace.")] = ""
     template: Annotated[WorkspaceTemplate, Meta(description="What the workspace brings with it.")] = (
@@ -51,6 +50,9 @@ class WorkspaceStatus(Model):
         Column("Phase", ".status.phase"),
     ),
     status=True,
+    rules=(
+        Rule("size(self.metadata.name) <= 63", "a Workspace's name becomes a label: 63 characters at most"),
+    ),
 )
 class Workspace(Resource):
     """A tenant's view of a cluster: a set of namespaces with people, roles and a quota."""

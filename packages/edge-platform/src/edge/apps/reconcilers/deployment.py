@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+import structlog
+
 from edge.apps.placement import Placement, World, expand
 from edge.apps.places import PlaceWork
-from edge.apps.plan import KEEP_ANNOTATION, Inventory
+from edge.apps.plan import Inventory
 from edge.apps.provisioning import Plugins
 from edge.apps.resolution import settle
 from edge.apps.rules import provisioner_of, versions_of
@@ -19,7 +21,7 @@ from edge.apps.types import Application, ApplicationDeployment, ApplicationVersi
 from edge.clusters.types import Cluster
 from edge.nodes.types import NodeGroup
 from edge_kube.conditions import rfc3339
-from edge_kube.errors import ClusterUnavailable, KubeError, NotLeader
+from edge_kube.errors import ClusterUnavailable, Conflict, KubeError, NotLeader
 from edge_kube.ownership import drop_finalizer, ensure_finalizer
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
 from edge_sdk.scopes import FINALIZER, HOST
@@ -27,6 +29,9 @@ from edge_sdk.sites import HostSite, Site, Sites
 
 LOOK_AGAIN_S: Final = 5.0
 CLUSTERS_AT_ONCE: Final = 16
+FAREWELL_S: Final = 5.0
+
+log = structlog.stdlib.get_logger("edge.apps")
 
 
 class DeploymentReconciler:
@@ -98,7 +103,7 @@ class DeploymentReconciler:
         except ClusterUnavailable as away:
             before = {one.placement: one for one in job.deployment.status.topology_statuses}
             found |= {place.id: deferred(place, before.get(place.id), away.why) for place in own}
-        except NotLeader:
+        except (NotLeader, Conflict):
             raise
         except (KubeError, TimeoutError) as error:
             found |= {place.id: failed(place, error) for place in own if place.id not in found}
@@ -108,18 +113,26 @@ class DeploymentReconciler:
         """Clear every cluster that answers; one that does not is cleared by the sweep on its return (R7)."""
         if FINALIZER not in deployment.metadata.finalizers:
             return DONE
-        keep = deployment.metadata.annotations.get(KEEP_ANNOTATION) == "true"
-        for cluster in () if keep else (HOST, *self._sites.names):
-            try:
-                async with self._open(cluster) as site:
-                    for inventory in list(inventories(site)):
-                        if _is_of(inventory, deployment):
-                            kept = await self._work.kept(site, deployment, inventory)
-                            await clear(site, inventory, kept)
-            except ClusterUnavailable:
-                continue
+        await self._clear_in(HOST, deployment)
+        await asyncio.gather(*(self._say_farewell(name, deployment) for name in self._sites.names))
         await drop_finalizer(self._client, deployment, FINALIZER)
         return DONE
+
+    async def _say_farewell(self, cluster: str, deployment: ApplicationDeployment) -> None:
+        """A member gets a few seconds, whatever is wrong with it: what it lists stays known to the sweep."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._clear_in(cluster, deployment)
+        except NotLeader:
+            raise
+        except (KubeError, TimeoutError) as error:
+            log.warning("cluster_left_for_later", cluster=cluster, error=str(error) or "no answer in time")
+
+    async def _clear_in(self, cluster: str, deployment: ApplicationDeployment) -> None:
+        async with self._open(cluster) as site:
+            for inventory in list(inventories(site)):
+                if _is_of(inventory, deployment):
+                    await clear(site, inventory, await self._work.kept(site, deployment, inventory))
 
     @asynccontextmanager
     async def _open(self, cluster: str) -> AsyncGenerator[Site]:

@@ -1,12 +1,16 @@
 """Keeps the templates of node groups on the nodes of the host and of member clusters (N1)."""
 
+import asyncio
+
+import structlog
+
 from edge.clusters.types import Cluster
 from edge.nodes.plan import counts, plan_nodes, status_of, unreachable_status
 from edge.nodes.reconcilers.keeping import carry_out, groups_of, host_named
 from edge.nodes.rules import cluster_of
 from edge.nodes.types import NodeGroup, NodeGroupStatus
 from edge_kube.core import Node
-from edge_kube.errors import ClusterUnavailable
+from edge_kube.errors import ClusterUnavailable, KubeError, NotLeader
 from edge_kube.meta import kind_of
 from edge_kube.ownership import drop_finalizer, ensure_finalizer
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
@@ -15,6 +19,9 @@ from edge_sdk.sites import HostSite, Site, Sites
 
 FIELD_MANAGER = "edge-nodes"
 LOOK_AGAIN_S = 5.0
+FAREWELL_S = 5.0
+
+log = structlog.stdlib.get_logger("edge.nodes")
 
 
 class NodeGroupReconciler:
@@ -34,6 +41,8 @@ class NodeGroupReconciler:
             return DONE
         group = await ensure_finalizer(self._client, group, FINALIZER)
         cluster = cluster_of(group)
+        if group.metadata.deletion_timestamp:
+            return await self._give_back(group, cluster)
         again_in_s = None
         try:
             status = await self._keep(group, cluster)
@@ -41,10 +50,21 @@ class NodeGroupReconciler:
             again_in_s = LOOK_AGAIN_S
             known = self._cache.get(Cluster, cluster) is not None
             status = unreachable_status(group, cluster, away.why or "does not answer", known=known)
-        if group.metadata.deletion_timestamp:
-            await drop_finalizer(self._client, group, FINALIZER)
-            return DONE
         return Result(status=status, after_s=again_in_s)
+
+    async def _give_back(self, group: NodeGroup, cluster: str) -> Result:
+        """A member gets a few seconds, whatever is wrong with it; the host is waited for."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._keep(group, cluster)
+        except NotLeader:
+            raise
+        except (KubeError, TimeoutError) as error:
+            if host_named(self._cache, cluster):
+                raise
+            log.warning("cluster_left_for_later", cluster=cluster, error=str(error) or "no answer in time")
+        await drop_finalizer(self._client, group, FINALIZER)
+        return DONE
 
     async def _keep(self, group: NodeGroup, cluster: str) -> NodeGroupStatus:
         if host_named(self._cache, cluster):

@@ -1,4 +1,4 @@
-"""What a Cluster may not say, told by kubectl: field, value, why, what is accepted. C1, C2; bad input of the issue."""
+"""What a Cluster may not say, told by kubectl: field, value, why, what is accepted. C1, C2."""
 
 import asyncio
 import base64
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest_asyncio
 import yaml
+from tests.support.tenants import PlayedMembers, PlayedStores
 
 from edge import pki
 from edge.clusters.room import room
 from edge.clusters.settings import ClusterSettings
 from edge.clusters.types import Cluster
 from edge_kube.harness import Kube
-from tests.support.tenants import PlayedMembers, PlayedStores
 
 NOW = datetime.now(UTC)
 CA = pki.make_ca("elsewhere", now=NOW)

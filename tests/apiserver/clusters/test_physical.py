@@ -2,11 +2,12 @@
 
 import base64
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest_asyncio
 import yaml
+from tests.support.tenants import PlayedStores
 
 from edge import pki
 from edge.adapters.members import MemberProbes
@@ -17,7 +18,6 @@ from edge_kube.conditions import condition, is_true
 from edge_kube.core import Namespace, Node
 from edge_kube.harness import Kube, LightCluster
 from edge_kube.meta import Condition, ObjectMeta
-from tests.support.tenants import PlayedStores
 
 SETTINGS = ClusterSettings(allow_loopback=True, probe_period_s=0.5)
 
@@ -42,7 +42,7 @@ def told(found: Cluster) -> Condition:
     return made
 
 
-def has_reason(reason: str):  # noqa: ANN201  a predicate over clusters
+def has_reason(reason: str) -> Callable[[Cluster], bool]:
     def check(found: Cluster) -> bool:
         return bool(found.status.conditions) and told(found).reason == reason
 

@@ -228,6 +228,7 @@ class ClusterPool:
         self._wanted: list[Watching] = []
         self._probes = asyncio.Semaphore(PROBES_AT_ONCE)
         self._chores: set[asyncio.Task[None]] = set()
+        self._leaving: set[ClusterHandle] = set()
         raise_file_limit()
 
     def update(self, name: str, uid: str, kubeconfig: bytes | Mapping[str, Any]) -> ClusterHandle:
@@ -248,7 +249,7 @@ class ClusterPool:
             timing=self._timing,
         )
         if known is not None:
-            self._later(self._drain(known[1]))
+            self._retire(known[1], DRAIN_S)
         self._handles[name] = (identity, handle)
         for wanted in self._wanted:
             self._later(self._begin(handle, wanted))
@@ -258,7 +259,7 @@ class ClusterPool:
         """Forget a member: its watches end, its requests are cut."""
         known = self._handles.pop(name, None)
         if known is not None:
-            self._later(known[1].close())
+            self._retire(known[1], 0)
             self._on_change(name, ClusterState.GONE)
 
     def get(self, name: str) -> ClusterHandle:
@@ -284,11 +285,12 @@ class ClusterPool:
             self._later(self._begin(handle, wanted))
 
     async def close(self) -> None:
-        handles = [handle for _, handle in self._handles.values()]
-        self._handles.clear()
         for chore in tuple(self._chores):
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+        handles = {*self._leaving, *(handle for _, handle in self._handles.values())}
+        self._handles.clear()
+        self._leaving.clear()
         await asyncio.gather(*(handle.close() for handle in handles))
 
     async def _begin(self, handle: ClusterHandle, wanted: Watching) -> None:
@@ -296,11 +298,14 @@ class ClusterPool:
         informer = await handle.informer(wanted.cls, labels=wanted.labels)
         informer.on(lambda delta: wanted.handler(delta, name))
 
-    async def _drain(self, handle: ClusterHandle) -> None:
-        try:
-            await asyncio.sleep(DRAIN_S)
-        finally:
-            await handle.close()
+    async def _leave(self, handle: ClusterHandle, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        await handle.close()
+        self._leaving.discard(handle)
+
+    def _retire(self, handle: ClusterHandle, after_s: float) -> None:
+        self._leaving.add(handle)
+        self._later(self._leave(handle, after_s))
 
     def _later(self, work: Any) -> None:
         chore: asyncio.Task[None] = asyncio.create_task(work)

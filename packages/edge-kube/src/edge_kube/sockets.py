@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 import weakref
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ class Sockets:
                     ssl=True if context is None else context,
                     keepalive_timeout=_IDLE_CLOSE_S,
                     ttl_dns_cache=30,
+                    # Older asyncio leaves a TLS connection open whose other side never says good-bye.
+                    enable_cleanup_closed=sys.version_info < (3, 12, 7),
                     resolver=resolver,
                     socket_factory=_socket,
                 ),

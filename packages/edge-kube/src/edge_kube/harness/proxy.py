@@ -191,6 +191,8 @@ class FaultProxy:
             for task in (reading, waking):
                 task.cancel()
             await asyncio.gather(reading, waking, return_exceptions=True)
+            if answer.connection is not None and answer.connection.transport is not None:
+                answer.connection.transport.abort()
         return response
 
     async def _wait_cut(self, watch: _Watch, response: web.StreamResponse) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from edge.clusters.keys import BOOTSTRAP_GROUP, CONNECTION_GROUP, KUBELET_API_GROUP
 from edge_kube.meta import Manifest
+from edge_sdk.scopes import ADMINS_GROUP
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 _LABELS = {"app.kubernetes.io/managed-by": "edge-platform"}
@@ -25,6 +26,8 @@ def furniture(
         _cluster_binding("edge:node-approve", _CSR_PREFIX + "nodeclient", BOOTSTRAP_GROUP),
         _cluster_binding("edge:node-renew", _CSR_PREFIX + "selfnodeclient", "system:nodes"),
         _cluster_binding("edge:connection", connection_role, CONNECTION_GROUP),
+        # Administrators who come through the gateway hold the same rights as in the host (R13).
+        _cluster_binding("edge:platform-admins", "cluster-admin", ADMINS_GROUP),
         _token(token),
         *_dns(dns_ip, dns_domain, dns_image, pull_policy),
     )

@@ -15,6 +15,7 @@ from edge.components.ports import Charts, Releases, ValueSources
 from edge.components.settings import ComponentSettings
 from edge.iam import room as iam
 from edge.nodes import room as nodes
+from edge.tenancy import room as tenancy
 from edge_kube.runtime import MemberWatch
 from edge_sdk.room import Room
 from edge_sdk.secret import Secret
@@ -52,6 +53,7 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
     """Registers only: nothing is opened, so tools and tests build the same rooms with other adapters."""
     return (
         iam.room(settings.admin_username, settings.admin_password),
+        tenancy.room(),
         components.room(
             adapters.charts,
             adapters.releases,

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec import structs
+
 from edge.iam.builtin import BUILTIN_LABEL, MANAGED_LABEL
 from edge.iam.facts import SCOPE_CLUSTER_LABEL, SCOPE_UID_LABEL
 from edge.iam.scope import HOST
@@ -44,10 +46,15 @@ def instance_role_name(scope: str, name: str, role: str) -> str:
     return f"{scope}-{name[:_PREFIX_LENGTH]}-{digest}-{role}"
 
 
+def pattern_names(scope: str) -> tuple[str, ...]:
+    """The pattern roles that a scope of this type gets a copy of."""
+    return tuple(f"{scope}-{role}" for role in _OF_EACH[scope])
+
+
 def instance_roles(
     scope: str, owner: Resource, patterns: Iterable[IAMRole], cluster: str = HOST
 ) -> tuple[IAMRole, ...]:
-    """The roles of one scope. owner: its object, on the host; patterns: all IAMRoles there are."""
+    """The roles of one scope. owner: its object, on the host; patterns: at least those of the scope type."""
     wanted = {f"{scope}-{role}": role for role in _OF_EACH[scope]}
     made: list[IAMRole] = []
     for pattern in patterns:
@@ -74,6 +81,15 @@ def admin_binding(scope: str, owner: Resource, user: str, cluster: str = HOST) -
             subjects=(Subject(kind="User", name=user),),
         ),
     )
+
+
+def stands(wanted: IAMRole | IAMRoleBinding, found: IAMRole | IAMRoleBinding | None) -> bool:
+    """Whether what is there is what is wanted; the list of templates in force is output."""
+    if found is None or not wanted.metadata.labels.items() <= found.metadata.labels.items():
+        return False
+    if isinstance(found, IAMRole):
+        return wanted.spec == structs.replace(found.spec, aggregated_role_templates=())
+    return wanted.spec == found.spec
 
 
 def _meta(name: str, scope: str, owner: Resource, cluster: str) -> ObjectMeta:

@@ -101,8 +101,8 @@ def _in_place(workspace: Workspace) -> Condition:
 def _taken(workspace: Workspace, foreign: list[str]) -> Condition:
     return _condition(
         workspace, False, "NamespaceTaken",
-        f"Namespaces {_shown(foreign)} belong to others or to the system, so they were not taken over. Choose "
-        f"other names in spec.template.namespaces, or have a platform admin label them "
+        f"Namespaces {_shown(foreign)} belong to others or to the system, so they were not taken over. "
+        f"Choose other names in spec.template.namespaces, or have a platform admin label them "
         f"{WORKSPACE_LABEL}={workspace.metadata.name} (system namespaces never join a workspace).",
     )  # fmt: skip
 

@@ -4,7 +4,8 @@ import structlog
 
 from edge.iam.builtin import everything
 from edge.iam.plan import plan_builtins
-from edge.iam.reconcilers.firstadmin import AGAIN_S, ANCHOR, FIELD_MANAGER
+from edge.iam.reconcilers.firstadmin import AGAIN_S, ANCHOR
+from edge.iam.reconcilers.healing import put_back
 from edge_kube.errors import KubeError
 from edge_kube.meta import Resource
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
@@ -24,7 +25,7 @@ class BuiltinsReconciler:
         failed = 0
         for wanted in plan_builtins(everything(), self._find):
             try:
-                await self._client.apply(wanted, manager=FIELD_MANAGER)
+                await put_back(self._client, wanted, self._find(type(wanted), wanted.metadata.name))
             except KubeError as error:
                 failed += 1
                 log.warning("builtin_not_applied", name=wanted.metadata.name, error=str(error))

@@ -1,5 +1,7 @@
 """Puts the cluster's own namespaces into the system workspace, where existing consoles look for them."""
 
+from contextlib import suppress
+
 from edge.iam.scope import SYSTEM_NAMESPACES
 from edge.tenancy.plan import SYSTEM_LABELS, system_workspace
 from edge.tenancy.reconcilers.workspace import FIELD_MANAGER
@@ -23,10 +25,8 @@ class SystemNamespaceReconciler:
             return DONE
         wanted = system_workspace()
         if self._cache.get(Workspace, wanted.metadata.name) is None:
-            try:
+            with suppress(AlreadyExists):  # another system namespace was quicker
                 await self._client.create(wanted, manager=FIELD_MANAGER)
-            except AlreadyExists:
-                pass  # another system namespace was quicker
         if not SYSTEM_LABELS.items() <= namespace.metadata.labels.items():
             # A patch, not an apply: an apply would bring back a namespace that has just been deleted.
             patch = {"metadata": {"labels": SYSTEM_LABELS}}

@@ -1,0 +1,93 @@
+"""A workspace on a real API server: namespaces, roles, creator, manager, protected removal (I11, I15)."""
+
+from edge.iam.instances import instance_role_name
+from edge.iam.room import room as iam
+from edge.iam.types import IAMRole, IAMRoleBinding
+from edge.tenancy.room import room as tenancy
+from edge.tenancy.types import Workspace, WorkspaceSpec, WorkspaceTemplate
+from edge_kube.core import Namespace
+from edge_kube.harness.kube import Kube
+from edge_kube.meta import ObjectMeta
+
+LABEL = "theriseunion.io/workspace"
+ADMIN = "workspace-dev-team-1b1ad1a3-admin"
+
+
+def dev_team(*namespaces: str, manager: str = "", creator: str = "") -> Workspace:
+    annotations = {"theriseunion.io/creator": creator} if creator else {}
+    return Workspace(
+        metadata=ObjectMeta(name="dev-team", annotations=annotations),
+        spec=WorkspaceSpec(manager=manager, template=WorkspaceTemplate(namespaces=namespaces)),
+    )
+
+
+async def bound_users(kube: Kube) -> set[str]:
+    return {
+        subject.name
+        for one in await kube.list(IAMRoleBinding)
+        if one.spec.role_ref.name == ADMIN
+        for subject in one.spec.subjects
+    }
+
+
+async def test_a_workspace_gets_its_namespaces_its_roles_and_its_people(kube: Kube) -> None:
+    await kube.start(iam(), tenancy())
+    await kube.eventually(IAMRole, "workspace-admin", lambda one: True, within_s=30)
+    await kube.create(dev_team("dev-a", manager="mia", creator="carl"))
+    await kube.eventually(Namespace, "dev-a", lambda one: one.metadata.labels.get(LABEL) == "dev-team")
+    await kube.eventually(
+        IAMRole, ADMIN, lambda one: len(one.spec.aggregated_role_templates) == 28, within_s=20
+    )
+    await kube.eventually(
+        IAMRole, "workspace-dev-team-1b1ad1a3-self-provisioner", lambda one: True, within_s=20
+    )
+    await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 2, within_s=20)
+    assert await bound_users(kube) == {"mia", "carl"}
+    for role in ("admin", "operator", "viewer"):
+        await kube.eventually(
+            IAMRole, instance_role_name("namespace", "dev-a", role), lambda one: True, within_s=20
+        )
+
+    await kube.patch(
+        IAMRole, ADMIN, {"spec": {"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}}
+    )
+    await kube.eventually(IAMRole, ADMIN, lambda one: one.spec.rules == (), within_s=20)
+
+
+async def test_a_creator_who_was_taken_off_does_not_come_back_and_a_manager_does(kube: Kube) -> None:
+    await kube.start(iam(), tenancy())
+    await kube.eventually(IAMRole, "workspace-admin", lambda one: True, within_s=30)
+    await kube.create(dev_team(manager="mia", creator="carl"))
+    await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 2, within_s=20)
+    for one in await kube.list(IAMRoleBinding):
+        if one.spec.role_ref.name == ADMIN:
+            await kube.client.delete(IAMRoleBinding, one.metadata.name)
+    await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 1, within_s=20)
+    assert await bound_users(kube) == {"mia"}
+
+
+async def test_a_deleted_namespace_comes_back_and_a_workspace_with_namespaces_stays(kube: Kube) -> None:
+    await kube.start(iam(), tenancy())
+    await kube.create(dev_team("dev-b"))
+    await kube.eventually(Namespace, "dev-b", lambda one: one.metadata.labels.get(LABEL) == "dev-team")
+    await kube.delete(Namespace, "dev-b")
+    await kube.eventually(Namespace, "dev-b", lambda one: one.metadata.labels.get(LABEL) == "dev-team")
+
+    await kube.client.delete(Workspace, "dev-team")
+    await kube.eventually(
+        Workspace, "dev-team", lambda one: one.status.phase == "Deleting" and one.status.namespace_count == 1
+    )
+    uid = (await kube.get(Workspace, "dev-team")).metadata.uid
+    await kube.patch(
+        Workspace, "dev-team", {"metadata": {"annotations": {"theriseunion.io/force-delete": uid}}}
+    )
+    await kube.gone(Workspace, "dev-team")
+    assert LABEL not in (await kube.get(Namespace, "dev-b")).metadata.labels
+
+
+async def test_the_clusters_own_namespaces_are_in_the_system_workspace(kube: Kube) -> None:
+    await kube.start(iam(), tenancy())
+    await kube.eventually(
+        Namespace, "kube-system", lambda one: one.metadata.labels.get(LABEL) == "system-workspace"
+    )
+    await kube.eventually(Workspace, "system-workspace", lambda one: one.status.phase == "Active")

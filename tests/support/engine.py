@@ -58,7 +58,9 @@ class Engine:
         """No Helm run of the Component is due to end."""
         return self.helm is not None and self.helm.operations.running(Key(NAMESPACE, name)) is None
 
-    async def start(self, *, museum_url: str = "", backoff_base_s: float = 0.5) -> None:
+    async def start(
+        self, *, museum_url: str = "", backoff_base_s: float = 0.5, webhooks: bool = False
+    ) -> None:
         self.helm = Helm(
             self.kube.client,
             executable=self._wrapper,
@@ -75,7 +77,8 @@ class Engine:
                 self.helm.sources,
                 self.helm.settings,
                 self.helm.operations,
-            )
+            ),
+            webhooks=webhooks,
         )
 
     async def stop(self) -> None:

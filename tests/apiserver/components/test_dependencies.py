@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
 from tests.support.charts import chart
 from tests.support.engine import NAMESPACE, Engine, condition, has
 
 from edge.components.types import Component
+from edge_kube.errors import Invalid
+from edge_sdk.scopes import FORCE_DELETE_ANNOTATION
 
 
 def _needs(*names: str) -> list[dict[str, str]]:
@@ -86,3 +89,44 @@ async def test_an_optional_upstream_need_not_exist(engine: Engine) -> None:
     await engine.start()
     await engine.create("easy", dependencies=[{"name": "nobody", "optional": True}])
     await engine.ready("easy")
+
+
+async def test_what_is_needed_is_brought_in_and_leaves_with_its_last_user(engine: Engine) -> None:
+    for name in ("loki", "logging", "panel"):
+        engine.upload(chart(name))
+    await engine.start()
+    await engine.create("logging", chart={"name": "logging"}, dependencies=_needs("loki"))
+    await engine.ready("logging")
+    brought = await engine.ready("loki")
+    assert brought.metadata.labels["ext.theriseunion.io/auto-dependency"] == "true"
+    await engine.create("panel", chart={"name": "panel"}, dependencies=_needs("loki"))
+    await engine.ready("panel")
+    await engine.kube.delete(Component, "logging", NAMESPACE)
+    await engine.kube.gone(Component, "logging", namespace=NAMESPACE, within_s=20)
+    await engine.ready("loki")
+    await engine.kube.delete(Component, "panel", NAMESPACE)
+    await engine.kube.gone(Component, "loki", namespace=NAMESPACE, within_s=40)
+    assert engine.helm_calls[-2:] == ["uninstall panel", "uninstall loki"]
+
+
+async def test_a_cycle_of_one_is_refused_at_admission(engine: Engine) -> None:
+    await engine.start(webhooks=True)
+    with pytest.raises(Invalid, match=r"spec\.dependencies\[0\]\.name.*self → self: it would need itself"):
+        await engine.create("self", dependencies=_needs("self"))
+    with pytest.raises(Invalid, match="neither a version nor a range"):
+        await engine.create("typo", "newest")
+
+
+async def test_a_component_can_be_let_go_by_force(engine: Engine) -> None:
+    engine.upload(chart("web"))
+    await engine.start()
+    await engine.create("kept")
+    made = await engine.ready("kept")
+    await engine.create("user", dependencies=_needs("kept"))
+    await engine.ready("user")
+    await engine.kube.delete(Component, "kept", NAMESPACE)
+    await engine.until("kept", lambda c: condition(c, "Ready")[1] == "HasDependents")
+    annotation = {"metadata": {"annotations": {FORCE_DELETE_ANNOTATION: made.metadata.uid}}}
+    await engine.kube.patch(Component, "kept", annotation, NAMESPACE)
+    await engine.kube.gone(Component, "kept", namespace=NAMESPACE)
+    assert engine.kubectl("get", "configmap", "kept-settings", "-o", "name") == "configmap/kept-settings\n"

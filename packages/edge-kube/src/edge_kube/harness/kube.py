@@ -89,7 +89,8 @@ class Kube:
         self._stop = asyncio.Event()
         self._running = asyncio.create_task(manager.run(self._stop), name="kube-rooms")
         ends_at = time.monotonic() + _START_S
-        while not (manager.cache.synced and manager.is_leader() and await self._hooked(webhooks)):
+        wanted = _hooks(rooms) if webhooks else ()
+        while not (manager.cache.synced and manager.is_leader() and await self._hooked(wanted)):
             if self._running.done():
                 await self._running
                 raise RuntimeError("the rooms ended while they were started")
@@ -220,10 +221,10 @@ class Kube:
             configuration=_CONFIGURATION,
         )
 
-    async def _hooked(self, wanted: bool) -> bool:
+    async def _hooked(self, wanted: Sequence[str]) -> bool:
         if not wanted:
             return True
-        for kind in ("Mutating", "Validating"):
+        for kind in wanted:
             where = await self.client.kind_for(
                 "admissionregistration.k8s.io/v1", f"{kind}WebhookConfiguration"
             )
@@ -236,6 +237,16 @@ class Kube:
         where = await self.client.kind_for(_ADMISSION, f"{kind}WebhookConfiguration")
         with suppress(NotFound, Conflict):
             await self.client.delete(where, _CONFIGURATION)
+
+
+def _hooks(rooms: Iterable[Room]) -> Sequence[str]:
+    """Kinds of configuration that get an entry from these rooms."""
+    hooks = [hook for room in rooms for hook in room.webhooks]
+    found = {
+        "Mutating": any(hook.default for hook in hooks),
+        "Validating": any(hook.validate for hook in hooks),
+    }
+    return [kind for kind, is_there in found.items() if is_there]
 
 
 def _configuration(kind: str) -> Manifest:

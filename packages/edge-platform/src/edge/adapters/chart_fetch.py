@@ -133,8 +133,8 @@ class ChartFetcher:
         if expected != chart.digest:
             raise ChartTrouble(
                 "DigestMismatch",
-                f"Chart {name} {version} of {base} has SHA-256 {chart.digest}, not {expected} as in its index. "
-                "It was not installed. Upload it again.",
+                f"Chart {name} {version} of {base} has SHA-256 {chart.digest}, and its index says "
+                f"{expected}, so it was not installed. Upload it again.",
             )
         return chart
 

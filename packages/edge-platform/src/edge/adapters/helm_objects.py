@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from edge.components.drift import differences, is_kept, without
+from edge.components.drift import differences, is_kept, is_transient, without
 from edge.components.health import unhealthy_text
 from edge.components.ports import Inspection
 from edge_kube.client import Client
@@ -80,7 +80,7 @@ async def _look(client: Client, release: tuple[str, str], manifest: Manifest) ->
     try:
         live = await client.read(kind, applied["metadata"]["name"], applied["metadata"].get("namespace", ""))
     except NotFound:
-        return _Looked(name, missing=True)
+        return _Looked(name, missing=not is_transient(manifest))
     if live["metadata"].get("deletionTimestamp"):
         return _Looked(name)  # it comes back once it is gone; until then applying it would be lost
     dry = await client.apply(applied, manager=MANAGER, dry_run=True, rv="")

@@ -12,6 +12,9 @@ import msgspec
 from edge_kube.meta import Manifest, Model
 
 OWN_MANAGERS = ("helm", "edge-")
+CONTROLLERS = {"kube-controller-manager", "kube-scheduler", "cainjector", "cert-manager-cainjector", "k3s"}
+"""Managers that fill in what a chart leaves to them, such as replicas under an autoscaler or a caBundle."""
+IGNORE_ANNOTATION = "ext.theriseunion.io/drift-ignore"
 PLATFORM_LABEL = ("app.kubernetes.io/name", "edge-platform")
 _WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "Service"}
 _SERVER_SIDE = {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"}
@@ -30,12 +33,23 @@ class Difference(Model):
 
 
 def differences(live: Manifest, applied: Manifest) -> tuple[Difference, ...]:
-    """Fields in which the two differ, status and bookkeeping left out."""
-    fields = _managed(live)
-    return tuple(
+    """Fields in which the two differ; status, bookkeeping, and what is a controller's to set are left out.
+
+    Also left out: what the annotation `ext.theriseunion.io/drift-ignore` names, as JSON pointers with commas.
+    """
+    fields, ignored = _managed(live), _ignored(live)
+    found = (
         Difference(path=path, by=tuple(m for m, owned in fields if _claims(owned, path, live)))
         for path in _changed(_content(live), _content(applied), ())
+        if not any(path[: len(prefix)] == prefix for prefix in ignored)
     )
+    return tuple(d for d in found if not d.by or not CONTROLLERS.issuperset(d.by))
+
+
+def is_transient(obj: Manifest) -> bool:
+    """Kubernetes removes such an object by itself, so that its absence is no loss."""
+    spec: Mapping[str, Any] = obj.get("spec") or {}
+    return obj.get("kind") == "Job" and "ttlSecondsAfterFinished" in spec
 
 
 def is_kept(obj: Manifest, difference: Difference) -> bool:
@@ -99,6 +113,16 @@ def _managed(live: Manifest) -> list[tuple[str, Mapping[str, Any]]]:
         (str(e.get("manager", "")), e.get("fieldsV1") or {})
         for e in entries
         if not str(e.get("manager", "")).startswith(OWN_MANAGERS) and e.get("subresource") != "status"
+    ]
+
+
+def _ignored(live: Manifest) -> list[tuple[str, ...]]:
+    annotations: Mapping[str, str] = live.get("metadata", {}).get("annotations") or {}
+    pointers = annotations.get(IGNORE_ANNOTATION, "").split(",")
+    return [
+        tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer.strip().split("/")[1:])
+        for pointer in pointers
+        if pointer.strip().startswith("/")
     ]
 
 

@@ -49,7 +49,11 @@ def room(
         webhooks=(Webhook(Component, validate=validate),),
         indexes=tuple(Index(kind, INDEX, index_of) for kind in WATCHED),
         rights=(
-            Rights("ext.theriseunion.io", "components", ("get", "list", "watch", "update", "patch")),
+            Rights(
+                "ext.theriseunion.io",
+                "components",
+                ("get", "list", "watch", "create", "update", "patch", "delete"),
+            ),
             Rights("ext.theriseunion.io", "components/status", ("get", "update", "patch")),
             Rights("ext.theriseunion.io", "components/finalizers", ("update",)),
             Rights("", "secrets", ("get", "list")),

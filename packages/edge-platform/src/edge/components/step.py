@@ -4,6 +4,7 @@ from typing import Literal
 
 from edge.components.types import GROUP, Component
 from edge_kube.meta import Model
+from edge_sdk.scopes import FORCE_DELETE_ANNOTATION
 
 RETRY_ANNOTATION = f"{GROUP}/retry"
 SKIP_ANNOTATION = f"{GROUP}/skip-reconcile"
@@ -37,3 +38,11 @@ class Step(Model):
 def retry_token(component: Component) -> str:
     """What an attempt was made for: a changed spec, or any new value of the annotation, is a new start."""
     return f"{component.metadata.generation}:{component.metadata.annotations.get(RETRY_ANNOTATION, '')}"
+
+
+def is_forced_away(component: Component) -> bool:
+    """Let go by a person, its release left behind; the uid shows that they mean this very one (R4)."""
+    metadata = component.metadata
+    return bool(metadata.deletion_timestamp) and (
+        metadata.annotations.get(FORCE_DELETE_ANNOTATION) == metadata.uid
+    )

@@ -2,25 +2,30 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
+from edge.components import reasons as why
+from edge.components.automatic import automatic, is_unused, wanted
 from edge.components.effective import COMPONENT_LABEL, HASH_LABEL, hash_label
 from edge.components.failures import Failure
 from edge.components.looking import Looked, Looker, Settled
 from edge.components.operations import Operation, Operations
 from edge.components.plan import plan_component
-from edge.components.ports import Charts, Options, Releases, TargetTrouble, ValueSources
+from edge.components.ports import Charts, ChartTrouble, Options, Releases, TargetTrouble, ValueSources
 from edge.components.repairs import plan_repair, remember
 from edge.components.settings import ComponentSettings
 from edge.components.status import record, rfc3339, status_of
-from edge.components.step import SKIP_ANNOTATION, Step, retry_token
+from edge.components.step import SKIP_ANNOTATION, Step, is_forced_away, retry_token
 from edge.components.types import GROUP, Component, DriftStatus
 from edge.components.wakes import Wakes
+from edge_kube.errors import AlreadyExists
 from edge_kube.meta import Key, key_of
 from edge_kube.ownership import drop_finalizer, ensure_finalizer
 from edge_kube.reconcile import DONE, Reader, Request, Result, Waiting, Writer
 
+MANAGER = "edge-components"
 FINALIZER = f"{GROUP}/release"
 OPERATION_AGAIN_S = 0.5
 
@@ -60,6 +65,8 @@ class ComponentReconciler:
         self._wakes.learn(component)
         if component.metadata.annotations.get(SKIP_ANNOTATION) == "true":
             return DONE
+        if is_forced_away(component):
+            return await self._finish(component)
         if self._operations.running(key) is not None:
             return Result(after_s=OPERATION_AGAIN_S)
         if component.spec.enabled:
@@ -83,6 +90,8 @@ class ComponentReconciler:
         step = plan_component(component, seen)
         if step.verb == "finish":
             return await self._finish(component)
+        if await self._bring_in(component, step):
+            return Result(status=status_of(component, seen, step, None), after_s=OPERATION_AGAIN_S)
         if step.verb != "none":
             return self._start(component, looked, step)
         return await self._rest(component, looked, step)
@@ -147,6 +156,21 @@ class ComponentReconciler:
                 inspection=looked.inspection,
                 at_s=seen.now_s,
             )
+
+    async def _bring_in(self, component: Component, step: Step) -> bool:
+        """Make the Components this one needs and nobody made, where the repository has their charts."""
+        made = False
+        graph = {key_of(other): other for other in self._cache.list(Component)}
+        for key, need in wanted(component, graph) if step.reason == why.DEPENDENCY_MISSING else ():
+            with suppress(ChartTrouble, AlreadyExists):
+                await self._charts.resolve(component.spec.chart.repository, key.name, need.version, None)
+                await self._client.create(automatic(key, need, component), manager=MANAGER)
+                made = True
+        if is_unused(component, graph):
+            await self._client.delete(
+                Component, component.metadata.name, component.metadata.namespace, uid=component.metadata.uid
+            )
+        return made
 
     async def _finish(self, component: Component) -> Result:
         await drop_finalizer(self._client, component, FINALIZER)

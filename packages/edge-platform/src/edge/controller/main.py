@@ -85,6 +85,7 @@ async def run(connection: Connection, settings: Settings) -> None:
             museum_url=charts.museum,
             builtin=charts.builtin,
             scratch=charts.scratch,
+            settings=_room_settings(settings).components,
             registry=metrics.registry,
             pod=options.identity,
             namespace=options.namespace,

@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/feature"
 	"k8s.io/client-go/rest"
 	cliflag "k8s.io/component-base/cli/flag"
 	basecompatibility "k8s.io/component-base/compatibility"
@@ -78,6 +81,7 @@ func servePlane(ctx context.Context, flagsFile, caFile, readyz string) error {
 	if err != nil {
 		return err
 	}
+	tellStoreVersion(ctx, api)
 	ended := make(chan part, 3)
 	run := func(name string, serve func(context.Context) error) {
 		go func() { ended <- part{name, serve(ctx)} }()
@@ -153,6 +157,22 @@ func planeOptions(file string) (*apiopts.ServerRunOptions, *kcmopts.KubeControll
 	}
 	features := registry.FeatureGateFor(basecompatibility.DefaultKubeComponent)
 	return api, controllers, sched, logsapi.ValidateAndApply(api.Logs, features)
+}
+
+// tellStoreVersion answers for etcd what the API server asks it at start: whether it is new enough to
+// report the progress of watches. Only etcd's root user may ask that, and a tenant is none; without an
+// answer the API server streams no lists and reads nothing from its cache. Any etcd from 3.5.13 on will do.
+func tellStoreVersion(ctx context.Context, api *apiopts.ServerRunOptions) {
+	store := knownStore{endpoints: api.Etcd.StorageConfig.Transport.ServerList}
+	feature.DefaultFeatureSupportChecker.CheckClient(ctx, store, storage.RequestWatchProgress)
+}
+
+type knownStore struct{ endpoints []string }
+
+func (s knownStore) Endpoints() []string { return s.endpoints }
+
+func (knownStore) Status(context.Context, string) (*clientv3.StatusResponse, error) {
+	return &clientv3.StatusResponse{Version: "3.5.13"}, nil
 }
 
 func sections(path string) (map[string][]string, error) {

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Network
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.clusters import rules
@@ -58,9 +58,12 @@ def network(address: int, prefix: int) -> str:
     return str(IPv4Network((address, prefix), strict=False))
 
 
+# Time is no matter here, and the machine may be busy.
+quick = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 ranges = st.builds(network, st.integers(0x0A800000, 0x0A8FFFFF), st.integers(14, 32))
 
 
+@quick
 @given(st.lists(ranges, max_size=30))
 def test_an_allocated_range_overlaps_nothing_and_none_lower_was_free(taken: list[str]) -> None:
     pool = IPv4Network("10.128.0.0/12")
@@ -73,6 +76,7 @@ def test_an_allocated_range_overlaps_nothing_and_none_lower_was_free(taken: list
     assert found == (str(free[0]) if free else "")
 
 
+@quick
 @given(st.integers(1, 40), st.lists(ranges, max_size=5))
 def test_ranges_handed_out_one_after_the_other_never_overlap(count: int, reserved: list[str]) -> None:
     given_out: list[str] = []

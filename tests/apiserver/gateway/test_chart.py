@@ -1,0 +1,109 @@
+"""The chart as a real API server takes it, and as documents promise it (P9, X11, D1, S4)."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge.apiserver.settings import read_settings
+from edge_kube.harness import LightCluster
+from edge_kube.harness.processes import tool
+
+CHART = Path(__file__).parents[3] / "charts" / "edge-apiserver"
+
+
+def render(*settings: str) -> str:
+    command = [tool("helm"), "template", "apiserver", CHART, "--namespace", "edge-system"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(*settings: str) -> dict[tuple[str, str], dict[str, Any]]:
+    documents = [found for found in yaml.safe_load_all(render(*settings)) if found]
+    return {(found["kind"], found["metadata"]["name"]): found for found in documents}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("ha.enabled=false", "service.type=NodePort", "tls.enabled=false"),
+        (
+            "ingress.enabled=true",
+            "ingress.hosts[0].host=api.edge.example.com",
+            "authentication.jwt.secret=abc",
+        ),
+        (
+            "image.repository=registry/edge/apiserver",
+            "image.tag=v1.0.0",
+            "replicaCount=3",
+            "autoscaling.enabled=true",
+        ),
+    ],
+)
+def test_a_real_api_server_takes_all_of_it(gateway_cluster: LightCluster, settings: tuple[str, ...]) -> None:
+    said = gateway_cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=render(*settings))
+    assert "deployment.apps/edge-apiserver created (server dry run)" in said
+
+
+def test_names_labels_and_ports_are_the_documented_ones() -> None:
+    found = objects()
+    service = found["Service", "edge-apiserver"]
+    assert [(port["name"], port["port"]) for port in service["spec"]["ports"]] == [
+        ("http", 9090), ("metrics", 8080), ("https", 8443),
+    ]  # fmt: skip
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == "9090"
+    pod = found["Deployment", "edge-apiserver"]["spec"]["template"]
+    assert pod["metadata"]["labels"]["app"] == "edge-apiserver"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "edge-platform"
+    assert "app.kubernetes.io/name" not in found["Service", "apiserver"]["metadata"]["labels"]
+
+
+def test_nothing_is_rendered_that_people_patch() -> None:
+    found = objects()
+    assert "replicas" not in found["Deployment", "edge-apiserver"]["spec"]  # the autoscaler's
+    assert "type" not in found["Service", "edge-apiserver"]["spec"]
+    assert "LOG_LEVEL" not in render()
+    assert found["HorizontalPodAutoscaler", "edge-apiserver"]["spec"]["minReplicas"] == 3
+
+
+def test_the_pod_is_confined() -> None:
+    pod = objects()["Deployment", "edge-apiserver"]["spec"]["template"]["spec"]
+    (box,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert box["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"startupProbe", "livenessProbe", "readinessProbe", "resources"} <= box.keys()
+
+
+def test_its_own_rights_are_reading_impersonating_and_little_else() -> None:
+    rules = objects()["ClusterRole", "edge-apiserver"]["rules"]
+    writes = [rule for rule in rules if not {"get", "list", "watch"} >= set(rule["verbs"])]
+    assert {(tuple(rule["resources"]), tuple(rule["verbs"])) for rule in writes} == {
+        (("users", "groups"), ("impersonate",)),
+        (("loginrecords",), ("create",)),
+        (("users", "users/status"), ("patch",)),
+    }
+    assert "*" not in json.dumps(rules)
+
+
+def test_the_rendered_file_is_one_that_the_gateway_reads(tmp_path: Path) -> None:
+
+    file = tmp_path / "edge.yaml"
+    file.write_text(objects()["ConfigMap", "edge-apiserver"]["data"]["edge.yaml"])
+    settings = read_settings(file=file, environ={"OAUTH_CLIENTS": "edge-console:edge-secret"}, flags={})
+    assert (settings.rate_limit.qps, settings.rate_limit.burst) == (1000, 2000)
+    assert settings.authentication.jwt.expire.s == 24 * 3600
+
+
+def test_published_secrets_are_not_used_as_keys() -> None:
+    assert "JWT_SECRET" not in render("authentication.jwt.secret=your-jwt-secret")
+    assert "JWT_SECRET" in render("authentication.jwt.secret=a-real-one")

@@ -90,25 +90,21 @@ class Store(Generic[T]):
 
     def replace(self, objects: Sequence[T | Broken], *, went_back: bool) -> None:
         """Take over a complete list; what it lacks is deleted (R1)."""
-        gone = dict(self._objects)
         self.broken = {obj.key: obj.why for obj in objects if isinstance(obj, Broken)}
-        for obj in objects:
-            if isinstance(obj, Broken):
-                continue
-            gone.pop(key_of(obj), None)
-        for key, old in gone.items():
-            self._drop(key, old)
-        for obj in objects:
-            if isinstance(obj, Broken):
-                continue
-            have = self._objects.get(key_of(obj))
+        listed = {key_of(obj): obj for obj in objects if not isinstance(obj, Broken)}
+        for key in [key for key in self._objects if key not in listed]:
+            self._drop(key, self._objects[key])
+        for key, obj in listed.items():
+            have = self._objects.get(key)
+            if have is obj:
+                continue  # most of a relist: the reflector hands back what is stored already
             if went_back and have is not None and have != obj:
                 # Versions were given out again: an equal one may be other content.
-                self._put(obj, same_version=True)
+                self._put(key, obj, same_version=True)
             elif have is None or have.metadata.uid != obj.metadata.uid or _version(obj) >= _version(have):
                 # Older than what we have: our own write is in place already, and the watch will show it.
-                self._ahead.discard(key_of(obj))
-                self._put(obj)
+                self._ahead.discard(key)
+                self._put(key, obj)
         self.initial = False
 
     def put(self, obj: T | Broken) -> None:
@@ -126,7 +122,7 @@ class Store(Generic[T]):
                 return
             raise OutOfOrderError(f"{key} went from {have.metadata.resource_version} back")
         self._ahead.discard(key)
-        self._put(obj)
+        self._put(key, obj)
 
     def remove(self, obj: T) -> None:
         key = key_of(obj)
@@ -147,13 +143,12 @@ class Store(Generic[T]):
         if have is None or have.metadata.uid != obj.metadata.uid or _version(obj) <= _version(have):
             return False
         self._ahead.add(key)
-        self._put(obj)
+        self._put(key, obj)
         return True
 
-    def _put(self, obj: T, *, same_version: bool = False) -> None:
+    def _put(self, key: Key, obj: T, *, same_version: bool = False) -> None:
         if self._transform is not None:
             obj = self._transform(obj)
-        key = key_of(obj)
         old = self._objects.get(key)
         if old is not None and old.metadata.uid != obj.metadata.uid:
             self._drop(key, old)

@@ -31,7 +31,6 @@ class Feed:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._homes: dict[tuple[str, str], str] = {}
         self._roles: dict[tuple[str, str], dict[str, IAMRole]] = {}
         self._bindings: dict[tuple[str, str], dict[str, IAMRoleBinding]] = {}
 
@@ -67,12 +66,12 @@ class Feed:
             key = f"c/{name}"
         else:
             home = home_of(meta)
-            before = self._homes.get((kind, name))
+            before = self.index.scopes.homes.get((kind, name))
             if before is not None and (gone or before != home):
                 self.index.drop_scope(f"{LETTERS[kind]}/{before}/{name}")
-                del self._homes[kind, name]
+                del self.index.scopes.homes[kind, name]
             if not gone:
-                self._homes[kind, name] = home
+                self.index.scopes.homes[kind, name] = home
             key = f"{LETTERS[kind]}/{home}/{name}"
         if gone:
             self.index.drop_scope(key)
@@ -134,7 +133,7 @@ class Feed:
 
     def _home(self, meta: ObjectMeta) -> str:
         label = label_of(meta)
-        return self._homes.get((label.kind, label.value), HOST)
+        return self.index.scopes.homes.get((label.kind, label.value), HOST)
 
 
 def _as(kind: type[T], obj: Resource | None) -> T | None:

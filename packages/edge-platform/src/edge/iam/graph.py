@@ -30,6 +30,8 @@ class ScopeGraph:
         self._known: dict[str, Place] = {HOST_SCOPE: Place()}
         self._inside: dict[str, set[str]] = {}
         self._chains: dict[str, tuple[str, ...]] = {}
+        self.homes: dict[tuple[str, str], str] = {}
+        """(workspace or nodegroup, name) → the cluster it is in: their objects are all on the host."""
         self.registered: dict[str, str] = {}
         """Scope types that ScopePatterns have added, each with its pattern."""
 

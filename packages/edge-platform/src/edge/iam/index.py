@@ -102,31 +102,37 @@ class Index:
             self._roles_changed((name,))
 
     def put_binding(self, binding: Binding) -> None:
-        if self.bindings.get(binding.name) == binding:
+        old = self.bindings.get(binding.name)
+        if old == binding:
             return
-        self.drop_binding(binding.name)
+        if old is not None:
+            self._unlink(old)
         self.bindings[binding.name] = binding
         self.of_role.setdefault(binding.role, set()).add(binding.name)
         self.by_scope.setdefault(binding.scope, set()).add(binding.name)
         for subject in binding.subjects:
             by_scope = self._by_subject.setdefault(subject, {})
             by_scope.setdefault(binding.scope, {})[binding.name] = binding
-        self._hit(binding.subjects)
+        # Once, after both halves: nobody may be told of a state in which the binding is not there at all.
+        self._hit({*binding.subjects, *(old.subjects if old else ())})
 
     def drop_binding(self, name: str) -> None:
-        binding = self.bindings.pop(name, None)
-        if binding is None:
-            return
-        _discard(self.of_role, binding.role, name)
-        _discard(self.by_scope, binding.scope, name)
+        binding = self.bindings.get(name)
+        if binding is not None:
+            self._unlink(binding)
+            self._hit(binding.subjects)
+
+    def _unlink(self, binding: Binding) -> None:
+        del self.bindings[binding.name]
+        _discard(self.of_role, binding.role, binding.name)
+        _discard(self.by_scope, binding.scope, binding.name)
         for subject in dict.fromkeys(binding.subjects):
             by_scope = self._by_subject[subject]
-            by_scope[binding.scope].pop(name, None)
+            by_scope[binding.scope].pop(binding.name, None)
             if not by_scope[binding.scope]:
                 del by_scope[binding.scope]
             if not by_scope:
                 del self._by_subject[subject]
-        self._hit(binding.subjects)
 
     def put_user(self, name: str, groups: Iterable[str]) -> None:
         """A user who may act. `system:*` groups of a user object are data and never a subject (R13)."""

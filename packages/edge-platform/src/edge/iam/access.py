@@ -1,0 +1,71 @@
+"""The permission engine as the gateway sees it: `edge_sdk.access.Access`, answered from the index.
+
+Promise: a decision is only made while the picture of rights is fresh enough for it; otherwise Unavailable
+(503) is raised. The reason of a denial is the sentence for the 403. Source: I4, I6; design §3, §8.1.
+"""
+
+from edge.iam.facts import MOVABLE
+from edge.iam.freshness import Freshness
+from edge.iam.index import Index
+from edge.iam.scope import HOST, parse_scope, scope_text
+from edge_sdk.access import Action, Caller, Decision
+from edge_sdk.scopes import IAM_GROUP
+
+
+class IndexAccess:
+    def __init__(self, index: Index, freshness: Freshness) -> None:
+        self._index = index
+        self._freshness = freshness
+
+    def may(self, caller: Caller, action: Action) -> Decision:
+        """Raises Unavailable where roles and bindings are not known well enough for this request."""
+        self._freshness.require(action.verb)
+        if action.path:
+            allowed = self._index.check_url(caller.name, action.verb, action.path)
+            return Decision(allowed, _sentence(caller, action, "the platform", allowed))
+        scope = self.scope_of(action)
+        if scope is None:
+            reason = f'User "{caller.name}" cannot {action.verb}: {action.scope!r} names no scope'
+            return Decision(allowed=False, reason=reason)
+        verb, resource = _asked(caller, action)
+        allowed = self._index.check(caller.name, scope, verb, action.group, resource, action.name)
+        return Decision(allowed, _sentence(caller, action, scope_text(scope), allowed))
+
+    def scope_of(self, action: Action) -> str | None:
+        """The scope key of an action; None for a scope nobody knows the type of.
+
+        Workspaces and node groups of every cluster have their objects on the host, so a scope that is named
+        without a cluster is looked for where its object says it is.
+        """
+        scopes = self._index.scopes
+        kind, _, name = action.scope.partition("/")
+        if kind in MOVABLE:
+            home = scopes.homes.get((kind, name), HOST)
+            if home != HOST:
+                return parse_scope(f"cluster/{home}/{action.scope}", scopes.registered)
+        return parse_scope(action.scope, scopes.registered)
+
+
+def _asked(caller: Caller, action: Action) -> tuple[str, str]:
+    """Verb and resource as the rules name them.
+
+    Everybody holds `users/password` for the sake of their own; anybody else's password is an update of that
+    user (upstream §4.4).
+    """
+    password = (action.group, action.resource, action.subresource) == (IAM_GROUP, "users", "password")
+    if password and action.name != caller.name:
+        return "update", "users"
+    sub = f"/{action.subresource}" if action.subresource else ""
+    return action.verb, f"{action.resource}{sub}"
+
+
+def _sentence(caller: Caller, action: Action, scope: str, allowed: bool) -> str:
+    """As Kubernetes says it, with the scope that was asked at."""
+    if action.path:
+        what = f'path "{action.path}"'
+    else:
+        sub = f"/{action.subresource}" if action.subresource else ""
+        named = f' "{action.name}"' if action.name else ""
+        what = f'resource "{action.resource}{sub}"{named} in API group "{action.group}"'
+    can = "can" if allowed else "cannot"
+    return f'User "{caller.name}" {can} {action.verb} {what} at {scope}'

@@ -113,3 +113,11 @@ def test_objects_of_the_contract_are_accepted() -> None:
     assert CHECK(version("v1.0.0", workloadConfig=config), None) == []
     assert CHECK(version("v1.0.0", helmConfig=HELM), None) == []
     assert check_deployment(deployment("latest"), None) == []
+
+
+def test_an_unchanged_spec_is_not_judged_anew() -> None:
+    broken = deployment("one dot two", {"nodeGroup": "a"})
+    assert check_deployment(broken, None) != []
+    assert check_deployment(broken, broken) == []
+    old = version("not a version", config={"a": 1})
+    assert CHECK(old, old) == []

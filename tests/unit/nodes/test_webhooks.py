@@ -61,3 +61,9 @@ def test_a_group_of_the_contract_is_accepted() -> None:
     }
     assert check_node_group(group(**spec), None) == []
     assert check_node_group(group(), None) == []
+
+
+def test_an_unchanged_spec_is_not_judged_anew() -> None:
+    broken = group(template={"taints": ["a=b"]})
+    assert check_node_group(broken, None) != []
+    assert check_node_group(broken, broken) == []

@@ -29,9 +29,17 @@ from edge.embedded.steps import Progress, StepError
 # All times in layers are this one, so that a layer depends on its input alone.
 EPOCH = "1700000000"
 _DEBIAN = "bookworm"
-_LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
-# Version of this file's own behaviour: raise it when equal input must give another layer.
+_LEFT_OUT = (
+    "/usr/share/man/*",
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/lib/x86_64-linux-gnu/gconv/*",
+)
+# Versions of this file's own behaviour: raise one when equal input must give another layer.
 _EDITION = 1
+_DEBIAN_EDITION = 3
+_KEPT = 8
 
 Recipe = Mapping[str, Any]
 
@@ -70,7 +78,7 @@ def _cached(
         made = ociimage.measure(tar)
         (draft / "layer.json").write_text(json.dumps({"digest": made.digest, "size": made.size}))
 
-    folder = keyed.product("layers", name, layer_key, fill)
+    folder = keyed.product("layers", name, layer_key, fill, keep=_KEPT)
     known = json.loads((folder / "layer.json").read_text())
     return Layer(folder / "layer.tar", known["digest"], known["size"])
 
@@ -114,7 +122,10 @@ def _debian(recipe: Recipe, sources: Sources) -> Layer:
     packages = sorted(recipe["debian"])
 
     def make(tar: Path) -> None:
-        command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}"]
+        # Without usr-is-merged Debian installs usrmerge, and with it 45 MB of Perl.
+        command = ["mmdebstrap", "--variant=apt", f"--include={','.join(['usr-is-merged', *packages])}"]
+        command += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"]
+        command += ['--aptopt=APT::Install-Recommends "false"']
         command += [f"--dpkgopt=path-exclude={one}" for one in _LEFT_OUT]
         command += ["--customize-hook=rm -rf $1/var/cache/* $1/var/log/* $1/var/lib/apt/lists/*"]
         command += ["--format=tar", _DEBIAN, str(tar)]
@@ -123,7 +134,7 @@ def _debian(recipe: Recipe, sources: Sources) -> Layer:
         _run(command, "a Debian base could not be made; EDGE_DEBIAN_MIRROR names another mirror")
 
     name = f"debian-{_DEBIAN}"
-    return _cached(name, keyed.key(_EDITION, _DEBIAN, packages), make, sources, told=True)
+    return _cached(name, keyed.key(_DEBIAN_EDITION, _DEBIAN, packages), make, sources, told=True)
 
 
 def _busybox(recipe: Recipe, sources: Sources) -> Layer:

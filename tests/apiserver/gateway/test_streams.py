@@ -2,21 +2,24 @@
 
 import asyncio
 import base64
+import contextlib
 import ssl
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 import yaml
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import RunningGateway, make_user
 
 from edge.apiserver.splice import wanted_protocol
 from edge.clusters.types import Cluster
+from edge.iam.types import IAMRoleBinding, User
 from edge_kube.client import Client
 from edge_kube.core import Namespace
 from edge_kube.harness import LightCluster
-from edge_kube.meta import ObjectMeta
+from edge_kube.meta import Key, ObjectMeta
 from edge_sdk.problem import Problem
 
 ORIGIN = "http://localhost"  # Kubernetes refuses a web socket without one
@@ -212,3 +215,46 @@ async def test_the_https_port_speaks_tls_1_3_only(gateway: RunningGateway) -> No
     trusted = ssl.create_default_context(cadata=gateway.server.tls.ca.decode())
     async with gateway.session.get(f"https://localhost:{port}/healthz", ssl=trusted) as answer:
         assert answer.status == 200
+
+
+async def test_a_stream_ends_when_the_right_behind_it_goes(gateway: RunningGateway, kube: Client) -> None:
+    for name, revoke in {
+        "watcher-1": lambda: kube.delete(IAMRoleBinding, "watcher-1-platform-admin"),
+        "watcher-2": lambda: kube.merge(
+            User, Key("", "watcher-2"), {"status": {"state": "Disabled"}}, sub="status"
+        ),
+        "watcher-3": lambda: kube.delete(User, "watcher-3"),
+    }.items():
+        await make_user(kube, name, admin=True)
+        await asyncio.sleep(0.3)
+        token = await gateway.token(name)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with gateway.session.get(f"{gateway.url}{WATCH}", headers=headers) as response:
+            await response.content.readline()
+            start = time.perf_counter()
+            await revoke()
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                async with asyncio.timeout(5):
+                    await response.content.read(-1)
+            assert time.perf_counter() - start < 1.0
+        async with asyncio.timeout(5):
+            while gateway.server.streams_open:  # noqa: ASYNC110 - the handler is on its way out
+                await asyncio.sleep(0.02)
+
+
+async def test_objects_with_secrets_are_not_watched_past_the_mask(gateway: RunningGateway) -> None:
+    headers = {"Authorization": f"Bearer {await gateway.token()}"}
+    url = f"ws://127.0.0.1:{gateway.port}/apis/iam.theriseunion.io/v1alpha1/users?watch=1"
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
+        await gateway.session.ws_connect(url, headers=headers, origin=ORIGIN)
+
+
+async def test_stopping_does_not_wait_for_watches(gateway_cluster: LightCluster) -> None:
+    running = RunningGateway(gateway_cluster.connection)
+    async with running as gateway:
+        headers = {"Authorization": f"Bearer {await gateway.token()}"}
+        async with gateway.session.get(f"{gateway.url}{WATCH}", headers=headers) as response:
+            await response.content.readline()
+            start = time.perf_counter()
+            await gateway.server.stop()
+            assert time.perf_counter() - start < 5

@@ -22,6 +22,7 @@ from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, read_target
 from edge.apiserver.routes import Handler, Router
+from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import Unreachable, host_unavailable
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
@@ -62,6 +63,7 @@ class Gateway:
         streams: Gate,
         measures: Measures,
         clock: Clock,
+        open_streams: Streams,
         request_timeout_s: float,
     ) -> None:
         """limiter: None serves without a rate limit."""
@@ -72,6 +74,7 @@ class Gateway:
         self._streams = streams
         self._measures = measures
         self._clock = clock
+        self._open_streams = open_streams
         self._timeout_s = request_timeout_s
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -152,9 +155,9 @@ class Gateway:
             if exchange.session is not None and exchange.request.method not in ("GET", "HEAD"):
                 async with asyncio.timeout(self._timeout_s):
                     exchange.body = await read_body(exchange.request)
-            # A stream has no time-out, but it never outlives its token.
-            left_s = exchange.caller.expires_s - self._clock.now_s() if exchange.stream else self._timeout_s
-            async with asyncio.timeout(max(1.0, left_s)):
+            if exchange.stream:
+                return await self._streamed(handler, exchange)
+            async with asyncio.timeout(self._timeout_s):
                 return await handler(exchange)
         except TimeoutError:
             raise self._timed_out(exchange) from None
@@ -170,6 +173,23 @@ class Gateway:
             ) from error
         finally:
             gate.leave()
+
+    async def _streamed(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
+        """Without a time-out, but a stream outlives neither its token nor the right behind it."""
+        token = bearer_token(exchange.request)
+
+        def may_go_on() -> bool:
+            try:
+                exchange.session = self._authenticator.session(token, self._clock.now_s())
+                self._router.find(exchange)
+            except Problem:
+                return False
+            return True
+
+        left_s = exchange.caller.expires_s - self._clock.now_s()
+        with self._open_streams.running(exchange.caller.caller.name, may_go_on):
+            async with asyncio.timeout(max(1.0, left_s)):
+                return await handler(exchange)
 
     def _timed_out(self, exchange: Exchange) -> Problem:
         if exchange.stream:

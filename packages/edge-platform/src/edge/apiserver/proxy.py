@@ -16,7 +16,7 @@ from edge.apiserver.headers import answered, passed_on
 from edge.apiserver.masking import LineMask, mask_document
 from edge.apiserver.splice import rest_of_body, splice, wanted_protocol
 from edge.apiserver.upstream import Upstream
-from edge_sdk.problem import Unavailable
+from edge_sdk.problem import Problem, Unavailable
 
 WHOLE_BELOW_BYTES: Final = 1024 * 1024
 BEARER_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
@@ -48,6 +48,13 @@ class Forwarding:
         """Raises Unreachable, TimeoutError, aiohttp.ClientError, Problem."""
         headers = self._sent_headers(request)
         protocol = wanted_protocol(request.headers.items())
+        if protocol and self._masked is not None:
+            raise Problem(
+                "bad-upgrade",
+                what="These objects are not watched over a web socket",
+                why="they have secret fields, which can only be taken out of plain answers",
+                do="watch them with a plain GET and ?watch=1",
+            )
         if protocol:
             return await self._switch(request, headers, protocol)
         response = await self._upstream.request(

@@ -23,6 +23,7 @@ from edge.apiserver.routes import Router
 from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener
+from edge.apiserver.streams import Streams
 from edge.apiserver.system import System
 from edge.apiserver.tls import ServerTls
 from edge.apiserver.upstream import Upstream
@@ -30,6 +31,7 @@ from edge.iam.tokens import Tokens
 from edge_kube.client import Client
 from edge_kube.config import Connection
 from edge_kube.errors import KubeError
+from edge_kube.meta import Key
 from edge_sdk.clock import Clock, SystemClock
 
 HEAD_MAX_BYTES: Final = 32 * 1024
@@ -66,6 +68,7 @@ class ApiServer:
             given=settings.server.tls.secret_name,
             names=settings.server.tls.names,
         )
+        self._open_streams = Streams()
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
@@ -125,6 +128,7 @@ class ApiServer:
         if self._system is not None:
             self._system.draining = True
         await asyncio.sleep(self._settings.server.drain.s)
+        self._open_streams.end_all()
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:
@@ -178,6 +182,7 @@ class ApiServer:
             streams=self._streams,
             measures=self._measures,
             clock=self._clock,
+            open_streams=self._open_streams,
             request_timeout_s=settings.request_timeout_s,
         )
 
@@ -195,14 +200,22 @@ class ApiServer:
 
     def _mirror_everything(self) -> None:
         listeners: dict[tuple[str, str], Listener] = {
-            USERS: self._people.user_changed,
-            BINDINGS: self._people.binding_changed,
+            USERS: self._user_changed,
+            BINDINGS: self._binding_changed,
             CLUSTERS: self._members.cluster_changed,
         }
         for kind in served_kinds():
             name = (kind.group, kind.plural)
             self._collections[name] = collection_of(kind, listeners.get(name))
             self._spawn(Mirror(self._client, kind, self._collections[name]).run())
+
+    def _user_changed(self, key: Key, raw: bytes | None) -> None:
+        self._people.user_changed(key, raw)
+        self._open_streams.user_changed(key.name)
+
+    def _binding_changed(self, key: Key, raw: bytes | None) -> None:
+        self._people.binding_changed(key, raw)
+        self._open_streams.rights_changed()
 
     async def _learn_version(self) -> None:
         with contextlib.suppress(KubeError, OSError):

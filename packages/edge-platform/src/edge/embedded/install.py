@@ -21,7 +21,8 @@ RELEASE = "edge-controller"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is installed where. values: files for `helm -f`, later ones win; overrides go last."""
+    """What is installed where. chart: folder of the entry chart. values: files for `helm -f`, later ones
+    win; overrides go last."""
 
     kubeconfig: Path
     helm: Path
@@ -48,6 +49,7 @@ def install(installation: Installation, progress: Progress) -> None:
     Raises StepError with the part that is not ready, its condition and where to look.
     """
     with progress.step("entry chart edge-controller"):
+        _apply_crds(installation)
         _unlock(installation)
         installation.run_helm(*_upgrade_arguments(installation))
     with progress.step("edge-controller is ready"):
@@ -65,6 +67,19 @@ def _upgrade_arguments(installation: Installation) -> list[str]:
     for key, value in (installation.overrides or {}).items():
         arguments += ["--set", f"{key}={value}"]
     return arguments
+
+
+def _apply_crds(installation: Installation) -> None:
+    """Helm installs CRDs once and never touches them again; ours follow the installed version (D10)."""
+    crds = installation.chart / "crds"
+    installation.run_kubectl(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=edge-platform",
+        "--filename",
+        str(crds),
+    )
 
 
 def _unlock(installation: Installation) -> None:

@@ -84,7 +84,12 @@ async def namespace(client: Client, request: pytest.FixtureRequest) -> AsyncIter
 
 @asynccontextmanager
 async def running(
-    client: Client, act: Act, *, watches: tuple[Watch[ConfigMap], ...] = (), resync_s: float = 30.0
+    client: Client,
+    act: Act,
+    *,
+    watches: tuple[Watch[ConfigMap], ...] = (),
+    resync_s: float = 30.0,
+    kinds: tuple[type[Resource], ...] = (Probe,),
 ) -> AsyncGenerator[tuple[Bench, Manager]]:
     benches: list[Bench] = []
 
@@ -92,7 +97,7 @@ async def running(
         benches.append(Bench(cache, writer, act))
         return benches[0]
 
-    room = Room(name="probe", kinds=(Probe,), loops=(Loop(Probe, make, watches=watches, resync_s=resync_s),))
+    room = Room(name="probe", kinds=kinds, loops=(Loop(Probe, make, watches=watches, resync_s=resync_s),))
     manager = Manager(client, [room], Options(identity="test", elect=False, drain_s=2.0))
     stop = asyncio.Event()
     task = asyncio.create_task(manager.run(stop))
@@ -305,6 +310,21 @@ async def _reason(client: Client, probe: Probe, reason: str) -> bool:
 
 async def _has_event(client: Client, namespace: str, reason: str) -> bool:
     return any(event.reason == reason for event in await client.list(Event, namespace))
+
+
+async def test_trouble_with_an_object_of_another_room_does_not_touch_its_conditions(
+    client: Client, namespace: str
+) -> None:
+    async def act(bench: Bench, request: Request) -> Result:
+        if bench.probe(request) is None:
+            return DONE
+        raise Stalled("NotOurs", "this room cannot go on")
+
+    async with running(client, act, kinds=()) as (bench, _):
+        await make(client, namespace)
+        await eventually(lambda: _has_event(client, namespace, "NotOurs"))
+        assert (await client.get(Probe, "one", namespace)).status == ProbeStatus()
+        assert bench.runs.count("one") == 1
 
 
 async def test_waiting_is_no_error_and_is_looked_at_again(client: Client, namespace: str) -> None:

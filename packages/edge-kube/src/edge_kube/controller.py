@@ -13,48 +13,25 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import structlog
-
-from edge_kube.backoff import jittered
+from edge_kube.attempts import Attempts
 from edge_kube.cache import Cache, Delta
 from edge_kube.conditions import rfc3339
-from edge_kube.errors import (
-    AlreadyExists,
-    ApiError,
-    ClusterUnavailable,
-    Conflict,
-    Forbidden,
-    Invalid,
-    KubeError,
-    NotLeader,
-    TooLarge,
-)
 from edge_kube.events import Events
-from edge_kube.meta import Resource, key_of
+from edge_kube.meta import Resource
 from edge_kube.metrics import RESULTS, Metrics, QueueState
 from edge_kube.queue import Priority, Queue, QueueClosed
 from edge_kube.reconcile import (
     Fence,
     MemberWatch,
-    Reconciler,
     ReconcilerFactory,
     Request,
-    Result,
-    Stalled,
-    TerminalError,
-    Waiting,
     Watch,
     Writer,
     enter_fence,
 )
 from edge_kube.status import StatusWriter
-
-FAILURES_BEFORE_TOLD = 3
-BUSY_PAUSE_S = 5.0  # a member that is up and yet refused: all its seats were taken
-FORBIDDEN_PAUSE_S = 30.0  # a missing right does not come back within milliseconds
 
 
 class Loop(Protocol):
@@ -82,14 +59,6 @@ class Loop(Protocol):
     def lane(self) -> Callable[[Request], str] | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """How a reconcile ended: a metric label, and what the queue does next."""
-
-    label: str
-    then: Callable[[], object]
-
-
 class Controller:
     """`subscribe` on every replica, before the cache starts; `start` and `stop` with the lead."""
 
@@ -103,27 +72,36 @@ class Controller:
         metrics: Metrics,
         events: Events,
         workers: int | None = None,
+        owns: bool = True,
         answers: Callable[[str], bool] = lambda cluster: False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """manager: field manager of the statuses, edge-<room>-status. client: gated by the elector.
 
+        owns: whether the kind is the room's own. Trouble with another's object (a Node, a kind of another
+        room) is only logged: its Ready condition is not ours to set.
         answers: whether a member cluster is up at this moment; parking for one that is would last for ever.
         """
-        self._answers = answers
         self.name = loop.label
         self._loop = loop
         self._cache = cache
-        self._events = events
         self._metrics = metrics
         self._workers_wanted = workers or loop.workers
         self._status = StatusWriter(client, manager, lambda: rfc3339(wall_clock()))
-        self._reconciler: Reconciler = loop.reconciler(cache, client)
+        self._attempts = Attempts(
+            self.name,
+            loop.reconciler(cache, client),
+            timeout_s=loop.timeout_s,
+            status=self._status,
+            metrics=metrics,
+            events=events,
+            owns=owns,
+            answers=answers,
+        )
         self._queue: Queue[Request] | None = None
         self._stalled: set[Request] = set()
         self._running: dict[Request, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._log = structlog.stdlib.get_logger("edge_kube.controller").bind(controller=self.name)
         for result in RESULTS:
             metrics.reconciles.labels(self.name, result)
         metrics.max_workers.labels(self.name).set(self._workers_wanted)
@@ -154,9 +132,9 @@ class Controller:
     async def stop(self, *, grace_s: float) -> None:
         """No new takes; running reconciles get grace_s, then they are cancelled."""
         queue, self._queue = self._queue, None
-        if queue is None:
-            return
-        queue.close()
+        if queue is not None:
+            queue.close()
+        # Also when a first stop with more patience was cancelled, because the lease was lost meanwhile.
         if grace_s > 0 and self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for task in self._tasks:
@@ -253,106 +231,14 @@ class Controller:
         # Also without an object: its removal may be what the reconciler has to answer to.
         fence = enter_fence(obj) if obj is not None else Fence("", "")
         started = time.monotonic()
-        outcome = await self._attempt(queue, request, obj, fence)
+        outcome = await self._attempts.run(queue, request, obj, fence)
         outcome.then()
+        if outcome.stalled:
+            self._stalled.add(request)
         self._metrics.reconciles.labels(self.name, outcome.label).inc()
         self._metrics.reconcile_seconds.labels(self.name).observe(time.monotonic() - started)
         if obj is None:
             queue.forget(request)
-
-    async def _attempt(
-        self, queue: Queue[Request], request: Request, obj: Resource | None, fence: Fence
-    ) -> _Outcome:
-        try:
-            async with asyncio.timeout(self._loop.timeout_s):
-                result = await self._reconciler.reconcile(request)
-                if result.status is not None and obj is not None:
-                    await self._status.write(obj, result.status, fence)
-            return self._after_result(queue, request, result)
-        except Waiting as waiting:
-            again_in_s = jittered(waiting.again_in_s)
-            await self._tell(obj, waiting.reason, waiting.message, fence)
-            return _Outcome("requeue_after", lambda: self._later(queue, request, again_in_s))
-        except ClusterUnavailable as gone:
-            cluster = gone.cluster
-            await self._tell(obj, "ClusterUnreachable", str(gone), fence)
-            return _Outcome("parked", lambda: self._park(queue, request, cluster))
-        except (Conflict, AlreadyExists) as stale:
-            # Somebody was faster and the cache does not show it yet. Neither an error nor news.
-            self._log.debug("reconcile_was_stale", request=str(request), reason=str(stale))
-            return _Outcome("requeue", lambda: self._retry(queue, request))
-        except NotLeader:
-            return _Outcome("requeue", lambda: None)  # the next leader looks at every object
-        except (TerminalError, Invalid, TooLarge) as error:
-            return await self._terminal(request, obj, error, fence)
-        except (KubeError, TimeoutError) as error:
-            return await self._failed(queue, request, obj, error, fence)
-        except Exception as error:
-            self._metrics.reconcile_panics.labels(self.name).inc()
-            self._log.exception("reconcile_crashed", request=str(request))
-            return await self._failed(queue, request, obj, error, fence)
-
-    def _after_result(self, queue: Queue[Request], request: Request, result: Result) -> _Outcome:
-        if result.park is not None:
-            cluster = result.park
-            return _Outcome("parked", lambda: self._park(queue, request, cluster))
-        if result.after_s is not None:
-            again_in_s = jittered(result.after_s)
-            return _Outcome("requeue_after", lambda: self._later(queue, request, again_in_s))
-        return _Outcome("success", lambda: queue.forget(request))
-
-    async def _terminal(
-        self, request: Request, obj: Resource | None, error: Exception, fence: Fence
-    ) -> _Outcome:
-        self._metrics.terminal_errors.labels(self.name).inc()
-        self._metrics.reconcile_errors.labels(self.name).inc()
-        reason = error.reason if isinstance(error, Stalled | ApiError) and error.reason else "Stalled"
-        self._log.error("reconcile_stalled", request=str(request), reason=reason, message=str(error))
-        await self._tell(obj, reason, str(error), fence)
-        if obj is not None:
-            self._events.emit(obj, "Warning", reason, str(error))
-        return _Outcome("error", lambda: self._stalled.add(request))
-
-    async def _failed(
-        self, queue: Queue[Request], request: Request, obj: Resource | None, error: Exception, fence: Fence
-    ) -> _Outcome:
-        self._metrics.reconcile_errors.labels(self.name).inc()
-        if isinstance(error, TimeoutError):
-            self._metrics.reconcile_timeouts.labels(self.name).inc()
-        failures = queue.failures(request) + 1
-        reason, message = _explain(error, self._loop.timeout_s)
-        self._log.warning("reconcile_failed", request=str(request), failures=failures, error=message)
-        if failures >= FAILURES_BEFORE_TOLD:
-            await self._tell(obj, reason, message, fence)
-        if isinstance(error, Forbidden):
-            return _Outcome("error", lambda: self._retry(queue, request, at_least_s=FORBIDDEN_PAUSE_S))
-        return _Outcome("error", lambda: self._retry(queue, request))
-
-    async def _tell(self, obj: Resource | None, reason: str, message: str, fence: Fence) -> None:
-        """Write the Ready condition; a failure of that is not worth more than a line, it is tried again."""
-        if obj is None:
-            return
-        try:
-            async with asyncio.timeout(10):
-                await self._status.write_trouble(obj, reason, message, fence)
-        except (KubeError, TimeoutError) as error:
-            self._log.debug("trouble_not_told", object=str(key_of(obj)), error=str(error))
-
-    # -- queue -----------------------------------------------------------------------------------------------
-
-    def _park(self, queue: Queue[Request], request: Request, cluster: str) -> None:
-        if self._answers(cluster):
-            queue.add_after(request, jittered(BUSY_PAUSE_S))
-        else:
-            queue.park(request, cluster)
-
-    def _later(self, queue: Queue[Request], request: Request, again_in_s: float) -> None:
-        queue.forget(request)
-        queue.add_after(request, again_in_s)
-
-    def _retry(self, queue: Queue[Request], request: Request, at_least_s: float = 0.0) -> None:
-        self._metrics.queue_retries.labels(self.name, self.name).inc()
-        queue.retry(request, at_least_s=at_least_s)
 
     def _new_queue(self) -> Queue[Request]:
         adds = self._metrics.queue_adds.labels(self.name, self.name)
@@ -380,14 +266,3 @@ class Controller:
 
 def _request_of(obj: Resource) -> Request:
     return Request(obj.metadata.name, obj.metadata.namespace)
-
-
-def _explain(error: Exception, timeout_s: float) -> tuple[str, str]:
-    """Reason and message for a person. The text of an error of our own may hold anything: not shown."""
-    if isinstance(error, ApiError):
-        return error.reason or "ApiError", f"the API server answered: {error}. It is tried again."
-    if isinstance(error, KubeError):
-        return "ApiUnreachable", f"{error}. It is tried again."
-    if isinstance(error, TimeoutError):
-        return "TimedOut", f"not finished within {timeout_s:g} s. It is tried again."
-    return "InternalError", f"an error of the program ({type(error).__name__}); the controller's log has it."

@@ -28,6 +28,7 @@ from edge_kube.controller import Controller, Loop
 from edge_kube.events import Events
 from edge_kube.leader import LeaderElector
 from edge_kube.lease import LeaseApi
+from edge_kube.meta import Resource
 from edge_kube.metrics import Measure, Metrics
 from edge_kube.probes import LoopLag, ProbeServer
 from edge_kube.reconcile import Index, Reader
@@ -49,6 +50,8 @@ class Room(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def kinds(self) -> Sequence[type[Resource]]: ...
     @property
     def loops(self) -> Sequence[Loop]: ...
     @property
@@ -139,10 +142,14 @@ class Manager:
             self.cache.index(index)
         self._webhooks = self._webhook_service(rooms)
         self.controllers = [
-            self._controller(loop, room.status_manager) for room in rooms for loop in room.loops
+            self._controller(loop, room.status_manager, owns=loop.kind in room.kinds)
+            for room in rooms
+            for loop in room.loops
         ]
         if self._webhooks is not None:
-            own = [self._controller(loop, "edge-webhooks-status") for loop in self._webhooks.loops()]
+            own = [
+                self._controller(loop, "edge-webhooks-status", owns=False) for loop in self._webhooks.loops()
+            ]
             self._webhooks.wake(own)
             self.controllers += own
         self.probes = ProbeServer(self.metrics.registry, live=self._live_checks(), ready=self._ready_checks())
@@ -240,7 +247,7 @@ class Manager:
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _controller(self, loop: Loop, manager: str) -> Controller:
+    def _controller(self, loop: Loop, manager: str, *, owns: bool) -> Controller:
         return Controller(
             loop,
             manager=manager,
@@ -249,6 +256,7 @@ class Manager:
             metrics=self.metrics,
             events=self.events,
             workers=self._options.workers.get(loop.label),
+            owns=owns,
             answers=self._member_answers,
         )
 

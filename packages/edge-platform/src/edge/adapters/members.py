@@ -11,9 +11,9 @@ import msgspec
 from edge.clusters.ports import MemberView, NodeView
 from edge.clusters.types import NESTED_WORKER_LABEL
 from edge_kube.client import Client
-from edge_kube.config import ConfigError, load_kubeconfig
+from edge_kube.config import load_kubeconfig
 from edge_kube.core import Namespace, Node
-from edge_kube.errors import ApiError, KubeError, NotFound
+from edge_kube.errors import ApiError, DeadlineExceeded, NotFound
 from edge_kube.meta import Manifest
 
 PROBE_DEADLINE_S = 3.0
@@ -55,9 +55,14 @@ class MemberProbes:
         return member.view
 
     async def apply(self, cluster: str, kubeconfig: bytes, manifests: Sequence[Manifest]) -> None:
-        client = self._member(cluster, kubeconfig).client.derive(deadline_s=APPLY_DEADLINE_S)
-        for manifest in manifests:
-            await client.apply(manifest, manager=MANAGER, rv="")
+        client = self._member(cluster, kubeconfig).client
+        try:
+            async with asyncio.timeout(APPLY_DEADLINE_S):
+                for manifest in manifests:
+                    await client.apply(manifest, manager=MANAGER, rv="")
+        except TimeoutError:
+            what = f"{len(manifests)} objects were not applied within {APPLY_DEADLINE_S:.0f} s"
+            raise DeadlineExceeded(what) from None
 
     async def remove_node(self, cluster: str, kubeconfig: bytes, node: str) -> None:
         await self._member(cluster, kubeconfig).client.delete(Node, node)
@@ -96,7 +101,7 @@ class MemberProbes:
             try:
                 async with asyncio.timeout(PROBE_DEADLINE_S):
                     member.view = await _look(client, before)
-            except (KubeError, ConfigError, TimeoutError) as error:
+            except Exception as error:  # whatever a foreign server answers, it must not end the asking
                 member.view = _silence(before, error)
 
 

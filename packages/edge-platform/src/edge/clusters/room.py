@@ -3,6 +3,7 @@
 from functools import partial
 
 from edge.clusters.manifests import PLANE
+from edge.clusters.measures import CLUSTER_INFO, measures
 from edge.clusters.ports import Members, Stores
 from edge.clusters.reconcilers.cluster import ClusterReconciler
 from edge.clusters.reconcilers.platform_etcd import PlatformEtcdReconciler
@@ -59,6 +60,8 @@ def room(
             Rights("", "nodes", ("get", "list", "watch")),
         ),
         settings=ClusterSettings,
+        measures=(measures,),
+        metrics={CLUSTER_INFO: "Which clusters there are; one series each, always 1."},
     )
 
 

@@ -57,8 +57,7 @@ def virtual_status(
     reachable = _reachable(look)
     runtime = _children("EdgeRuntimeReady", "ensureEdgeRuntime", runtime_children(cluster), cluster, seen)
     parts = _children("ComponentsReady", "ensureComponents", component_children(cluster), cluster, seen)
-    connected = bool(cluster.spec.connection.kubeconfig)
-    ready = _ready((plane, reachable, _workers(wish, look), _connected(connected), runtime, parts))
+    ready = _ready((plane, reachable, _workers(wish, look), _connected(cluster, plan), runtime, parts))
     conditions = (ready, plane, reachable, runtime, parts, *exactness(wish.engine, wish.distribution, choice))
     return structs.replace(
         _facts(cluster.status, look),
@@ -161,8 +160,10 @@ def _workers(wish: Wish, look: Outlook) -> Condition:
     return _false("Workers", "WaitingForWorkers", message)
 
 
-def _connected(connected: bool) -> Condition:
-    if connected:
+def _connected(cluster: Cluster, plan: Plan) -> Condition:
+    if plan.obstacle is not None:
+        return _false("Connected", plan.obstacle.reason, f"ensureVCluster: {plan.obstacle.message}")
+    if cluster.spec.connection.kubeconfig:
         return _true("Connected", "Written", "spec.connection.kubeconfig is written.")
     return _false("Connected", "WaitingForConnection", "spec.connection.kubeconfig is not written yet.")
 

@@ -196,9 +196,7 @@ class ClusterReconciler:
             case plan.Connect(server):
                 await self._connect(cluster, server)
             case plan.RemoveNode(name):
-                held = self._vault.held(wish.uid)
-                if held is not None:
-                    await self._members.remove_node(wish.name, held.admin, name)
+                await self._remove_node(wish, name)
         return seen
 
     async def _admit(self, wish: Wish) -> None:
@@ -234,6 +232,15 @@ class ClusterReconciler:
         except KubeError as error:
             raise Waiting(f"the cluster's own objects were not applied: {error}", QUICK_S) from error
         self._furnished[wish.uid] = _Furnished(digest, now_s)
+
+    async def _remove_node(self, wish: Wish, node: str) -> None:
+        held = self._vault.held(wish.uid)
+        if held is None:
+            return
+        try:
+            await self._members.remove_node(wish.name, held.admin, node)
+        except KubeError as error:
+            raise Waiting(f"node {node} was not removed: {error}", QUICK_S) from error
 
     async def _adopt(self, cluster: Cluster, wish: Wish, secret: str) -> None:
         held = await self._vault.adopt(wish, secret)

@@ -43,6 +43,9 @@ class Farewell:
         """What is still waited for; "" when the cluster has gone."""
         if FINALIZER not in cluster.metadata.finalizers:
             return ""
+        if cluster.spec.deletion_policy == "Orphan":
+            await drop_finalizer(self._writer, cluster, FINALIZER)
+            return ""
         waited_s = self._clock.now_s() - _since(cluster)
         message = ""
         for step in plan.plan_farewell(cluster, seen, waited_s):

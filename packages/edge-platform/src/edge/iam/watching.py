@@ -1,0 +1,54 @@
+"""Fills an index from a cache: one subscription per kind, each change applied in the turn it arrives.
+
+    watching = Watching(cache, index, {Workspace: "workspace", NodeGroup: "nodegroup", Cluster: "cluster"})
+    await cache.start()
+    freshness = Freshness(watching.silence_s)
+
+The kinds of scopes are given, because this room knows none of the rooms above it. Source: I6; design §4, §5.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from edge.iam.feed import Feed
+from edge.iam.index import Index
+from edge.iam.types import IAMRole, IAMRoleBinding, RoleTemplate, ScopePattern, User
+from edge_kube.cache import Cache
+from edge_kube.core import Namespace, Node
+from edge_kube.meta import Resource
+from edge_kube.store import Delta
+
+KINDS: Final[tuple[type[Resource], ...]] = (
+    Namespace,
+    Node,
+    User,
+    RoleTemplate,
+    IAMRole,
+    IAMRoleBinding,
+    ScopePattern,
+)
+
+
+class Watching:
+    def __init__(self, cache: Cache, index: Index, scopes: Mapping[type[Resource], str]) -> None:
+        """cache: of the host, not started yet. scopes: kind → workspace, nodegroup or cluster."""
+        self._cache = cache
+        self._feed = Feed(index)
+        self._scopes = scopes
+        self._informers = [cache.informer(kind) for kind in (*KINDS, *scopes)]
+        for informer in self._informers:
+            informer.on(self._changed)
+
+    def _changed(self, delta: Delta[Resource]) -> None:
+        obj = delta.new if delta.new is not None else delta.old
+        kind = self._scopes.get(type(obj)) if obj is not None else None
+        if kind is None or obj is None:
+            self._feed.changed(delta.old, delta.new)
+        else:
+            self._feed.scope_changed(kind, obj.metadata, gone=delta.new is None)
+
+    def silence_s(self) -> float | None:
+        """Longest time that the server of one of the kinds was not heard of; None until all lists are in."""
+        if not all(informer.synced for informer in self._informers):
+            return None
+        return max(self._cache.stale_s(kind) for kind in (*KINDS, *self._scopes))

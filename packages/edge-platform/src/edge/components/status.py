@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from edge.components import reasons as why
 from edge.components.effective import hash_label
@@ -114,9 +114,9 @@ def _without_failures(status: ComponentStatus) -> ComponentStatus:
     )
 
 
-def _drift(old: ComponentStatus, inspection: Inspection) -> DriftStatus:
-    before = old.drift or DriftStatus()
-    return msgspec.structs.replace(before, kept=inspection.kept)
+def _drift(old: ComponentStatus, inspection: Inspection) -> DriftStatus | UnsetType:
+    drift = msgspec.structs.replace(old.drift or DriftStatus(), kept=inspection.kept)
+    return drift if drift != DriftStatus() else UNSET
 
 
 def _conditions(seen: Seen, step: Step, inspection: Inspection | None) -> tuple[Condition, ...]:

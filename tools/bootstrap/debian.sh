@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what is missing of the Debian packages that building and running need. Silent when nothing is.
 set -eu
-wanted="gcc libc6-dev libseccomp-dev pkg-config python3-venv git
+wanted="gcc libc6-dev libseccomp-dev pkg-config python3-venv git curl jq
         iproute2 iptables nftables conntrack ethtool kmod util-linux
         busybox-static mmdebstrap"
 missing=""

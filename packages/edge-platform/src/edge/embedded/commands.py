@@ -225,7 +225,7 @@ def _tools_of(known: Instance) -> Path:
 
 
 def _name() -> str:
-    return os.environ.get("EDGE_INSTANCE") or "edge"
+    return os.environ.get("EDGE_INSTANCE") or "dev"
 
 
 def _need_root() -> None:

@@ -33,14 +33,16 @@ def tell(instance: Instance) -> None:
     """Addresses, how to sign in, where the kubeconfig is, what to try next."""
     http, metrics = _ports(instance).values()
     url = f"http://127.0.0.1:{http}"
+    form = "grant_type=password&username=admin&password=P@88w0rd&client_id=edge-console&client_secret=edge-secret"
     print(f"""
   Gateway      {url}  (also http://127.0.0.1:{metrics})
   Sign in      admin / P@88w0rd
-  Kubernetes   export KUBECONFIG={instance.kubeconfig}
+  kubectl      export KUBECONFIG={instance.kubeconfig} PATH={instance.at("tools")}:$PATH
 
 Try next:
-  curl -s -X POST {url}/oauth/token -d grant_type=password -d username=admin -d 'password=P@88w0rd'
-  kubectl get components,clusters -A
+  kubectl get components,pods -n edge-system
+  curl -s -X POST {url}/oauth/token -d "{form}"
+  the five minutes of README.md: a virtual cluster, and an application in it
   make status, make logs, make down
 """)
 

@@ -8,6 +8,10 @@ from edge.embedded.control import Component, Control
 from edge.embedded.instance import Instance, write_json
 
 _NAME = "gateway-ports"
+# The documented sign-in, to the letter.
+_FORM = (
+    "grant_type=password&username=admin&password=P@88w0rd&client_id=edge-console&client_secret=edge-secret"
+)
 
 
 def publish(instance: Instance, tools: Path) -> None:
@@ -33,7 +37,6 @@ def tell(instance: Instance) -> None:
     """Addresses, how to sign in, where the kubeconfig is, what to try next."""
     http, metrics = _ports(instance).values()
     url = f"http://127.0.0.1:{http}"
-    form = "grant_type=password&username=admin&password=P@88w0rd&client_id=edge-console&client_secret=edge-secret"
     print(f"""
   Gateway      {url}  (also http://127.0.0.1:{metrics})
   Sign in      admin / P@88w0rd
@@ -41,7 +44,7 @@ def tell(instance: Instance) -> None:
 
 Try next:
   kubectl get components,pods -n edge-system
-  curl -s -X POST {url}/oauth/token -d "{form}"
+  curl -s -X POST {url}/oauth/token -d "{_FORM}"
   the five minutes of README.md: a virtual cluster, and an application in it
   make status, make logs, make down
 """)

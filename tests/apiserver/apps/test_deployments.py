@@ -327,3 +327,16 @@ async def test_an_application_without_a_loaded_plugin_says_which_there_are(host:
     failed = await settled(host, "Failed")
     assert places(failed)["beijing"].reason == "NoProvisioner"
     assert "loaded are function, workload" in places(failed)["beijing"].message
+
+
+async def test_a_deployment_removed_by_force_is_cleared_from_the_host_all_the_same(host: Kube) -> None:
+    await publish(host, "v1.0.0")
+    await deploy(host, {"nodeGroup": "beijing"})
+    await host.eventually(Deployment, "qc-beijing", namespace=NAMESPACE)
+    await host.stop()
+    await host.patch(ApplicationDeployment, "qc", {"metadata": {"finalizers": None}}, NAMESPACE)
+    await host.delete(ApplicationDeployment, "qc", NAMESPACE)
+    await host.start(room(Members(MEMBER_WATCHES).sites, AppsSettings()))
+    host.cluster.kubectl("label", "deployment", "qc-beijing", "touched=yes", "-n", NAMESPACE)
+    await host.gone(Deployment, "qc-beijing", namespace=NAMESPACE)
+    await host.gone(Service, "qc-beijing", namespace=NAMESPACE)

@@ -28,7 +28,11 @@ STOPPED: Final = ("Failed", "Deferred")
 
 
 class Settled(Model):
-    """What spec.version came to. kept: spec asks for something else, which `choice` could not give."""
+    """What spec.version came to.
+
+    version: what runs; it may be an earlier one, while `choice` says why the wanted one cannot be had.
+    resolution: to be recorded; None keeps the record there is. newer: a version offered, not taken.
+    """
 
     choice: Choice
     version: ApplicationVersion | None = None

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -31,6 +31,8 @@ LOOK_AGAIN_S: Final = 5.0
 CLUSTERS_AT_ONCE: Final = 16
 FAREWELL_S: Final = 5.0
 
+T = TypeVar("T")
+
 log = structlog.stdlib.get_logger("edge.apps")
 
 
@@ -56,7 +58,7 @@ class DeploymentReconciler:
         """One deployment. A topology that fails, and a cluster that is away, hold up no other."""
         deployment = self._cache.get(ApplicationDeployment, request.name, request.namespace)
         if deployment is None:
-            return DONE
+            return await self._clear_orphans(request)
         if deployment.metadata.deletion_timestamp:
             return await self._remove(deployment)
         deployment = await ensure_finalizer(self._client, deployment, FINALIZER)
@@ -84,7 +86,7 @@ class DeploymentReconciler:
         job = _Job(deployment, version, provisioner, places)
         clusters = {*(place.topology.cluster for place in places), HOST, *self._sites.names}
         limit = asyncio.Semaphore(CLUSTERS_AT_ONCE)
-        found = await asyncio.gather(*(self._deploy_in(cluster, job, limit) for cluster in clusters))
+        found = await _all(self._deploy_in(cluster, job, limit) for cluster in clusters)
         states = {placement: status for part in found for placement, status in part.items()}
         return [states[place.id] for place in places]
 
@@ -114,7 +116,7 @@ class DeploymentReconciler:
         if FINALIZER not in deployment.metadata.finalizers:
             return DONE
         await self._clear_in(HOST, deployment)
-        await asyncio.gather(*(self._say_farewell(name, deployment) for name in self._sites.names))
+        await _all(self._say_farewell(name, deployment) for name in self._sites.names)
         await drop_finalizer(self._client, deployment, FINALIZER)
         return DONE
 
@@ -127,6 +129,15 @@ class DeploymentReconciler:
             raise
         except (KubeError, TimeoutError) as error:
             log.warning("cluster_left_for_later", cluster=cluster, error=str(error) or "no answer in time")
+
+    async def _clear_orphans(self, request: Request) -> Result:
+        """Clear the host of a deployment that is gone: removed by force, or faster than our view of it."""
+        site = HostSite(self._cache, self._client)
+        left = [one for one in inventories(site) if (one.namespace, one.deployment) == request.key]
+        if left and await self._client.find(ApplicationDeployment, request.name, request.namespace) is None:
+            for inventory in left:
+                await clear(site, inventory)
+        return DONE
 
     async def _clear_in(self, cluster: str, deployment: ApplicationDeployment) -> None:
         async with self._open(cluster) as site:
@@ -156,6 +167,15 @@ class _Job(NamedTuple):
     version: ApplicationVersion
     provisioner: str
     places: Sequence[Placement]
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Results of work done side by side. All of it has ended when the first error goes up."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 def _is_of(inventory: Inventory, deployment: ApplicationDeployment) -> bool:

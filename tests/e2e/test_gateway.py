@@ -9,7 +9,9 @@ import secrets
 import subprocess
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from urllib.request import Request, urlopen
 
 import pytest
@@ -85,14 +87,21 @@ class Through:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout if check else done.stdout + done.stderr
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def started(self, *args: str) -> Generator[tuple[subprocess.Popen[str], IO[str]]]:
+        """A kubectl that goes on until the block ends, and what it prints."""
+        with subprocess.Popen(
             [*self.command, *args],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as process:
+            assert process.stdout is not None
+            try:
+                yield process, process.stdout
+            finally:
+                process.kill()
 
 
 def token_of(platform: Platform, user: str, password: str) -> str:
@@ -158,16 +167,11 @@ def talker(request: pytest.FixtureRequest, platform: Platform, administrator: st
 
 
 def test_logs_are_followed(talker: Through) -> None:
-    follow = talker.start("logs", "-f", "-n", NAMESPACE, "talker")
-    try:
-        assert follow.stdout is not None
-        first = [follow.stdout.readline() for _ in range(3)]
-        time.sleep(1)
+    with talker.started("logs", "-f", "-n", NAMESPACE, "talker") as (follow, said):
+        first = [said.readline() for _ in range(3)]
         assert first[0].startswith("line ")
+        time.sleep(1)
         assert follow.poll() is None, "the stream goes on"
-    finally:
-        follow.kill()
-        follow.wait()
 
 
 def test_a_command_runs_in_the_pod_with_input_output_and_exit_code(talker: Through) -> None:
@@ -188,29 +192,22 @@ def test_a_file_is_copied_in_and_out(talker: Through, tmp_path: Path) -> None:
 
 
 def test_a_port_is_forwarded(talker: Through) -> None:
-    forward = talker.start("port-forward", "-n", NAMESPACE, "pod/talker", ":8000", "--address=127.0.0.1")
-    try:
-        assert forward.stdout is not None
-        line = forward.stdout.readline()
+    with talker.started("port-forward", "-n", NAMESPACE, "pod/talker", ":8000", "--address=127.0.0.1") as (
+        _,
+        said,
+    ):
+        line = said.readline()
         assert "Forwarding from 127.0.0.1:" in line, line
         port = int(line.split("127.0.0.1:", 1)[1].split()[0])
         for _ in range(3):
             with urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
                 assert answer.read() == b"served-by-talker\n"
-    finally:
-        forward.kill()
-        forward.wait()
 
 
 def test_attach_shows_what_the_pod_prints(talker: Through) -> None:
-    attached = talker.start("attach", "-n", NAMESPACE, "talker")
-    try:
-        assert attached.stdout is not None
-        seen = [attached.stdout.readline() for _ in range(4)]
-        assert any(line.startswith("line ") for line in seen), seen
-    finally:
-        attached.kill()
-        attached.wait()
+    with talker.started("attach", "-n", NAMESPACE, "talker") as (_, said):
+        seen = [said.readline() for _ in range(4)]
+    assert any(line.startswith("line ") for line in seen), seen
 
 
 def test_kubectl_is_who_signed_in_everywhere(platform: Platform, administrator: str, virtual: str) -> None:

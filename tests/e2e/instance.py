@@ -7,6 +7,7 @@ process dies, however it dies, so the next run finds what an interrupted one lef
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -128,7 +129,12 @@ def claimed() -> Generator[Instance]:
 
 
 @contextmanager
-def host(*, with_images: tuple[str, ...] = (), quiet: bool = False) -> Generator[Host]:
+def host(
+    *,
+    with_images: tuple[str, ...] = (),
+    quiet: bool = False,
+    listeners: Mapping[str, socket.socket] | None = None,
+) -> Generator[Host]:
     """A bare cluster with DNS and storage; `with_images` are names of folders in images/."""
     progress = Progress(quiet=quiet)
     folder = tools.ensure(progress)
@@ -136,7 +142,10 @@ def host(*, with_images: tuple[str, ...] = (), quiet: bool = False) -> Generator
     wanted = {"pause", "busybox", "coredns", "local-path-provisioner", *with_images}
     archives = {name: builder.archive(name) for name in sorted(wanted)}
     with claimed() as one:
-        cluster = start(one, folder, archives, progress)
+        lifecycle.begin(one, listeners or {})
+        cluster = HostCluster(one, folder, progress)
+        cluster.start(archives)
+        addons.ensure(cluster, progress)
         yield Host(one, cluster, folder)
         progress.say(f"  test instance {one.name} lived {progress.seconds():.0f} s")
 
@@ -152,15 +161,6 @@ def platform() -> Generator[Platform]:
         cluster = HostCluster(one, folder, progress)
         commands.start_platform(cluster, built, progress)
         yield Platform(one, cluster, folder)
-
-
-def start(one: Instance, folder: Path, archives: Mapping[str, Path], progress: Progress) -> HostCluster:
-    """Begin the instance and its cluster; ready with DNS and storage when it returns."""
-    lifecycle.begin(one, {})
-    cluster = HostCluster(one, folder, progress)
-    cluster.start(archives)
-    addons.ensure(cluster, progress)
-    return cluster
 
 
 def eventually(what: str, probe: Callable[[], object], within_s: float = 30.0) -> None:

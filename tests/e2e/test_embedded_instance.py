@@ -1,5 +1,6 @@
 """The embedded cluster: nothing left behind, nothing shared, nothing lost (D9, R17, bad input of issue 3)."""
 
+import http.client
 import os
 import signal
 import socket
@@ -14,8 +15,8 @@ import pytest
 from tests.e2e import instance, machine
 from tests.e2e.instance import Host, eventually
 
+from edge.embedded import gateway, lifecycle, ports, processes
 from edge.embedded import instance as instances
-from edge.embedded import lifecycle, processes
 
 WEB = """
 apiVersion: apps/v1
@@ -46,9 +47,32 @@ spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080
 """
 
 
+GATEWAY = """
+apiVersion: v1
+kind: Service
+metadata: {name: edge-apiserver, namespace: edge-system}
+spec: {ports: [{name: http, port: 9090, targetPort: 8080}, {name: metrics, port: 8080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: edge-apiserver, namespace: edge-system, labels: {kubernetes.io/service-name: edge-apiserver}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: metrics, port: 8080}]
+endpoints: [{addresses: [POD-IP]}]
+"""
+
+
 @pytest.fixture(scope="module")
-def bare() -> Generator[Host]:
-    with instance.host() as host:
+def loopback() -> Generator[dict[str, socket.socket]]:
+    bound = ports.bind({"http": 0, "metrics": 0})
+    yield bound
+    for one in bound.values():
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def bare(loopback: dict[str, socket.socket]) -> Generator[Host]:
+    with instance.host(listeners=loopback) as host:
         host.kubectl("apply", "-f", "-", stdin=WEB)
         host.kubectl("rollout", "status", "statefulset/web", "--timeout=90s")
         yield host
@@ -57,6 +81,23 @@ def bare() -> Generator[Host]:
 def test_a_service_answers_on_its_cluster_ip_and_node_port_from_the_machine(bare: Host) -> None:
     eventually("ClusterIP", lambda: get(bare.service_url("web", "default")) == "started\n")
     eventually("NodePort", lambda: get(f"http://{bare.instance.node_ip}:30080") == "started\n")
+
+
+def test_loopback_ports_lead_to_the_gateway_service(bare: Host, loopback: dict[str, socket.socket]) -> None:
+    numbers = {name: one.getsockname()[1] for name, one in loopback.items()}
+    gateway.remember(bare.instance, numbers)
+    gateway.publish(bare.instance, bare.tools)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        get(f"http://127.0.0.1:{numbers['http']}")  # closed politely while there is no such Service
+
+    pod = bare.kubectl("get", "pod", "web-0", "-o", "jsonpath={.status.podIP}")
+    bare.kubectl("create", "namespace", "edge-system")
+    bare.kubectl("apply", "-f", "-", stdin=GATEWAY.replace("POD-IP", pod))
+    for port in numbers.values():
+        url = f"http://127.0.0.1:{port}"
+        eventually(url, lambda url=url: get(url) == "started\n")
+    bare.kill("gateway-ports")
+    eventually("after a kill", lambda: get(f"http://127.0.0.1:{numbers['metrics']}") == "started\n")
 
 
 def test_exec_logs_and_cluster_dns_work_in_pods(bare: Host) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncGenerator, Callable
 
 import msgspec
@@ -126,6 +127,34 @@ async def test_a_compaction_in_etcd_is_answered_with_one_new_list() -> None:
             await at.create("after")
             await at.seen("after")
             assert at.relists("gone") <= 3
+
+
+async def test_a_server_set_back_to_a_backup_is_followed_there() -> None:
+    with LightCluster() as own:
+        assert own.etcd is not None
+        data, saved = own.folder / "data", own.folder / "saved"
+        async with bench(own) as at:
+            await at.create("old")
+            await at.seen("old")
+            own.etcd.kill()
+            shutil.copytree(data, saved)
+            own.restart_etcd()
+            await at.create("lost")
+            for number in range(50):
+                await at.client.create(Namespace(metadata=ObjectMeta(name=f"n-{number}")), manager="test")
+            await at.create("lost-too")
+            await at.seen("lost-too")
+            own.kill_apiserver()
+            own.etcd.kill()
+            shutil.rmtree(data)
+            shutil.copytree(saved, data)
+            own.start_etcd()
+            own.start_apiserver()
+            await asyncio.sleep(0.1)  # the loop stood still: now it hears which connections have ended
+            await at.create("new")
+            await at.until(lambda: at.pages.get(Key(NAMESPACE, "new")) is not None, within_s=60)
+            assert sorted(found.metadata.name for found in at.pages.list()) == ["new", "old"]
+            assert {("deleted", "lost"), ("deleted", "lost-too")} <= set(at.told)
 
 
 async def test_an_object_made_anew_is_told_as_deleted_and_added(light_cluster: LightCluster) -> None:

@@ -129,6 +129,7 @@ class Reflector(Generic[T]):
         self._relist_because = "start"
         self._trust_floor = True
         self._bookmarks_come = False
+        self._heard = False
         self._nudge = asyncio.Event()
         self._last_event: tuple[str, str] = ("", "")
         self.contact_at = time.monotonic()
@@ -247,7 +248,15 @@ class Reflector(Generic[T]):
     # -- watch -----------------------------------------------------------------------------------------------
 
     async def _watch(self) -> bool:
-        return await self._stream({"resourceVersion": self._rv}, staged=None)
+        self._heard = False
+        try:
+            return await self._stream({"resourceVersion": self._rv}, staged=None)
+        except TimeoutError:
+            if not self._heard:
+                # Not even a bookmark came. A server that was set back to an earlier state is like this: it
+                # holds its events back until it reaches our version again. Only a list can tell.
+                self._relist("silence", None)
+            raise
 
     async def _stream(self, params: dict[str, str], staged: list[T | Broken] | None) -> bool:
         """One stream until the server ends it. True when it brought anything. staged: objects of a list.
@@ -277,7 +286,7 @@ class Reflector(Generic[T]):
             async with asyncio.timeout(None) as silence:
                 self._arm(silence, loop, listing=staged is not None)
                 async for chunk in response.content.iter_any():
-                    lively = True
+                    lively = self._heard = True
                     self.contact_at = slice_start = time.monotonic()
                     for line in splitter.feed(chunk):
                         if self._take(envelope_of(line), staged):
@@ -325,9 +334,10 @@ class Reflector(Generic[T]):
             self._replace(staged, meta.resource_version)
             return True
         self._bookmarks_come = True
-        if not _older(meta.resource_version, self._rv):
-            self._rv = meta.resource_version
-            self._sink.seen(self._rv)
+        if _older(meta.resource_version, self._rv):
+            raise OutOfOrderError(f"the server is at version {meta.resource_version}, we saw {self._rv}")
+        self._rv = meta.resource_version
+        self._sink.seen(self._rv)
         return False
 
     def _take_change(self, type_: str, obj: T | Broken) -> None:

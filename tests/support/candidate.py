@@ -74,6 +74,9 @@ async def watch_validity(elector: LeaderElector, journal: Journal) -> None:
         if elector.valid():
             since = before if since is None else since
             last = before
+            if last - since > 0.2:  # in pieces, so that a kill loses little
+                journal.note("valid", since=since, until=last)
+                since = last
         elif since is not None:
             journal.note("valid", since=since, until=last)
             since = None

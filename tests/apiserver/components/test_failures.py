@@ -15,6 +15,12 @@ kind: Service
 metadata: {name: "{{ .Release.Name }}"}
 spec: {ports: [{port: {{ .Values.port }}}]}
 """
+HOOK = """\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: wait, annotations: {helm.sh/hook: pre-install}}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: busybox}]}}}
+"""
 
 
 async def test_a_failed_upgrade_returns_to_the_last_good_revision(engine: Engine) -> None:
@@ -37,6 +43,36 @@ async def test_a_failed_upgrade_returns_to_the_last_good_revision(engine: Engine
     healed = await engine.ready("service")
     assert (healed.status.failed_hash, healed.status.retry_count) == ("", 0)
     assert engine.kubectl("get", "service", "service", "-o", "jsonpath={.spec.ports[0].port}") == "8080"
+
+
+async def test_a_hook_that_does_not_end_is_stopped_by_the_timeout(engine: Engine) -> None:
+    engine.upload(chart("hooked", templates={"job.yaml": HOOK}))
+    await engine.start()
+    await engine.create("hooked", chart={"name": "hooked"}, timeout="1s", maxRetries=1)
+    failed = await engine.until("hooked", has("Stalled", "True"))
+    assert condition(failed, "Ready") == ("False", "HookFailed")
+    assert "Job/default/wait" in failed.status.message
+    await engine.kube.delete(Component, "hooked", NAMESPACE)
+    await engine.kube.gone(Component, "hooked", namespace=NAMESPACE)
+    engine.kubectl("delete", "job", "wait", "--ignore-not-found")
+
+
+async def test_a_skipped_component_is_left_alone_and_lets_go(engine: Engine) -> None:
+    engine.upload(chart("web"))
+    await engine.start()
+    await engine.create("paused")
+    await engine.ready("paused")
+    skip = {"metadata": {"annotations": {"ext.theriseunion.io/skip-reconcile": "true"}}}
+    await engine.kube.patch(Component, "paused", {**skip, "spec": {"values": {"colour": "red"}}}, NAMESPACE)
+    engine.kubectl("delete", "configmap", "paused-settings")
+    await engine.create("busy")
+    await engine.ready("busy")
+    assert engine.helm_calls == ["upgrade paused", "upgrade busy"]
+    assert "paused-settings" not in engine.kubectl("get", "configmap", "-o", "name")
+    await engine.kube.delete(Component, "paused", NAMESPACE)
+    await engine.kube.gone(Component, "paused", namespace=NAMESPACE)
+    assert "upgrade paused" in engine.helm_calls[0]
+    assert "uninstall paused" not in engine.helm_calls
 
 
 async def test_a_stalled_component_tries_again_when_asked(engine: Engine) -> None:

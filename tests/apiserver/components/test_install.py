@@ -2,11 +2,15 @@
 
 import asyncio
 import hashlib
+from typing import Any
 
+import pytest
+from aiohttp import ClientResponse
 from tests.support.charts import chart
 from tests.support.engine import NAMESPACE, Engine, condition, has
 
 from edge.components.types import Component
+from edge_kube.transport import Answer, Call, Transport
 
 
 async def test_a_component_is_installed_changed_and_removed(engine: Engine) -> None:
@@ -152,3 +156,33 @@ async def test_the_images_own_charts_need_no_museum(engine: Engine) -> None:
     )
     assert ready.status.chart
     assert ready.status.chart.version == "1.1.0"
+
+
+async def test_a_settled_component_asks_the_api_server_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.upload(chart("web"))
+    await engine.start()
+    await engine.create("quiet")
+    await engine.ready("quiet")
+    await engine.until("quiet", lambda c: engine.is_quiet("quiet"))
+    annotated = "annotate", "component", "quiet", "--overwrite"
+    engine.kubectl(*annotated, "look=0")
+    await asyncio.sleep(1.5)  # the last look of the installation has ended
+    asked: list[str] = []
+    request, raw = Transport.request, Transport.raw
+
+    async def note_request(self: Transport, call: Call) -> Answer:
+        asked.append(f"{call.method} {call.path}")
+        return await request(self, call)
+
+    async def note_raw(self: Transport, call: Call, **more: Any) -> ClientResponse:
+        asked.append(f"{call.method} {call.path}")
+        return await raw(self, call, **more)
+
+    monkeypatch.setattr(Transport, "request", note_request)
+    monkeypatch.setattr(Transport, "raw", note_raw)
+    for number in range(1, 4):
+        await asyncio.to_thread(engine.kubectl, *annotated, f"look={number}")
+        await asyncio.sleep(0.5)
+    assert [path for path in asked if "lease" not in path] == []

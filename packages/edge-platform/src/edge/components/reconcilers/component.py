@@ -63,10 +63,11 @@ class ComponentReconciler:
             self._forget(key)
             return DONE
         self._wakes.learn(component)
-        if component.metadata.annotations.get(SKIP_ANNOTATION) == "true":
+        skipped = component.metadata.annotations.get(SKIP_ANNOTATION) == "true"
+        if is_forced_away(component) or (skipped and component.metadata.deletion_timestamp):
+            return await self._finish(component)  # the release stays, and nothing hangs on a finalizer
+        if skipped:
             return DONE
-        if is_forced_away(component):
-            return await self._finish(component)
         if self._operations.running(key) is not None:
             return Result(after_s=OPERATION_AGAIN_S)
         if component.spec.enabled:

@@ -1,5 +1,7 @@
 """Built-in roles and templates on a real API server: made, shown, and healed (R12, I2)."""
 
+import pytest
+
 from edge.iam.builtin import everything, roles
 from edge.iam.room import room
 from edge.iam.types import (
@@ -11,6 +13,7 @@ from edge.iam.types import (
     RoleTemplateSpec,
     Subject,
 )
+from edge_kube.errors import ApiError
 from edge_kube.harness.kube import Kube
 from edge_kube.meta import Condition, ObjectMeta
 
@@ -72,3 +75,23 @@ async def test_a_template_of_ones_own_joins_the_roles_that_select_its_label(kube
         lambda one: "project-view-reports" in one.spec.aggregated_role_templates,
         within_s=10,
     )
+
+
+async def test_with_admission_on_built_in_roles_come_up_and_a_moved_binding_is_refused(
+    kube: Kube,
+) -> None:
+    await kube.start(room(), webhooks=True)
+    await kube.eventually(IAMRole, list(roles())[-1], lambda one: True, within_s=60)
+    labels = {"iam.theriseunion.io/scope": "workspace", "iam.theriseunion.io/scope-value": "press"}
+    await kube.create(
+        IAMRoleBinding(
+            metadata=ObjectMeta(name="moving", labels=labels),
+            spec=IAMRoleBindingSpec(
+                role_ref=RoleRef(api_group="iam.theriseunion.io", kind="IAMRole", name="workspace-admin"),
+                subjects=(Subject(kind="User", name="ann"),),
+            ),
+        )
+    )
+    wide = {"iam.theriseunion.io/scope": "platform", "iam.theriseunion.io/scope-value": "global"}
+    with pytest.raises(ApiError, match="stays as it was made"):
+        await kube.patch(IAMRoleBinding, "moving", {"metadata": {"labels": wide}})

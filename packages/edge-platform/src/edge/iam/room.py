@@ -4,6 +4,7 @@ from functools import partial
 
 from edge.iam.builtin import categories, roles, templates
 from edge.iam.firstadmin import DEFAULT_PASSWORD, DEFAULT_USERNAME
+from edge.iam.guards import check_binding, check_role, check_template
 from edge.iam.reconcilers.builtins import BuiltinsReconciler
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
 from edge.iam.reconcilers.loginrecord import LoginRecordReconciler
@@ -93,7 +94,12 @@ def room(username: str = "", password: Secret | None = None) -> Room:
             Loop(LoginRecord, LoginRecordReconciler, resync_s=3600),
         ),
         indexes=(Index(IAMRoleBinding, BY_ROLE, _role_named),),
-        webhooks=(Webhook(User, default=hash_plain_password, validate=check_user),),
+        webhooks=(
+            Webhook(User, default=hash_plain_password, validate=check_user),
+            Webhook(RoleTemplate, validate=check_template),
+            Webhook(IAMRole, validate=check_role),
+            Webhook(IAMRoleBinding, validate=check_binding),
+        ),
         rights=(
             Rights(GROUP, "users", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "users/status", ("get", "patch", "update")),

@@ -1,0 +1,85 @@
+"""Admission of templates, roles and bindings: what would give nothing, or move rights, is refused. Pure.
+
+The scope labels of these objects are rights: changing one would carry what was granted at one scope over to
+another, so they stay as they were made. Source: design §2; issue "bad input".
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from edge.iam.facts import SCOPE_CLUSTER_LABEL, SCOPE_UID_LABEL
+from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, PolicyRule, RoleTemplate
+from edge_kube.meta import ObjectMeta
+from edge_sdk.problem import Violation
+from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
+
+FIXED: Final = (IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, SCOPE_CLUSTER_LABEL)
+SUBJECT_KINDS: Final = ("User", "Group", "ServiceAccount")
+
+
+def check_template(new: RoleTemplate, old: RoleTemplate | None) -> Sequence[Violation]:
+    found = [*_labels_kept(new.metadata, old and old.metadata)]
+    if old is None or old.spec != new.spec:  # what is stored must keep taking labels and finalizers
+        found += _rules(new.spec.rules)
+    return found
+
+
+def check_role(new: IAMRole, old: IAMRole | None) -> Sequence[Violation]:
+    found = [*_labels_kept(new.metadata, old and old.metadata)]
+    if old is None or old.spec.rules != new.spec.rules:
+        found += _rules(new.spec.rules)
+    return found
+
+
+def check_binding(new: IAMRoleBinding, old: IAMRoleBinding | None) -> Sequence[Violation]:
+    found = [*_labels_kept(new.metadata, old and old.metadata)]
+    if old is not None and old.spec == new.spec:
+        return found
+    ref = new.spec.role_ref
+    if ref.kind != "IAMRole":
+        found.append(Violation("spec.roleRef.kind", ref.kind, "a binding gives an IAMRole", "IAMRole"))
+    if ref.api_group not in ("", GROUP):
+        found.append(Violation("spec.roleRef.apiGroup", ref.api_group, "IAMRole is in another group", GROUP))
+    for n, subject in enumerate(new.spec.subjects):
+        field = f"spec.subjects[{n}]"
+        if subject.kind not in SUBJECT_KINDS:
+            found.append(Violation(f"{field}.kind", subject.kind, "nobody is of this kind", SUBJECT_KINDS))
+        if not subject.name:
+            found.append(Violation(f"{field}.name", "", "it names nobody", "the name of a user or group"))
+        if subject.kind == "ServiceAccount" and not subject.namespace:
+            why = "a service account is named together with its namespace"
+            found.append(Violation(f"{field}.namespace", "", why, "the service account's namespace"))
+    return found
+
+
+def _labels_kept(new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Violation]:
+    if old is None or new.deletion_timestamp:
+        return
+    for label in (*FIXED, SCOPE_UID_LABEL):
+        before, now = old.labels.get(label, ""), new.labels.get(label, "")
+        if before and now != before:
+            yield Violation(
+                f"metadata.labels[{label}]",
+                now,
+                "it says where the rights hold and stays as it was made; make another object instead",
+                before,
+            )
+
+
+def _rules(rules: Sequence[PolicyRule]) -> Iterator[Violation]:
+    for n, rule in enumerate(rules):
+        field = f"spec.rules[{n}]"
+        if not rule.verbs:
+            why = "a rule without verbs allows nothing"
+            yield Violation(f"{field}.verbs", [], why, "verbs such as get, list, watch, or *")
+        if rule.resources and not rule.api_groups:
+            why = "a rule about resources names their API groups"
+            yield Violation(f"{field}.apiGroups", [], why, 'API groups; "" is the core group, * is every one')
+        if not rule.resources and not rule.non_resource_urls:
+            why = "the rule is about nothing"
+            yield Violation(f"{field}.resources", [], why, "resources, or paths in nonResourceURLs")
+        if "" in rule.resource_names:
+            why = "no object has an empty name"
+            yield Violation(
+                f"{field}.resourceNames", list(rule.resource_names), why, "names, or no list at all"
+            )

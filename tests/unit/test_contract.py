@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge.clusters import types as clusters
 
 from edge.apps import types as apps
+from edge.clusters import types as clusters
 from edge.components import types as components
 from edge.iam import types as iam
 from edge.nodes import types as nodes
@@ -86,7 +86,7 @@ def contract() -> dict[str, Promise]:
         meta = META.match(lines[1])
         assert meta is not None, lines[1]
         group, kind, plural, short, scope = head.groups()
-        columns = [tuple(part.split("=", 1)) for part in meta[3].split(", ")]
+        columns = [(name, path) for name, _, path in (part.partition("=") for part in meta[3].split(", "))]
         found[f"{group}/{kind}"] = Promise(
             group, kind, plural, short, scope, meta[2] == "yes", meta[1], columns, fields_of(lines[2:])
         )

@@ -38,6 +38,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- define "edge-apiserver.edgeYaml" -}}
 server:
   loopbackMembers: {{ .Values.loopbackMembers }}
+  trustedProxies: {{ .Values.trustedProxies | default list | toJson }}
   tls:
     enabled: {{ .Values.tls.enabled }}
     port: {{ .Values.tls.port }}

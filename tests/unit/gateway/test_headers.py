@@ -1,10 +1,12 @@
 """Identity cannot be smuggled in a header (R13; CVE-2021-31999, request smuggling)."""
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.headers import check_framing, in_the_name_of, passed_on
+from edge.apiserver.headers import check_framing, client_address, in_the_name_of, passed_on
 from edge_sdk.access import Caller
 from edge_sdk.problem import Problem
 
@@ -79,3 +81,18 @@ def test_only_the_gateway_makes_somebody_an_admin() -> None:
 def test_a_user_of_the_system_is_never_sent_upstream(name: str) -> None:
     with pytest.raises(ValueError, match="never"):
         in_the_name_of(Caller(name), is_admin=True)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("9.9.9.9", "1.1.1.1", "9.9.9.9"),  # anybody can write the header
+        ("10.0.0.5", "1.1.1.1", "1.1.1.1"),
+        ("10.0.0.5", "6.6.6.6, 1.1.1.1, 10.0.0.7", "1.1.1.1"),  # what came before it is the client's own word
+        ("10.0.0.5", "", "10.0.0.5"),
+        ("10.0.0.5", "nonsense", "10.0.0.5"),
+        ("unknown", "1.1.1.1", "unknown"),
+    ],
+)
+def test_only_trusted_proxies_tell_where_it_came_from(peer: str, forwarded: str, expected: str) -> None:
+    assert client_address(peer, forwarded, (ip_network("10.0.0.0/8"),)) == expected

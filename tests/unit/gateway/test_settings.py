@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_sdk.flags import FlagError, read_flags
 from edge.apiserver.settings import GatewaySettings, read_settings
+from edge_sdk.flags import FlagError, read_flags
 from edge_sdk.settings import SettingsError
 
 

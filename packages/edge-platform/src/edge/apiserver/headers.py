@@ -4,7 +4,8 @@ Strip first, add after: what a client says about identity, or names in `Connecti
 of ours is added; so a client cannot make the gateway drop its own impersonation (CVE-2021-31999).
 """
 
-from collections.abc import Iterable
+import ipaddress
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edge_sdk.access import Caller
@@ -31,6 +32,7 @@ ONCE: Final = frozenset({"host", "authorization", "content-length", "transfer-en
 AUTHENTICATED: Final = "system:authenticated"
 
 Headers = Iterable[tuple[str, str]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def check_framing(headers: Headers) -> None:
@@ -94,3 +96,27 @@ def answered(headers: Headers) -> list[tuple[str, str]]:
         if name.lower() not in HOP_BY_HOP
         and name.lower() not in ("content-length", "date", "server", "set-cookie", "www-authenticate")
     ]
+
+
+def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+    """Where a request came from: the peer, or what the nearest trusted proxy wrote down about it.
+
+    The list is read from its end, since every proxy appends and only the trusted ones tell the truth.
+    """
+    address = peer
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
+    while hops and _is_in(address, trusted):
+        address = hops.pop()
+    return address if _is_address(address) else peer
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

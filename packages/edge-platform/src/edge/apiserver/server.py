@@ -154,6 +154,7 @@ class ApiServer:
             clients=settings.authentication.oauth.by_id(),
             records=records,
             measures=self._measures,
+            trusted=settings.trusted_networks,
         )
         self._system = system = System(
             host=self._host,

@@ -4,6 +4,7 @@ Keys and variables are those of the documents (spec/seed-details §2.2, §3, §4
 the public installer. What this version cannot do is refused at start when it is switched on, never ignored.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Final
 
 from msgspec import field
 
+from edge.apiserver.headers import Network
 from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Duration, Section, Settings, SettingsError, load, setting
@@ -50,6 +52,9 @@ class ServerSettings(Section):
     drain: Annotated[Duration, setting("Between failing readiness and closing the ports.")] = Duration(5)
     namespace: Annotated[str, setting(env="POD_NAMESPACE")] = "edge-system"
     kubeconfig: Annotated[str, setting("Empty: the cluster this pod runs in.", env="KUBECONFIG")] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...], setting("Networks whose X-Forwarded-For is believed, such as 10.244.0.0/16.")
+    ] = ()
     loopback_members: Annotated[bool, setting("Members may listen on this very machine.")] = False
     tls: TlsSettings = TlsSettings()
 
@@ -171,6 +176,10 @@ class GatewaySettings(Section):
         return (*first, *(bind for bind in ALWAYS if bind[1] not in taken))
 
     @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        return tuple(ipaddress.ip_network(text, strict=False) for text in self.server.trusted_proxies)
+
+    @property
     def request_timeout_s(self) -> float:
         """The shortest that was asked for: three keys of the documents mean it."""
         server = self.server
@@ -209,6 +218,11 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
     if settings.authorization.mode == "AlwaysAllow":
         why = "everybody would be an administrator, and this version has no safe form of it"
         found.append(Violation("authorization.mode", "AlwaysAllow", why, "RBAC"))
+    for text in settings.server.trusted_proxies:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            found.append(Violation("server.trustedProxies", text, "it is no network", "10.244.0.0/16"))
     for name, on in (
         ("oidc", settings.authentication.oidc.enabled),
         ("ldap", settings.authentication.ldap.enabled),

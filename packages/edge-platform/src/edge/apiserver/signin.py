@@ -8,7 +8,7 @@ import base64
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.bodies import read_body
+from edge.apiserver.headers import Network, client_address
 from edge.apiserver.identity import People
 from edge.apiserver.limits import SignInGuard
 from edge.apiserver.loginrecords import Attempt, LoginRecords
@@ -53,12 +54,15 @@ class SignIn:
         clients: Mapping[str, Secret],
         records: LoginRecords,
         measures: Measures,
+        trusted: Sequence[Network],
     ) -> None:
+        """trusted: networks of proxies whose X-Forwarded-For tells where a request came from."""
         self._tokens = tokens
         self._people = people
         self._clients = clients
         self._records = records
         self._measures = measures
+        self._trusted = trusted
         self._guard = SignInGuard()
         self._pool = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="bcrypt")
         self._hashing = 0
@@ -87,7 +91,7 @@ class SignIn:
         name, password = form.get("username", ""), form.get("password", "")
         if not name or not password:
             raise OAuthError(400, "invalid_request", "username and password must both be given")
-        address = request.remote or "unknown"
+        address = self._address(request)
         wait_s = self._guard.wait_s(address, name, time.monotonic())
         if wait_s > 0:
             raise _slow_down("too many wrong passwords came from this address", wait_s)
@@ -145,6 +149,10 @@ class SignIn:
         if not hmac.compare_digest(expected.encode(), secret.encode()) or known is None:
             raise OAuthError(401, "invalid_client", "client_id or client_secret is wrong")
 
+    def _address(self, request: web.BaseRequest) -> str:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        return client_address(request.remote or "unknown", forwarded, self._trusted)
+
     def _record(self, user: User | None, request: web.BaseRequest, reason: str) -> None:
         self._records.add(
             Attempt(
@@ -152,7 +160,7 @@ class SignIn:
                 uid=user.metadata.uid if user is not None else "",
                 reason=reason,
                 success=reason == "Succeeded",
-                address=request.remote or "unknown",
+                address=self._address(request),
                 agent=request.headers.get("User-Agent", "")[:256],
             )
         )

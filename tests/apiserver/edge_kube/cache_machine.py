@@ -254,8 +254,9 @@ class CacheMachine(RuleBasedStateMachine):
         self.cluster.restart_apiserver()
 
     async def _compact(self) -> None:
-        body = await self.client.read_all(await self.client.kind_for("v1", "Namespace"))
-        self.cluster.compact(max(int(each["metadata"]["resourceVersion"]) for each in body))
+        async for listed in self.client.pages(await self.client.kind_for("v1", "Namespace")):
+            if listed is not None:
+                self.cluster.compact(listed.metadata.resource_version)
 
     async def _in_loop(self, act: Any) -> None:
         act()

@@ -142,7 +142,11 @@ class LightCluster:
 
     def compact(self, revision: int | str) -> None:
         """Make every older revision unreadable: watches and continue tokens of before get 410."""
-        self.etcdctl("compact", str(revision))
+        try:
+            self.etcdctl("compact", str(revision))
+        except subprocess.CalledProcessError as error:
+            if "has been compacted" not in str(error.stderr):
+                raise
 
     # -- access --------------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class Engine:
 
     async def settle(self, name: str, kind: str) -> None:
         """Say what a controller would: that the workload without replicas is as it should be."""
-        await self.until(name, has("Ready", "False", "WorkloadsStarting"))
+        await self.until(name, lambda c: condition(c, "Ready")[1].startswith("Workloads"))
         status = json.dumps({"status": {"observedGeneration": 1}})
         self.kubectl("patch", kind, name, "--subresource=status", "--type=merge", "-p", status)
 

@@ -15,6 +15,17 @@ kind: Service
 metadata: {name: "{{ .Release.Name }}"}
 spec: {ports: [{port: {{ .Values.port }}}]}
 """
+WORKLOAD = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: "{{ .Release.Name }}"}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: x}}
+  template:
+    metadata: {labels: {app: x}}
+    spec: {containers: [{name: main, image: busybox}]}
+"""
 HOOK = """\
 apiVersion: batch/v1
 kind: Job
@@ -43,6 +54,21 @@ async def test_a_failed_upgrade_returns_to_the_last_good_revision(engine: Engine
     healed = await engine.ready("service")
     assert (healed.status.failed_hash, healed.status.retry_count) == ("", 0)
     assert engine.kubectl("get", "service", "service", "-o", "jsonpath={.spec.ports[0].port}") == "8080"
+
+
+async def test_an_upgrade_whose_workloads_do_not_get_ready_returns_too(engine: Engine) -> None:
+    engine.upload(chart("sick", templates={"a.yaml": WORKLOAD}, values={"replicas": 0}))
+    await engine.start()
+    await engine.create("sick", chart={"name": "sick"}, timeout="1s", maxRetries=2)
+    await engine.settle("sick", "Deployment")
+    good = await engine.ready("sick")
+    await engine.change("sick", values={"replicas": 1})
+    back = await engine.until("sick", has("Stalled", "True"), within_s=60)
+    assert (back.status.retry_count, back.status.observed_hash) == (2, good.status.observed_hash)
+    assert condition(back, "Ready") == ("False", "RolledBack")
+    assert "not ready 1 s after it: Deployment default/sick" in back.status.message
+    assert engine.kubectl("get", "deployment", "sick", "-o", "jsonpath={.spec.replicas}") == "0"
+    assert engine.verbs() == ["upgrade", "upgrade", "rollback", "upgrade", "rollback"]
 
 
 async def test_a_hook_that_does_not_end_is_stopped_by_the_timeout(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from edge.components.failures import CLASSES, Failure, backoff_s
 from edge.components.plan import Seen
 from edge.components.ports import Inspection
 from edge.components.recovery import DEPLOYED, newest
-from edge.components.step import Step
+from edge.components.step import Step, retry_token
 from edge.components.types import Component, ComponentStatus, DriftStatus, LastGood
 from edge_kube.meta import Condition
 
@@ -57,6 +57,19 @@ def record(component: Component, failure: Failure | None, base_s: float) -> Comp
     )
 
 
+def unhealthy_failure(component: Component, seen: Seen) -> Failure:
+    """An upgrade that Helm carried out, and whose workloads did not get ready in time, has failed as well."""
+    detail = "; ".join(seen.unhealthy[:5])
+    return Failure(
+        kind="NotHealthy",
+        message=f"not ready {seen.timeout_s:.0f} s after it: {detail}.",
+        verb="upgrade",
+        hash=seen.desired,
+        at_s=seen.now_s,
+        token=retry_token(component),
+    )
+
+
 def status_of(component: Component, seen: Seen, step: Step, inspection: Inspection | None) -> ComponentStatus:
     """component.status has the failures of `record` in it; what the step does not speak of is kept."""
     old = component.status
@@ -67,7 +80,7 @@ def status_of(component: Component, seen: Seen, step: Step, inspection: Inspecti
         message=step.message,
         release_name=seen.release.name,
         release_version=current.number if current else UNSET,
-        observed_hash=_observed_hash(old.observed_hash, seen, step),
+        observed_hash=_observed_hash(old, seen, step),
         last_transition_time=rfc3339(seen.now_s)
         if old.phase != step.phase or not old.last_transition_time
         else old.last_transition_time,
@@ -86,16 +99,17 @@ def status_of(component: Component, seen: Seen, step: Step, inspection: Inspecti
     return _without_failures(status) if step.is_good or step.is_removed else status
 
 
-def _observed_hash(old: str, seen: Seen, step: Step) -> str:
+def _observed_hash(status: ComponentStatus, seen: Seen, step: Step) -> str:
     """What is installed: known by the label of the deployed revision, which survives our own death."""
     if step.is_removed:
         return ""
-    current = newest(seen.history)
+    current, old = newest(seen.history), status.observed_hash
     if current is None:
         return ""
     if current.status != DEPLOYED or step.by_hand:
         return old
-    for full in (seen.desired, old):
+    good = status.last_good.hash if status.last_good else ""
+    for full in (seen.desired, old, good):  # the label is short; one of those seen before is meant
         if full and hash_label(full) == current.hash:
             return full
     return current.hash or old

@@ -16,7 +16,7 @@ from edge.components.plan import plan_component
 from edge.components.ports import Charts, ChartTrouble, Options, Releases, TargetTrouble, ValueSources
 from edge.components.repairs import plan_repair, remember
 from edge.components.settings import ComponentSettings
-from edge.components.status import record, rfc3339, status_of
+from edge.components.status import record, rfc3339, status_of, unhealthy_failure
 from edge.components.step import SKIP_ANNOTATION, Step, is_forced_away, retry_token
 from edge.components.types import GROUP, Component, DriftStatus
 from edge.components.wakes import Wakes
@@ -101,6 +101,10 @@ class ComponentReconciler:
         """Begin the Helm run; the status that says so is written while it runs."""
         key = key_of(component)
         self._settled.pop(key, None)
+        if step.unhealthy:
+            failure = unhealthy_failure(component, looked.seen)
+            status = record(component, failure, self._settings.backoff_base_s)
+            component = msgspec.structs.replace(component, status=status)
         operation = Operation(step.verb, looked.seen.desired, retry_token(component))
         self._operations.start(key, operation, self._work(component, looked, step))
         return Result(status=status_of(component, looked.seen, step, None), after_s=OPERATION_AGAIN_S)

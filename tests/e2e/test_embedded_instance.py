@@ -1,5 +1,6 @@
 """The embedded cluster: nothing left behind, nothing shared, nothing lost (D9, R17, bad input of issue 3)."""
 
+import dataclasses
 import http.client
 import os
 import signal
@@ -17,6 +18,7 @@ from tests.e2e.instance import Host, eventually
 
 from edge.embedded import gateway, lifecycle, ports, processes
 from edge.embedded import instance as instances
+from edge.embedded.steps import StepError
 
 WEB = """
 apiVersion: apps/v1
@@ -203,6 +205,20 @@ def test_the_next_run_removes_what_an_interrupted_one_left() -> None:
     assert lifecycle.first_process(left) is None
     assert instances.find(name) is None
     assert machine.look().added(before) == {}
+
+
+def test_an_instance_never_takes_the_link_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with instance.claimed() as one:
+        lifecycle.begin(one, {})
+        monkeypatch.setenv("EDGE_STATE", str(tmp_path))  # an installation that knows nothing of the first
+        twin = dataclasses.replace(one, name="twin")
+        twin.folder.mkdir(parents=True)
+        with pytest.raises(StepError, match=f"belongs to .*{one.name}"):
+            lifecycle.begin(twin, {})
+        lifecycle.end(twin)
+        monkeypatch.undo()
+        assert [line for line in machine.look().links if line.startswith(f"{one.link}@")]
+        assert lifecycle.first_process(one) is not None
 
 
 def test_up_names_the_port_that_is_in_use_and_its_holder(tmp_path: Path) -> None:

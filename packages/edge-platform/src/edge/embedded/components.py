@@ -1,4 +1,4 @@
-"""How each process of the host cluster is started. Pure: an instance and a tools folder in, arguments out."""
+"""How each process of the host cluster is started: an instance and a tools folder in, arguments out."""
 
 from pathlib import Path
 
@@ -154,10 +154,18 @@ class Components:
         return self._component(name, [*common, *flags])
 
     def _component(self, name: str, flags: list[str]) -> Component:
-        path = f"{self._tools}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        program = self._program(name)
+        # containerd looks for its shim on the PATH: both are built from one module.
+        path = f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return Component(
             name=name,
-            argv=[str(self._tools / name), *flags],
+            argv=[str(program), *flags],
             env={"PATH": path, "GOGC": GOGC, "HOME": "/root"},
             log=str(self._instance.at("logs", f"{name}.log")),
         )
+
+    def _program(self, name: str) -> Path:
+        """The file in the folder of its own key, so that another tool's change does not restart this one."""
+        entry = self._tools / name
+        target = entry.readlink() if entry.is_symlink() else entry
+        return target if target.is_absolute() else entry

@@ -57,9 +57,13 @@ def begin(instance: Instance, listeners: Mapping[str, socket.socket]) -> Control
         "forwarding": False,
     }
     write_json(_state_file(instance), state)
-    if network.connect(instance, pid):
-        write_json(_state_file(instance), {**state, "forwarding": True})
-    return _await_control(instance, process)
+    try:
+        if network.connect(instance, pid):
+            write_json(_state_file(instance), {**state, "forwarding": True})
+        return _await_control(instance, process)
+    except BaseException:
+        processes.send(process, signal.SIGKILL)
+        raise
 
 
 def end(instance: Instance) -> None:

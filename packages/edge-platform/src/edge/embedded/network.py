@@ -30,7 +30,13 @@ def connect(instance: Instance, pid: int) -> bool:
     """
     disconnect(instance)
     link = instance.link
+    if owner := _owner(instance):
+        raise StepError(
+            f"link {link} with network {instance.network} belongs to {owner}: stop that instance, or "
+            "drop this one with `make clean` so that it gets another address block"
+        )
     _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    _run("ip", "link", "set", link, "alias", str(instance.folder))
     _run("ip", "addr", "add", f"{instance.host_ip}/24", "dev", link)
     _run("ip", "link", "set", link, "up")
     _run("ip", "route", "replace", instance.service_cidr, "via", instance.node_ip)
@@ -53,8 +59,10 @@ def connect(instance: Instance, pid: int) -> bool:
 
 
 def disconnect(instance: Instance) -> None:
-    """Take away what `connect` made; fine when nothing is there."""
+    """Take away what `connect` made; fine when nothing is there, or when it is another's."""
     link = Path("/sys/class/net", instance.link)
+    if _owner(instance) not in ("", str(instance.folder)):
+        return
     try:
         if link.exists():
             _run("ip", "link", "del", instance.link)
@@ -67,6 +75,15 @@ def disconnect(instance: Instance) -> None:
 def stop_forwarding() -> None:
     """Undo what `connect` reported; the caller knows that no other instance runs."""
     _FORWARD.write_text("0")
+
+
+def _owner(instance: Instance) -> str:
+    """The data folder of the instance that has the link; empty when the link is not there."""
+    try:
+        alias = Path("/sys/class/net", instance.link, "ifalias").read_text().strip()
+    except OSError:
+        return ""
+    return alias or "something else on this machine"
 
 
 def _table(instance: Instance) -> str:

@@ -88,7 +88,7 @@ def room(username: str = "", password: Secret | None = None) -> Room:
                 reads=(RoleTemplate,),
                 resync_s=300,
             ),
-            Loop(RoleTemplate, TemplateReconciler, reads=(IAMRole,), workers=1, resync_s=300),
+            Loop(RoleTemplate, TemplateReconciler, reads=(IAMRole,), workers=1, resync_s=3600),
             Loop(IAMRoleBinding, BindingReconciler, reads=(IAMRole, ScopePattern), resync_s=60),
             Loop(User, UserReconciler),
             Loop(LoginRecord, LoginRecordReconciler, resync_s=3600),

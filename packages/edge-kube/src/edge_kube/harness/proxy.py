@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 
 from edge_kube.client import Client
 from edge_kube.config import Connection
+from edge_kube.errors import ConnectionFailed
 from edge_kube.wire import LineSplitter
 
 Cut = Literal["reset", "end", "middle of a line"]
@@ -157,13 +158,13 @@ class FaultProxy:
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.items() if name.lower() not in _HOP
         )
-        answer = await self._upstream.raw(
-            request.method,
-            request.raw_path,
-            headers=headers,
-            data=await request.read() or None,
-            deadline_s=60,
-        )
+        sent = await request.read() or None
+        try:
+            answer = await self._upstream.raw(
+                request.method, request.raw_path, headers=headers, data=sent, deadline_s=60
+            )
+        except ConnectionFailed as error:
+            return web.Response(status=502, text=str(error))
         async with answer:
             if is_watch and answer.status == 200:
                 return await self._relay_watch(request, answer)

@@ -190,7 +190,7 @@ async def test_a_changed_status_is_put_right_at_once_and_the_transition_time_sta
         await eventually(lambda: _phase(client, made, "Size1"))
         before = condition((await client.get(Probe, "one", namespace)).status.conditions, "Ready")
         await client.merge(Probe, Key(namespace, "one"), {"status": {"phase": "Broken"}}, sub="status")
-        await eventually(lambda: _phase(client, made, "Size1"), within_s=5)
+        await eventually(lambda: _phase(client, made, "Size1"))
         after = condition((await client.get(Probe, "one", namespace)).status.conditions, "Ready")
     assert before == after
 
@@ -400,9 +400,9 @@ async def test_a_watched_kind_wakes_the_object_its_map_names(client: Client, nam
         await eventually(lambda: _phase(client, made, "Absent"))
         meta = ObjectMeta(name="data", namespace=namespace, labels={"probe": "one"})
         await client.create(ConfigMap(metadata=meta, data={"phase": "Seen"}), manager="test")
-        await eventually(lambda: _phase(client, made, "Seen"), within_s=3)
+        await eventually(lambda: _phase(client, made, "Seen"))
         await client.delete(ConfigMap, "data", namespace)
-        await eventually(lambda: _phase(client, made, "Absent"), within_s=3)
+        await eventually(lambda: _phase(client, made, "Absent"))
 
 
 async def test_one_object_is_never_with_two_workers_and_no_change_is_lost(
@@ -447,9 +447,9 @@ async def test_a_repeated_apply_of_a_watched_kind_costs_no_request_and_drift_is_
         assert len(bench.runs) > runs
         assert _requests_of(manager, "PATCH") == requests
         await client.merge(ConfigMap, Key(namespace, "child"), {"data": {"key": "changed"}})
-        await eventually(lambda: _child(client, namespace, "wanted"), within_s=3)
+        await eventually(lambda: _child(client, namespace, "wanted"))
         await client.delete(ConfigMap, "child", namespace)
-        await eventually(lambda: _child(client, namespace, "wanted"), within_s=3)
+        await eventually(lambda: _child(client, namespace, "wanted"))
 
 
 def _requests_of(manager: Manager, method: str) -> float:

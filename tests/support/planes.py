@@ -172,10 +172,16 @@ class Plane:
         self.process.wait_ready(lambda: is_ready(connection), READY_WITHIN_S)
 
     def kubectl(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self._command(*args), text=True, capture_output=True, check=False)
+
+    def watching(self, *args: str) -> subprocess.Popen[bytes]:
+        """A kubectl that runs until it is killed."""
+        return subprocess.Popen(self._command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _command(self, *args: str) -> list[str]:
         config = self.folder / "admin.kubeconfig"
         config.write_bytes(self.kubeconfig)
-        command = [tool("kubectl"), "--kubeconfig", config, *args]
-        return subprocess.run(command, text=True, capture_output=True, check=False)
+        return [str(tool("kubectl")), "--kubeconfig", str(config), *args]
 
     def ended_with(self, *, within_s: float) -> int | None:
         """The exit code; None when it still runs after that time."""

@@ -66,7 +66,7 @@ async def test_an_upgrade_whose_workloads_do_not_get_ready_returns_too(engine: E
     back = await engine.until("sick", has("Stalled", "True"), within_s=60)
     assert (back.status.retry_count, back.status.observed_hash) == (2, good.status.observed_hash)
     assert condition(back, "Ready") == ("False", "RolledBack")
-    assert "not ready 1 s after it: Deployment default/sick" in back.status.message
+    assert "Not ready 1 s after the upgrade: Deployment default/sick" in back.status.message
     assert engine.kubectl("get", "deployment", "sick", "-o", "jsonpath={.spec.replicas}") == "0"
     assert engine.verbs() == ["upgrade", "upgrade", "rollback", "upgrade", "rollback"]
 

@@ -266,7 +266,7 @@ def _failed_release(component: Component, seen: Seen) -> Step | None:
             phase="RollingBack",
             reason=why.ROLLING_BACK,
             progressing=True,
-            message=f"{status.message or 'The upgrade failed.'} Returning to revision {good.number}.",
+            message=f"{_cause(status)} Returning to revision {good.number}.",
         )
     if (
         good is None
@@ -414,6 +414,11 @@ def _waits_after_failure(seen: Seen) -> bool:
 
 def _text(failure: Failure | None) -> str:
     return f"{failure.message} {CLASSES[failure.kind].advice}" if failure else ""
+
+
+def _cause(status: ComponentStatus) -> str:
+    """Why it failed, without what an earlier step said of the way back."""
+    return status.message.partition(" Returning to revision")[0] or "The upgrade failed."
 
 
 def _has(history: Sequence[Revision], number: int) -> bool:

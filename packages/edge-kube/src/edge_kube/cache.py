@@ -95,9 +95,6 @@ class Informer(Generic[T]):
             _call(handler, Delta("added", None, obj, True))
         return subscription
 
-    def off(self, subscription: Subscription[T]) -> None:
-        self._subscriptions.remove(subscription)
-
     @property
     def has_handlers(self) -> bool:
         return bool(self._subscriptions)
@@ -313,11 +310,6 @@ class Cache:
     def has_handlers(self) -> bool:
         """Whether anybody is told of changes."""
         return any(informer.has_handlers for informer in self._informers.values())
-
-    @property
-    def objects(self) -> int:
-        """How many objects are stored, of all kinds."""
-        return sum(len(informer) for informer in self._informers.values())
 
     def stale_s(self, cls: type[Resource]) -> float:
         """Longest time that the server of this kind has not been heard of; 0 when it was not asked yet."""

@@ -90,7 +90,6 @@ class ClusterHandle:
         """Dials nothing. Raises ConfigError for a kubeconfig that cannot be used."""
         self.name = name
         self.state = ClusterState.PROBING
-        self.broken_since: float | None = None
         self._metrics = metrics
         self._on_state = on_state
         self._probes = probes

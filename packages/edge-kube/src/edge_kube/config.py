@@ -11,7 +11,7 @@ import binascii
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -48,12 +48,6 @@ class Connection:
     token_file: str = ""
     basic: tuple[str, str] | None = field(default=None, repr=False)
     namespace: str = ""
-
-    def as_user(self, *, token: str) -> "Connection":
-        """The same server with a bearer token instead of our own credentials."""
-        return replace(
-            self, cert=b"", key=b"", cert_file="", key_file="", token=token, token_file="", basic=None
-        )
 
     def bearer_token(self) -> str:
         """The token of this moment; "" without one. Raises OSError when its file cannot be read."""

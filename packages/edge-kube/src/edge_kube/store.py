@@ -5,7 +5,7 @@ a version never falls except when the server's own history did (R2); another uid
 deletion and a creation (R3); an equal version is no change (R4). Objects are shared: never change one.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -61,9 +61,6 @@ class Store(Generic[T]):
     def all(self, namespace: str = "") -> Sequence[T]:
         """A snapshot; namespace "" is all of them."""
         return list(self._by_namespace.get(namespace, {}).values() if namespace else self._objects.values())
-
-    def keys(self) -> Collection[Key]:
-        return self._objects.keys()
 
     def add_index(self, name: str, of: Callable[[T], Iterable[Hashable]]) -> None:
         """Only while nothing is stored; raises ValueError afterwards."""

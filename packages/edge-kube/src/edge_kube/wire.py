@@ -6,7 +6,7 @@ etcd alone admits objects of 1.5 MiB.
 """
 
 from collections.abc import Iterator
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import inspect as types
@@ -18,8 +18,6 @@ T = TypeVar("T", bound=Resource)
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-
-EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
 
 
 class UndecodableError(KubeError):
@@ -54,7 +52,6 @@ class Bare(msgspec.Struct, frozen=True):
 class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
-    remaining_item_count: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from edge.apiserver.store import Collection, Served
 from edge_kube.meta import Key
 from edge_sdk.problem import Problem
 
-SERVED = Served("iam.theriseunion.io", "v1alpha1", "users", "User", namespaced=False)
+SERVED = Served("iam.theriseunion.io", "v1alpha1", "users", "User")
 
 
 def raw(name: str, version: int = 1, labels: dict[str, str] | None = None, shown: str = "") -> bytes:

@@ -29,7 +29,6 @@ HOP_BY_HOP: Final = frozenset(
 OURS: Final = frozenset({"authorization", "host", "content-length", "cookie", "expect", "forwarded", "via"})
 FORGED: Final = ("impersonate", "x-remote", "x-forwarded", "x-edge")
 ONCE: Final = frozenset({"host", "authorization", "content-length", "transfer-encoding", "content-type"})
-AUTHENTICATED: Final = "system:authenticated"
 
 Headers = Iterable[tuple[str, str]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -38,7 +38,6 @@ def collection_of(kind: Kind, listener: Listener | None = None) -> Collection:
         version=kind.version,
         resource=kind.plural,
         kind=kind.kind,
-        namespaced=kind.namespaced,
     )
     return Collection(served, listener)
 

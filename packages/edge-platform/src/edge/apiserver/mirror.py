@@ -1,7 +1,7 @@
 """Keeps a Collection equal to what the API server holds: a list, then a watch from there.
 
 The objects are kept as bytes, which the runtime's typed informers do not do; the machinery below is theirs.
-A cut never empties a collection: readers go on with what was known, and `silent_s` tells how old that is.
+A cut never empties a collection: readers go on with what was known.
 """
 
 import asyncio
@@ -33,30 +33,26 @@ class Mirror:
         self._client = client.derive(limited=False)
         self._kind = kind
         self._backoff = Backoff(base_s=0.2, cap_s=10.0)
-        self._heard_s = 0.0
-
-    def silent_s(self, now_s: float) -> float:
-        """Seconds since anything came from the server for this kind, on the monotonic clock."""
-        return now_s - self._heard_s
+        self._version = ""
 
     async def run(self) -> None:
         failures = 0
-        version = ""
         while True:
             started = time.monotonic()
             try:
-                version = version or await self._list()
-                version = await self._watch(version)
+                if not self._version:
+                    await self._list()
+                await self._watch()
                 failures = 0
             except Gone:
-                version = ""
+                self._version = ""
             except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 failures = 1 if time.monotonic() - started > HEALTHY_AFTER_S else failures + 1
                 log.info("watch_broken", kind=str(self._kind), error=str(error), tries=failures)
             if failures or time.monotonic() - started < 1:
                 await asyncio.sleep(self._backoff.delay_s(max(0, failures - 1)))
 
-    async def _list(self) -> str:
+    async def _list(self) -> None:
         items: list[bytes] = []
         version = ""
         async for page in self._client.pages(self._kind):
@@ -65,16 +61,19 @@ class Mirror:
                 continue
             version = page.metadata.resource_version
             items += [bytes(raw) for raw in page.items or ()]
-        self._heard_s = time.monotonic()
         self.collection.replace(items, version)
-        return version
+        self._version = version
 
-    async def _watch(self, version: str) -> str:
-        """Follow the changes until the server ends the watch; returns where it stood. Raises KubeError."""
+    async def _watch(self) -> None:
+        """Follow the changes from where we stand until the server ends the watch. Raises KubeError.
+
+        Every event moves the place on at once: a cut must not replay what is over, such as a binding that
+        has been taken away since.
+        """
         seconds = random.randint(180, 239)  # noqa: S311 - spreads reconnects, is no secret
         params = {
             "watch": "1",
-            "resourceVersion": version,
+            "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
@@ -84,10 +83,8 @@ class Mirror:
                 raise error_of_body(response.status, await response.read())
             lines = LineSplitter()
             async for chunk in response.content.iter_any():
-                self._heard_s = time.monotonic()
                 for line in lines.feed(chunk):
-                    version = self._take(line) or version
-        return version
+                    self._version = self._take(line) or self._version
 
     def _take(self, line: bytes) -> str:
         event = envelope_of(line)

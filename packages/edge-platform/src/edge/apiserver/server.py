@@ -118,10 +118,10 @@ class ApiServer:
         await web.TCPSite(runner, host, port, backlog=1024, ssl_context=self.tls.context).start()
 
     async def wait_synced(self, within_s: float = 30.0) -> None:
-        """Until users and bindings have been read. Raises TimeoutError."""
+        """Until every kind has been listed once. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
-            for name in (USERS, BINDINGS):
-                await self._collections[name].listed.wait()
+            for collection in self._collections.values():
+                await collection.listed.wait()
 
     async def stop(self) -> None:
         """Say so on /readyz first, so that no new request is sent here, then end what is in hand."""

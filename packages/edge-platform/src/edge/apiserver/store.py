@@ -39,7 +39,6 @@ class Served:
     version: str
     resource: str
     kind: str
-    namespaced: bool
 
     @property
     def api_version(self) -> str:

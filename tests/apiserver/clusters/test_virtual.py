@@ -280,3 +280,27 @@ async def test_a_version_that_nothing_serves_is_told(
         Cluster, "never", lambda one: reason in str(condition(one.status.conditions, "Ready"))
     )
     assert await system.find(Component, "vcluster-never", SYSTEM) is None
+
+
+async def test_the_engine_of_upstream_is_wired_through_the_same_steps(
+    system: Kube, members: PlayedMembers, stores: PlayedStores
+) -> None:
+    """Its chart is played: what it would make is a Secret with a kubeconfig."""
+    await system.start(room(members, stores, SETTINGS))
+    await system.create(cluster("up", engine="vcluster", distribution="k3s"))
+    component = await system.eventually(Component, "vcluster-up", namespace=SYSTEM)
+    assert (component.spec.chart.name, component.spec.version) == ("vcluster", "0.32.3")
+    assert component.spec.chart.repository == ""
+    config = base64.b64encode(b'{"made by": "the chart"}').decode()
+    made = Secret(metadata=ObjectMeta(name="vc-up", namespace="vcluster-up"), data={"config": config})
+    await system.create(made)
+    members.up["up"] = ()
+    done = await system.eventually(Cluster, "up", ready)
+    assert done.spec.connection.kubeconfig == config
+    assert done.status.distribution.served == "k3s"
+    assert is_true(done.status.conditions, "DistributionExact")
+    assert (await system.get(Secret, "cluster-up", SYSTEM)).data["kubeconfig"] == config
+    assert await system.find(Service, "plane", "vcluster-up") is None
+    await system.delete(Cluster, "up")
+    await vanish(system, "up")
+    await system.gone(Cluster, "up")

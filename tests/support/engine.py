@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.museum import Museum, museum
-from tests.support.tools import tool
 
 from edge.adapters.helm import Helm
 from edge.components.room import room
 from edge.components.settings import ComponentSettings
 from edge.components.types import Component, ComponentSpec
 from edge_kube.harness.kube import Kube
+from edge_kube.harness.processes import tool
 from edge_kube.meta import Key, ObjectMeta
 
 NAMESPACE = "default"

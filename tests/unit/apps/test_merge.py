@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tools import tool
 
 from edge.apps.merge import strategic_merge
+from edge_kube.harness.processes import tool
 
 TEMPLATE: dict[str, Any] = {
     "metadata": {"labels": {"app": "qc", "tier": "edge"}, "annotations": {"a": "1"}},
@@ -75,7 +75,7 @@ def by_kubectl(patch: dict[str, Any], folder: Path) -> dict[str, Any]:
     target.write_text(
         json.dumps({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "qc"}, "spec": spec})
     )
-    command = [tool("kube"), "kubectl", "patch", "--local", "--type=strategic", "-o", "json"]
+    command = [str(tool("kube")), "kubectl", "patch", "--local", "--type=strategic", "-o", "json"]
     command += ["-f", str(target), "-p", json.dumps({"spec": {"template": patch}})]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"HOME": str(folder)})
     return json.loads(done.stdout)["spec"]["template"]

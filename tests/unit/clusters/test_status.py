@@ -41,7 +41,8 @@ def told(
     before: ClusterStatus | None = None,
     **spec: Any,
 ) -> ClusterStatus:
-    given: dict[str, Any] = {"connection": Connection(kubeconfig="eA=="), "worker": Worker(enabled=True), **spec}
+    base = {"connection": Connection(kubeconfig="eA=="), "worker": Worker(enabled=True)}
+    given: dict[str, Any] = {**base, **spec}
     cluster = Cluster(
         metadata=ObjectMeta(name="a", uid="0c1d"),
         spec=ClusterSpec(type="virtual", **given),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.support.charts import chart
 from tests.support.museum import Museum, museum
-from tests.support.tools import tool
 
 from edge.museum.chart import read_chart
+from edge_kube.harness.processes import tool
 
 
 def _helm(home: Path, *arguments: str) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.components.graph import cycle_text, dependencies, dependents, find_cycle, order, upstreams
+from edge.components.graph import cycle_text, dependencies, dependents, find_cycle, upstreams
 from edge.components.types import Component, ComponentSpec, ComponentStatus, Dependency, ResolvedChart
 from edge_kube.meta import Condition, Key, ObjectMeta
 
@@ -32,21 +33,21 @@ _edges = st.dictionaries(_names, st.lists(_names, max_size=3), max_size=6)
 
 
 @given(_edges)
-def test_upstreams_come_first_and_only_cycles_are_left_out(edges: dict[str, list[str]]) -> None:
-    graph = _graph(edges)
-    ordered = order(graph)
-    for key in ordered:
-        assert all(
-            ordered.index(need) < ordered.index(key) for need in upstreams(graph[key]) if need in graph
-        )
-    for key in set(graph) - set(ordered):
-        reached, queue = set[Key](), [key]
-        while queue:
-            for need in upstreams(graph[queue.pop()]):
-                if need in graph and need not in reached:
-                    reached.add(need)
-                    queue.append(need)
-        assert any(find_cycle(other, graph) for other in reached | {key})
+def test_installing_what_is_ready_ends_with_all_but_cycles_each_after_its_upstreams(
+    edges: dict[str, list[str]],
+) -> None:
+    graph = _graph(
+        {name: [need for need in needs if need in edges] for name, needs in edges.items()}, ready=False
+    )
+    settled = _graph(edges)
+    installed: list[Key] = []
+    while free := [k for k, c in graph.items() if k not in installed and dependencies(c, graph).is_ready]:
+        assert all(need in installed for need in upstreams(graph[free[0]]))
+        installed.append(free[0])
+        graph[free[0]] = msgspec.structs.replace(graph[free[0]], status=settled[free[0]].status)
+    for key in set(graph) - set(installed):
+        blocked = dependencies(graph[key], graph)
+        assert blocked.cycle or blocked.waiting_for
 
 
 @given(_edges)

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from edge.components.types import BUILTIN_REPOSITORY, Component, ResolvedChart
+from edge.components.types import Component, ResolvedChart
 from edge_kube.meta import Key, Model
 
 COMPONENT_LABEL = "ext.theriseunion.io/component"
@@ -43,10 +43,6 @@ def release_of(component: Component) -> Release:
 
 def chart_name(component: Component) -> str:
     return component.spec.chart.name or component.metadata.name
-
-
-def is_builtin(component: Component) -> bool:
-    return component.spec.chart.repository == BUILTIN_REPOSITORY
 
 
 def canonical_json(value: Any) -> bytes:

@@ -99,18 +99,6 @@ def find_cycle(start: Key, graph: Graph) -> tuple[Key, ...]:
     return ()
 
 
-def order(graph: Graph) -> tuple[Key, ...]:
-    """All that can be installed, upstreams first, ties by name (Kahn); members of cycles are left out."""
-    needs = {key: {n for n in upstreams(c) if n in graph} for key, c in graph.items()}
-    result: list[Key] = []
-    while free := sorted(key for key, open_needs in needs.items() if not open_needs):
-        result.append(free[0])
-        del needs[free[0]]
-        for open_needs in needs.values():
-            open_needs.discard(free[0])
-    return tuple(result)
-
-
 def cycle_text(cycle: Sequence[Key]) -> str:
     """a → b → c → a; the namespace is shown where the members have different ones."""
     together = len({key.namespace for key in cycle}) == 1

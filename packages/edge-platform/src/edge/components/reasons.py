@@ -18,7 +18,6 @@ DEPENDENCY_MISSING = "DependencyMissing"  # a needed Component does not exist
 DEPENDENCY_VERSION = "DependencyVersion"  # a needed Component has a version outside the range
 WAITING_FOR_DEPENDENCIES = "WaitingForDependencies"  # needed Components are not Ready yet
 DEPENDENCIES_READY = "DependenciesReady"  # all needed Components are Ready
-CHART_NOT_FOUND = "ChartNotFound"  # the repository has no such chart or version
 CHART_UNAVAILABLE = "ChartUnavailable"  # the repository does not answer
 WORKLOADS_STARTING = "WorkloadsStarting"  # installed, and its workloads are not ready yet
 WORKLOADS_NOT_READY = "WorkloadsNotReady"  # workloads that should be ready are not

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
     from edge.apiserver.routes import Handler
 
+STORE_TRIES: Final = 5
 SAME: Final = "the new password is the old one"
 
 
@@ -132,17 +133,28 @@ class Account:
             MUST_CHANGE_ANNOTATION: None if own else "true",
         }
         patch = {"metadata": {"annotations": annotations}, "spec": {"encryptedPassword": hashed}}
-        try:
-            await self._client.merge(
-                User, Key("", user.metadata.name), patch, rv=user.metadata.resource_version
-            )
-        except VersionConflict as error:
-            raise Conflict(
-                "conflict",
-                what="The password was not changed",
-                why="the user was changed at the same moment",
-                do="try again",
-            ) from error
+        for _ in range(STORE_TRIES):
+            key, version = Key("", user.metadata.name), user.metadata.resource_version
+            try:
+                await self._client.merge(User, key, patch, rv=version)
+            except VersionConflict:
+                # Most often a sign-in was noted meanwhile: only another password stands in the way.
+                live = await self._client.get(User, user.metadata.name)
+                if _identity(live) != _identity(user):
+                    break
+                user = live
+            else:
+                return
+        raise Conflict(
+            "conflict",
+            what="The password was not changed",
+            why="the user was changed at the same moment",
+            do="try again",
+        )
+
+
+def _identity(user: User) -> tuple[str, str]:
+    return user.metadata.uid, user.spec.encrypted_password
 
 
 def _read(body: bytes | None) -> NewPassword:

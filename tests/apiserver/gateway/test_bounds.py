@@ -71,6 +71,20 @@ async def test_beyond_the_limit_in_flight_it_is_503(gateway_cluster: LightCluste
             assert (await gateway.get(USERS, token=token)).status == 200
 
 
+async def test_a_gateway_without_a_free_seat_is_still_alive(gateway_cluster: LightCluster) -> None:
+    async with RunningGateway(gateway_cluster.connection, {"server.maxConcurrentRequests": "1"}) as gateway:
+        token = await gateway.token()
+        gateway_cluster.pause_apiserver()
+        try:
+            waiting = asyncio.create_task(gateway.get("/api/v1/namespaces", token=token))
+            await asyncio.sleep(0.3)
+            assert (await gateway.get(USERS, token=token)).status == 503
+            assert (await gateway.get("/healthz")).status == 200
+        finally:
+            gateway_cluster.resume_apiserver()
+        assert (await waiting).status == 200
+
+
 async def test_http_1_0_without_keep_alive_is_served_with_a_length(gateway: RunningGateway) -> None:
     token = await gateway.token()
     answer = await raw(gateway, f"GET {USERS} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())

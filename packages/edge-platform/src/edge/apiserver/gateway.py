@@ -128,6 +128,8 @@ class Gateway:
             )
         handler = self._router.public(request.method, exchange.target)
         check_framing(request.headers.items())
+        if handler is not None and request.method in ("GET", "HEAD"):
+            return await handler(exchange)  # health has no seat to wait for: a busy gateway is not a dead one
         if handler is not None:
             return await self._bounded(handler, exchange)
         exchange.session = self._authenticator.session(bearer_token(request), self._clock.now_s())

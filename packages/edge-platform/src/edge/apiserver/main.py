@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     configure_logs(settings.log.level, settings.log.format)
     try:
         asyncio.run(serve(connection, settings))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"edge-apiserver was stopped: {error}")
 
 

@@ -105,7 +105,7 @@ async def bench_no_op(engine: Engine, names: list[str]) -> None:
     await asyncio.sleep(1)
     calls = len(engine.helm_calls)
     loop = next(c for c in engine.kube.manager.controllers if c.name == "component")
-    reconciler = loop._reconciler
+    reconciler = loop._attempts._reconciler
     assert engine.kube.manager.cache.get(Component, *reversed(Key(NAMESPACE, names[0]))) is not None
     wall, cpu = time.perf_counter(), time.process_time()
     rounds = 20

@@ -139,10 +139,24 @@ class Listed:
 
 
 def test_each_cluster_is_one_series() -> None:
-    (family,) = measures(Listed())  # pyright: ignore[reportArgumentType]
+    family, *_ = measures(Listed())  # pyright: ignore[reportArgumentType]
     assert family.name == "cluster_info"
     assert [value for _, value in family.samples] == [1.0, 1.0]
     assert dict(family.samples[0][0]) == {
         "name": "a", "type": "virtual", "distribution": "k8s", "version": "v1.36.3", "region": "cn-1",
     }  # fmt: skip
     assert family.samples[1][0]["distribution"] == rules.DEFAULT_DISTRIBUTION
+
+
+def test_clusters_are_counted_by_type_and_state_and_none_is_a_count_too() -> None:
+    _, total, states = measures(Listed())  # pyright: ignore[reportArgumentType]
+    assert [(dict(labels), value) for labels, value in total.samples] == [
+        ({"type": "physical"}, 1.0),
+        ({"type": "virtual"}, 1.0),
+    ]
+    # The one has answered before and is not Ready; the other never has.
+    assert {labels["status"]: value for labels, value in states.samples} == {
+        "running": 0.0,
+        "failed": 1.0,
+        "creating": 1.0,
+    }

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
+from edge.apps.measures import FAMILIES, measures
 from edge.apps.provisioning import Plugins
 from edge.apps.reconcilers.catalogue import ApplicationReconciler, VersionReconciler
 from edge.apps.reconcilers.deployment import DeploymentReconciler
@@ -109,4 +110,6 @@ def room(sites: Sites, settings: AppsSettings, registry: Registry | None = None)
             Rights("", "namespaces", (*READ, "create")),
         ),
         settings=AppsSettings,
+        measures=(measures,),
+        metrics=FAMILIES,
     )

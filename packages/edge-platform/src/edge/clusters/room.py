@@ -3,7 +3,7 @@
 from functools import partial
 
 from edge.clusters.manifests import PLANE
-from edge.clusters.measures import CLUSTER_INFO, measures
+from edge.clusters.measures import FAMILIES, measures
 from edge.clusters.ports import Members, Stores
 from edge.clusters.reconcilers.cluster import ClusterReconciler
 from edge.clusters.reconcilers.platform_etcd import PlatformEtcdReconciler
@@ -61,7 +61,7 @@ def room(
         ),
         settings=ClusterSettings,
         measures=(measures,),
-        metrics={CLUSTER_INFO: "Which clusters there are; one series each, always 1."},
+        metrics=FAMILIES,
     )
 
 

@@ -19,7 +19,7 @@ endif
 ifeq ($(origin REGISTRY)-$(filter command,$(origin KUBECONFIG)),command line-)
 $(error REGISTRY=… is for an existing cluster: give KUBECONFIG=… as well)
 endif
-export EDGE_PORT EDGE_PORT_ALT EDGE_INSTANCE
+export EDGE_PORT EDGE_PORT_ALT EDGE_PORT_TLS EDGE_INSTANCE
 
 .PHONY: help
 help: ## show this

@@ -35,10 +35,11 @@ def remember(instance: Instance, ports: dict[str, int]) -> None:
 
 def tell(instance: Instance) -> None:
     """Addresses, how to sign in, where the kubeconfig is, what to try next."""
-    http, metrics = _ports(instance).values()
-    url = f"http://127.0.0.1:{http}"
+    ports = _ports(instance)
+    url = f"http://127.0.0.1:{ports['http']}"
+    also = f"http://127.0.0.1:{ports['metrics']}, https://127.0.0.1:{ports['https']}"
     print(f"""
-  Gateway      {url}  (also http://127.0.0.1:{metrics})
+  Gateway      {url}  (also {also})
   Sign in      admin / P@88w0rd
   kubectl      export KUBECONFIG={instance.kubeconfig} PATH={instance.at("tools")}:$PATH
 

@@ -7,8 +7,12 @@ from pathlib import Path
 from edge.embedded import processes
 from edge.embedded.steps import StepError
 
-# The gateway's two ports (X12) and the variable that moves each.
-PORTS = {"http": (9090, "EDGE_PORT"), "metrics": (8080, "EDGE_PORT_ALT")}
+# The gateway's ports (X12) and the variable that moves each; kubectl sends tokens over TLS only.
+PORTS = {
+    "http": (9090, "EDGE_PORT"),
+    "metrics": (8080, "EDGE_PORT_ALT"),
+    "https": (8443, "EDGE_PORT_TLS"),
+}
 
 
 def wanted() -> dict[str, int]:

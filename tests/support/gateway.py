@@ -24,7 +24,8 @@ from edge_sdk.clock import Clock, SystemClock
 
 PASSWORD = "P@88w0rd"
 CLIENT = {"client_id": "edge-console", "client_secret": "edge-secret"}
-USERS = "/oapis/iam.theriseunion.io/v1alpha1/users"
+IAM = "/oapis/iam.theriseunion.io/v1alpha1"
+USERS = f"{IAM}/users"
 QUICK_HASH = hash_password(PASSWORD, cost=4)
 
 TEST_SETTINGS = {
@@ -112,6 +113,17 @@ class RunningGateway:
         answer = await self.sign_in(name, password)
         assert answer.status == 200, answer.body
         return answer.json()["access_token"]
+
+    async def knows(self, user: str, *, admin: bool = False, state: str = "") -> None:
+        """Until the gateway's own copy holds this user, its administrator's binding, its state."""
+        token = await self.token()
+        path = f"{IAM}/users/{user}"
+        await self.until(path, 200, token=token)
+        if admin:
+            await self.until(f"{IAM}/iamrolebindings/{user}-platform-admin", 200, token=token)
+        async with asyncio.timeout(10):
+            while state and (await self.get(path, token=token)).json()["status"].get("state") != state:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
     async def until(self, path: str, status: int, *, token: str = "", within_s: float = 10) -> None:
         """Ask again and again until the answer has this status. Raises TimeoutError."""

@@ -77,8 +77,7 @@ async def test_a_gateway_without_a_free_seat_is_still_alive(gateway_cluster: Lig
         gateway_cluster.pause_apiserver()
         try:
             waiting = asyncio.create_task(gateway.get("/api/v1/namespaces", token=token))
-            await asyncio.sleep(0.3)
-            assert (await gateway.get(USERS, token=token)).status == 503
+            await gateway.until(USERS, 503, token=token)
             assert (await gateway.get("/healthz")).status == 200
         finally:
             gateway_cluster.resume_apiserver()

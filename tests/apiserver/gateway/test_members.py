@@ -1,6 +1,5 @@
 """Member clusters through /clusters/NAME: in the caller's name, or a 503 that names the cluster (C9, G1)."""
 
-import asyncio
 import base64
 import json
 import socket
@@ -93,7 +92,7 @@ async def test_the_members_credential_is_shown_in_no_list(east: RunningGateway) 
 
 async def test_a_restricted_token_sees_no_kubeconfig(east: RunningGateway, kube: Client) -> None:
     await make_user(kube, "newcomer", admin=True, must_change=True)
-    await asyncio.sleep(0.3)
+    await east.knows("newcomer", admin=True)
     token = await east.token("newcomer")
     for path in (f"{CLUSTERS}/east", "/apis/scope.theriseunion.io/v1alpha1/clusters/east"):
         answer = await east.get(path, token=token)

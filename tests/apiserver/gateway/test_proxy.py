@@ -97,7 +97,7 @@ async def test_without_a_token_only_the_public_routes_answer(gateway: RunningGat
 
 async def test_a_binding_makes_and_unmakes_an_admin_at_once(gateway: RunningGateway, kube: Client) -> None:
     await make_user(kube, "boss", admin=True)
-    await asyncio.sleep(0.3)
+    await gateway.knows("boss", admin=True)
     token = await gateway.token("boss")
     await gateway.until(USERS, 200, token=token)
     await kube.delete(IAMRoleBinding, "boss-platform-admin")
@@ -122,7 +122,7 @@ async def test_identity_headers_of_the_client_change_nothing(gateway: RunningGat
 
 async def test_a_users_groups_of_the_system_are_not_sent(gateway: RunningGateway, kube: Client) -> None:
     await make_user(kube, "crafty", admin=True, groups=("system:masters", "edge:platform-admins", "ops"))
-    await asyncio.sleep(0.3)
+    await gateway.knows("crafty", admin=True)
     who = await gateway.kubectl(await gateway.token("crafty"), "auth", "whoami", "-o", "json")
     assert set(json.loads(who)["status"]["userInfo"]["groups"]) == {
         "ops", "edge:platform-admins", "system:authenticated",

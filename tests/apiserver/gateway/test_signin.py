@@ -14,6 +14,7 @@ from edge_kube.client import Client
 from edge_kube.meta import Key
 
 ME = "/oapis/iam/v1alpha1/me"
+USER_LABEL = "iam.theriseunion.io/user"
 
 
 async def curl(url: str, *arguments: str) -> str:
@@ -48,7 +49,7 @@ async def test_wrong_password_unknown_and_disabled_user_get_one_answer(
 ) -> None:
     await make_user(kube, "gone")
     await kube.merge(User, Key("", "gone"), {"status": {"state": "Disabled"}}, sub="status")
-    await asyncio.sleep(0.3)  # the watch
+    await gateway.knows("gone", state="Disabled")
     answers = [
         await gateway.sign_in("admin", "wrong"),
         await gateway.sign_in("nobody", PASSWORD),
@@ -96,13 +97,15 @@ async def test_every_attempt_leaves_a_record(gateway: RunningGateway, kube: Clie
     await gateway.sign_in("admin")
     await gateway.sign_in("admin", "wrong")
     await gateway.sign_in("a password typed into the wrong box", "x")
-    found: list[LoginRecord] = []
+    by_reason: dict[str, LoginRecord] = {}
     async with asyncio.timeout(20):
-        while len(found) < 3:
+        # Records are written behind the answers: one of an earlier test may still come in between.
+        while not {"Succeeded", "WrongPassword", "UnknownUser"} <= by_reason.keys():
             await asyncio.sleep(0.05)
             found = [one for one in await kube.list(LoginRecord) if one.metadata.name not in before]
-    by_reason = {record.spec.reason: record for record in found}
-    assert by_reason["Succeeded"].metadata.labels == {"iam.theriseunion.io/user": "admin"}
+            of_admin = [one for one in found if one.metadata.labels.get(USER_LABEL, "admin") == "admin"]
+            by_reason = {record.spec.reason: record for record in of_admin}
+    assert by_reason["Succeeded"].metadata.labels == {USER_LABEL: "admin"}
     assert by_reason["WrongPassword"].spec.success is False
     assert by_reason["WrongPassword"].spec.source_ip == "127.0.0.1"
     assert "typed" not in str(by_reason["UnknownUser"])
@@ -136,7 +139,7 @@ async def test_a_token_dies_with_its_user_its_state_and_its_password(
         ),
     }.items():
         await make_user(kube, name)
-        await asyncio.sleep(0.3)
+        await gateway.knows(name)
         token = await gateway.token(name)
         assert (await gateway.get(ME, token=token)).status == 200
         await kill()

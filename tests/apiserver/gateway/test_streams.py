@@ -226,7 +226,7 @@ async def test_a_stream_ends_when_the_right_behind_it_goes(gateway: RunningGatew
         "watcher-3": lambda: kube.delete(User, "watcher-3"),
     }.items():
         await make_user(kube, name, admin=True)
-        await asyncio.sleep(0.3)
+        await gateway.knows(name, admin=True)
         token = await gateway.token(name)
         headers = {"Authorization": f"Bearer {token}"}
         async with gateway.session.get(f"{gateway.url}{WATCH}", headers=headers) as response:

@@ -50,7 +50,7 @@ check: venv ## format, lint, types, import directions, generated files
 	@.venv/bin/ruff check -q .
 	@.venv/bin/lint-imports
 	@.venv/bin/basedpyright
-	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool --check; done
+	@$(MAKE) gen-check
 
 test: bootstrap ## everything, in this order; each prints its own closing line
 	@$(MAKE) check
@@ -78,7 +78,14 @@ bench: bootstrap ## figures of docs/performance.md (wants a quiet machine)
 	@$(TOOLS) $(PY) tests/perf/run.py
 
 # ---------------------------------------------------------------- building
-.PHONY: gen images charts tools bootstrap venv packages
+.PHONY: gen gen-check lock images charts tools bootstrap venv packages
+gen-check: venv ## fail when a generated file is not what the types say
+	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool --check; done
+
+lock: venv ## write the hashed requirement lists from requirements/*.in
+	@for list in runtime dev uv; do "$$(tools/bootstrap/uv.sh)" pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate requirements/$$list.in -o requirements/$$list.txt; done
+
 gen: venv ## CRDs, the controller's rights and reference pages from the rooms
 	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool; done
 

@@ -39,7 +39,7 @@ from edge_kube.runtime import DONE, Reader, Request, Result, Waiting, Writer
 from edge_sdk.clock import Clock
 
 QUICK_S, SLOW_S = 0.5, 3.0
-PATIENCE_S = 90.0  # a cluster that takes longer is looked at less often
+LOSS_OF_HASTE = 0.03  # seconds later for each second of a cluster's age
 FURNISH_AGAIN_S = 300.0
 
 
@@ -284,7 +284,8 @@ class ClusterReconciler:
     def _pace(self, cluster: Cluster, phase: str, now_s: float) -> float:
         if phase == "Ready":
             return self._settings.probe_period_s
-        return QUICK_S if now_s - _created(cluster) < PATIENCE_S else SLOW_S
+        # A young cluster is looked at often; with many at once, looking must not slow down their start.
+        return min(SLOW_S, QUICK_S + LOSS_OF_HASTE * max(0.0, now_s - _created(cluster)))
 
     # -- deletion --------------------------------------------------------------------------------------------
 

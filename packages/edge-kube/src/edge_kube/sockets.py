@@ -80,8 +80,10 @@ class Sockets:
             await self.close()
 
     async def close(self) -> None:
-        await self.requests.close()
-        await self.streams.close()
+        for session in (self.requests, self.streams):
+            # asyncio of 3.11 raises this for a TLS connection whose other side died: it is closed already.
+            with contextlib.suppress(AttributeError):
+                await session.close()
         # What was aborted is closed by callbacks of the loop's next turns; the loop may end after us.
         for _ in range(3):
             await asyncio.sleep(0)

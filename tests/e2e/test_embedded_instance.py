@@ -1,4 +1,4 @@
-"""The embedded cluster: nothing left behind, nothing shared, nothing lost (D9, R17, bad input of issue 3)."""
+"""The embedded cluster: nothing left behind, nothing shared, nothing lost (D9)."""
 
 import dataclasses
 import http.client

@@ -1,4 +1,4 @@
-"""`make up KUBECONFIG=…` installs on a cluster that is already there (D1, issue 3 section 2)."""
+"""`make up KUBECONFIG=…` installs on a cluster that is already there (D1)."""
 
 import os
 import subprocess

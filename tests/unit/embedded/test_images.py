@@ -1,4 +1,4 @@
-"""OCI archives, the build cache and packed charts: equal input gives equal bytes (issue 3 section 2)."""
+"""OCI archives, the build cache and packed charts: equal input gives equal bytes (D9)."""
 
 import io
 import json

@@ -186,7 +186,9 @@ def _up_embedded(name: str, progress: Progress) -> None:
         gateway.remember(one, wanted)
     cluster = HostCluster(one, folder, progress)
     start_platform(cluster, built, progress)
-    gateway.publish(one, folder)
+    with progress.step("gateway answers on this machine"):
+        gateway.publish(one, folder)
+        gateway.wait(one)
     progress.say(f"\nEdge Platform is ready ({progress.seconds():.0f} s).")
     gateway.tell(one)
 

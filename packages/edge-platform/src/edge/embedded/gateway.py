@@ -2,11 +2,15 @@
 
 import json
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 from edge.embedded.control import Component, Control
 from edge.embedded.instance import Instance, write_json
+from edge.embedded.steps import StepError
 
+_ANSWERS_WITHIN_S = 60.0
 _NAME = "gateway-ports"
 # The documented sign-in, to the letter.
 _FORM = (
@@ -27,6 +31,22 @@ def publish(instance: Instance, tools: Path) -> None:
             listeners=names,
         )
     )
+
+
+def wait(instance: Instance) -> None:
+    """Until the gateway answers on loopback: what is printed next is typed at once. Raises StepError."""
+    url = f"http://127.0.0.1:{_ports(instance)['http']}/healthz"
+    end, why = time.monotonic() + _ANSWERS_WITHIN_S, ""
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError as error:
+            why = str(error)
+        time.sleep(0.2)
+    log = instance.at("logs", f"{_NAME}.log")
+    raise StepError(f"{url} did not answer within {_ANSWERS_WITHIN_S:.0f} s ({why}); see {log}")
 
 
 def remember(instance: Instance, ports: dict[str, int]) -> None:

@@ -80,6 +80,17 @@ def plan_component(component: Component, seen: Seen) -> Step:
     return _interrupted(seen) or _by_hand(component, seen) or _forward(component, seen)
 
 
+def _locked(seen: Seen, phase: str) -> Step:
+    """Another living process works on the release."""
+    return Step(
+        phase=phase,
+        reason=why.RELEASE_LOCKED,
+        progressing=True,
+        after_s=LOCK_AGAIN_S,
+        message=f"{seen.holder} is working on release {seen.release}; it is waited for.",
+    )
+
+
 def _interrupted(seen: Seen) -> Step | None:
     """A process was cut off in the middle of a release: bring it to a state Helm goes on from."""
     recovery = recover(seen.history)
@@ -87,13 +98,7 @@ def _interrupted(seen: Seen) -> Step | None:
     if not recovery.interrupted or current is None:
         return None
     if seen.holder:
-        return Step(
-            phase="Pending",
-            reason=why.RELEASE_LOCKED,
-            progressing=True,
-            after_s=LOCK_AGAIN_S,
-            message=f"{seen.holder} is working on release {seen.release}; it is waited for.",
-        )
+        return _locked(seen, "Pending")
     if _waits_after_failure(seen):
         return Step(
             phase="Failed",
@@ -364,13 +369,7 @@ def _removal(component: Component, seen: Seen) -> Step:
             message=f"{names} still need it; it goes when they are gone or disabled.",
         )
     if seen.holder:
-        return Step(
-            phase="Uninstalling",
-            reason=why.RELEASE_LOCKED,
-            progressing=True,
-            after_s=LOCK_AGAIN_S,
-            message=f"{seen.holder} is working on release {seen.release}; it is waited for.",
-        )
+        return _locked(seen, "Uninstalling")
     if _waits_after_failure(seen):
         return Step(
             phase="Uninstalling",

@@ -60,8 +60,7 @@ def ready(platform: Platform, kind: str, name: str, namespace: str = "default") 
 
 def test_ten_kills_in_the_middle_of_an_installation_change_nothing_in_its_result(platform: Platform) -> None:
     # Without election a new pod leads at once; with it each kill would cost the rest of a lease.
-    platform.kubectl("set", "env", "deploy/edge-controller", "LEADER_ELECT=false", "-n", "edge-system")
-    platform.kubectl("rollout", "status", "deploy/edge-controller", "-n", "edge-system", "--timeout=120s")
+    _elect(platform, "LEADER_ELECT=false")
     chance = random.Random(SEED)
     try:
         _kill(platform)
@@ -77,10 +76,21 @@ def test_ten_kills_in_the_middle_of_an_installation_change_nothing_in_its_result
         assert [one["status"] for one in releases if one["name"] == "survivor"] == ["deployed"]
         assert len(platform.kubectl("get", "pods", "-n", "vcluster-survivor", "-o", "name").split()) == 2
     finally:
-        platform.kubectl("set", "env", "deploy/edge-controller", "LEADER_ELECT-", "-n", "edge-system")
-        platform.kubectl("rollout", "status", "deploy/edge-controller", "-n", "edge-system", "--timeout=120s")
+        _elect(platform, "LEADER_ELECT-")
         eventually("all of it can be deleted", lambda: _deleted(platform), within_s=180)
     assert "survivor" not in platform.kubectl("get", "namespaces,components,deployments", "-A", "-o", "name")
+
+
+def _elect(platform: Platform, setting: str) -> None:
+    """Set it, and wait until the old pod has ended: two that do not elect would both lead."""
+    platform.kubectl("set", "env", "deploy/edge-controller", setting, "-n", "edge-system")
+    platform.kubectl("rollout", "status", "deploy/edge-controller", "-n", "edge-system", "--timeout=120s")
+    eventually("one controller is left", lambda: len(_controllers(platform)) == 1, within_s=60)
+
+
+def _controllers(platform: Platform) -> list[str]:
+    pods = platform.kubectl("get", "pods", "-l", "app=edge-controller", "-n", "edge-system", "-o", "name")
+    return pods.split()
 
 
 def _kill(platform: Platform) -> None:

@@ -8,6 +8,7 @@ import pytest_asyncio
 from tests.support.gateway import RunningGateway, make_user
 
 from edge.apiserver.kinds import SERVED
+from edge.iam.builtin import everything
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 
@@ -15,6 +16,8 @@ from edge_kube.harness import LightCluster
 async def _prepare(cluster: LightCluster) -> None:
     await cluster.install(*SERVED)
     async with cluster.client() as client:
+        for one in everything():
+            await client.create(one, manager="test")
         await make_user(client, "admin", admin=True)
         await make_user(client, "ada", groups=("ops",))
         await make_user(client, "fresh", admin=True, must_change=True)

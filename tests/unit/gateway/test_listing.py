@@ -31,10 +31,15 @@ def raw(name: str, version: int = 1, labels: dict[str, str] | None = None, shown
     ).encode()
 
 
-def collection(*names: str) -> Collection:
-    made = Collection(SERVED)
-    made.replace([raw(name, index + 1) for index, name in enumerate(names)], "9")
+def relist(made: Collection, *objects: bytes, version: str = "9") -> Collection:
+    for one in objects:
+        made.put(one)
+    made.keep_only({Key("", json.loads(one)["metadata"]["name"]) for one in objects}, version)
     return made
+
+
+def collection(*names: str) -> Collection:
+    return relist(Collection(SERVED), *(raw(name, index + 1) for index, name in enumerate(names)))
 
 
 def ask(made: Collection, query: str = "") -> dict[str, Any]:
@@ -83,8 +88,7 @@ def test_pages_by_number_count_all_that_fits() -> None:
 
 
 def test_sorting_and_search_use_name_and_display_name() -> None:
-    made = Collection(SERVED)
-    made.replace([raw("zoe", shown="Ada"), raw("bob", shown="张伟")], "1")
+    made = relist(Collection(SERVED), raw("zoe", shown="Ada"), raw("bob", shown="张伟"))
     assert names(ask(made, "sortBy=displayName")) == ["zoe", "bob"]
     assert names(ask(made, "sort=-name")) == ["zoe", "bob"]
     assert names(ask(made, "q=%E5%BC%A0")) == ["bob"]
@@ -128,9 +132,29 @@ def test_a_bad_parameter_is_named_with_what_is_accepted(query: str, names_it: st
 
 
 def test_a_relist_drops_what_is_gone_and_tells_the_listener() -> None:
-    told: list[tuple[str, bool]] = []
-    made = Collection(SERVED, lambda key, found: told.append((key.name, found is not None)))
-    made.replace([raw("a"), raw("b")], "1")
-    made.replace([raw("b")], "2")
-    assert told == [("a", True), ("b", True), ("a", False)]
+    told: list[tuple[str, bool, bool]] = []
+    made = Collection(SERVED, lambda key, old, new: told.append((key.name, old is not None, new is not None)))
+    relist(made, raw("a"), raw("b"))
+    relist(made, raw("b"))
+    assert told == [("a", False, True), ("b", False, True), ("a", True, False)]
     assert made.get(Key("", "a")) is None
+
+
+def test_what_is_not_shown_is_not_counted_paged_or_continued() -> None:
+    made = collection(*"abcdef")
+    query = read_query(read_target("/x?limit=2"))
+    found = json.loads(answer(made, query, lambda item: item.key.name in "bdf"))
+    assert (names(found), found["totalItems"]) == (["b", "d"], 3)
+    assert found["metadata"]["remainingItemCount"] == 1
+    plain = json.loads(answer(made, read_query(read_target("/x")), lambda item: item.key.name == "c"))
+    assert (names(plain), plain["totalItems"]) == (["c"], 1)
+
+
+def test_heartbeats_are_heard_and_never_listed() -> None:
+    told: list[str] = []
+    made = relist(
+        Collection(SERVED, lambda key, _, __: told.append(key.name)), raw("a"), raw("edge-heartbeat")
+    )
+    assert told == ["a", "edge-heartbeat"]
+    assert names(ask(made)) == ["a"]
+    assert len(made) == 1

@@ -1,4 +1,4 @@
-"""The engine behind the gateway's question, its freshness, and what happens to live streams (I4, I6)."""
+"""The engine behind the gateway's question, and its freshness (I4, I6)."""
 
 import pytest
 
@@ -7,9 +7,6 @@ from edge.iam.builtin import everything
 from edge.iam.feed import Feed
 from edge.iam.freshness import Freshness, State
 from edge.iam.index import Binding, Index
-from edge.iam.rolebook import RoleFacts
-from edge.iam.streams import Stream, Streams
-from edge.iam.types import PolicyRule
 from edge_kube.core import Namespace
 from edge_kube.meta import ObjectMeta
 from edge_sdk.access import Action, Caller
@@ -120,58 +117,19 @@ def test_what_is_not_known_well_enough_is_unavailable_and_never_forbidden(
             assert caught.value.status == 503
 
 
-def open_watch(streams: Streams, who: str, closed: list[str]) -> None:
-    def close(why: str) -> None:
-        closed.append(f"{who}: {why}")
-
-    streams.open(Stream(who, "n/host/press-a", "watch", "", "pods", "", close))
-
-
-def test_a_watch_ends_in_the_turn_in_which_its_right_goes_and_others_live_on(platform: Platform) -> None:
-    streams, closed = Streams(platform.index), list[str]()
-    platform.bind("ann", "workspace-viewer", "w/host/press")
-    platform.bind("bob", "workspace-viewer", "w/host/press")
-    for user in ("ann", "bob"):
-        assert platform.index.check(user, "n/host/press-a", "watch", "", "pods")
-        open_watch(streams, user, closed)
-    platform.index.drop_binding("ann-workspace-viewer")
-    assert closed == ["ann: the right to watch pods was taken away"]
-    assert len(streams) == 1
+def test_what_changes_something_needs_proof_that_all_has_arrived(platform: Platform) -> None:
+    ages = [10.0]
+    access = IndexAccess(platform.index, Freshness(lambda: 0.0, lambda: ages[0]))
+    platform.bind("ann", "workspace-admin", "w/host/press")
+    assert access.may(ANN, READ).allowed
+    with pytest.raises(Unavailable):
+        access.may(ANN, WRITE)
+    assert access.decide(ANN, WRITE).allowed, "what is under way is decided by what is known"
+    ages[0] = 0.1
+    assert access.may(ANN, WRITE).allowed
 
 
-def test_a_binding_that_changes_and_still_allows_ends_no_watch(platform: Platform) -> None:
-    streams, closed = Streams(platform.index), list[str]()
-    platform.bind("ann", "workspace-viewer", "w/host/press")
-    assert platform.index.check("ann", "n/host/press-a", "watch", "", "pods")
-    open_watch(streams, "ann", closed)
-    renamed = Binding("ann-workspace-viewer", "workspace-admin", "w/host/press", ("User:ann", "User:bob"))
-    platform.index.put_binding(renamed)
-    assert closed == []
-
-
-def test_an_event_that_touches_everybody_ends_watches_in_slices(platform: Platform) -> None:
-    index, closed = platform.index, list[str]()
-    streams = Streams(index)
-    rule = PolicyRule(verbs=("watch",), api_groups=("",), resources=("pods",))
-    index.put_role(RoleFacts("all", "namespace", "", (rule,), (), None))
-    index.put_binding(Binding("all", "all", "n/host/press-a", ("Group:system:authenticated",)))
-    for n in range(1500):
-        index.put_user(f"user-{n}", ())
-        assert index.check(f"user-{n}", "n/host/press-a", "watch", "", "pods")
-        open_watch(streams, f"user-{n}", closed)
-    index.drop_role("all")
-    assert closed == []
-    turns = 1
-    while streams.sweep(200):
-        turns += 1
-    assert len(closed) == 1500
-    assert turns == 8
-    assert len(streams) == 0
-
-
-def test_a_stream_that_ended_by_itself_is_forgotten(platform: Platform) -> None:
-    streams = Streams(platform.index)
-    leave = streams.open(Stream("ann", "p", "watch", "", "pods", "", list[str]().append))
-    leave()
-    leave()
-    assert len(streams) == 0
+def test_a_server_that_was_quiet_for_longer_than_usual_is_told_of() -> None:
+    assert Freshness(lambda: 60.0).quiet_s() == 0
+    assert Freshness(lambda: 80.0).quiet_s() == 80
+    assert Freshness(lambda: None).quiet_s() == 0

@@ -20,10 +20,12 @@ from edge.apiserver.headers import check_framing
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.measures import Measures
-from edge.apiserver.paths import VERBS, Resource, Target, read_target
+from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
+from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import Unreachable, host_unavailable
+from edge_sdk.access import Action
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
 
@@ -40,7 +42,7 @@ class Exchange:
     target: Target = field(default_factory=lambda: Target((), ()))
     verb: str = ""
     resource: Resource | None = None
-    scope: str = "platform"
+    action: Action = field(default_factory=lambda: Action(""))
     stream: bool = False
     session: Session | None = None
     body: bytes | None = None
@@ -62,6 +64,7 @@ class Gateway:
         short: Gate,
         streams: Gate,
         measures: Measures,
+        rights: Rights,
         clock: Clock,
         open_streams: Streams,
         request_timeout_s: float,
@@ -73,6 +76,7 @@ class Gateway:
         self._short = short
         self._streams = streams
         self._measures = measures
+        self._rights = rights
         self._clock = clock
         self._open_streams = open_streams
         self._timeout_s = request_timeout_s
@@ -91,10 +95,12 @@ class Gateway:
             response = self._refuse(exchange, error)
         if not response.prepared:
             response.headers["X-Request-Id"] = exchange.request_id
+            if quiet_s := self._rights.freshness.quiet_s():
+                response.headers["X-Edge-Authz"] = f"stale; age={quiet_s * 1000:.0f}"
         self._measures.record(
             exchange.verb or request.method.lower(),
             exchange.resource,
-            exchange.scope,
+            exchange.action.scope,
             response.status,
             exchange.started_s,
             stream=exchange.stream,
@@ -134,6 +140,8 @@ class Gateway:
             return await self._bounded(handler, exchange)
         exchange.session = self._authenticator.session(bearer_token(request), self._clock.now_s())
         await self._limit(exchange)
+        if needs_proof(request.method, exchange.target):
+            await self._rights.beats.prove()
         handler = self._router.find(exchange)
         return await self._bounded(handler, exchange)
 
@@ -183,10 +191,9 @@ class Gateway:
         def may_go_on() -> bool:
             try:
                 exchange.session = self._authenticator.session(token, self._clock.now_s())
-                self._router.find(exchange)
             except Problem:
                 return False
-            return True
+            return self._router.may_go_on(exchange)
 
         left_s = exchange.caller.expires_s - self._clock.now_s()
         with self._open_streams.running(exchange.caller.caller.name, may_go_on):

@@ -12,7 +12,7 @@ from edge.operate.types import ReverseProxy
 from edge.security.types import ImageRepository, RegistryRepository
 from edge.tenancy.types import Workspace
 from edge_kube.core import Namespace, Node
-from edge_kube.meta import Kind, Resource, kind_of
+from edge_kube.meta import Kind, Resource
 
 SERVED: Final[tuple[type[Resource], ...]] = (
     *iam.KINDS,
@@ -33,14 +33,5 @@ SERVED: Final[tuple[type[Resource], ...]] = (
 
 
 def collection_of(kind: Kind, listener: Listener | None = None) -> Collection:
-    served = Served(
-        group=kind.group,
-        version=kind.version,
-        resource=kind.plural,
-        kind=kind.kind,
-    )
+    served = Served(group=kind.group, version=kind.version, resource=kind.plural, kind=kind.kind)
     return Collection(served, listener)
-
-
-def served_kinds() -> tuple[Kind, ...]:
-    return tuple(kind_of(cls) for cls in SERVED)

@@ -64,11 +64,15 @@ def read_query(target: Target, namespace: str = "") -> Query:
     )
 
 
-def answer(collection: Collection, query: Query) -> bytes:
-    """The body of the list."""
-    if query.is_plain:
+Shown = Callable[[Stored], bool]
+
+
+def answer(collection: Collection, query: Query, shown: Shown | None = None) -> bytes:
+    """The body of the list. shown: what the caller may see, None for all; the rest is not counted either."""
+    if query.is_plain and shown is None:
         return collection.whole()
-    found = [item for item in collection.ordered() if _fits(item, query)]
+    seen = collection.ordered() if shown is None else filter(shown, collection.ordered())
+    found = [item for item in seen if _fits(item, query)]
     total = len(found)
     if query.order:
         found.sort(key=ORDERS[query.order], reverse=query.descending)
@@ -80,9 +84,9 @@ def answer(collection: Collection, query: Query) -> bytes:
         found = [item for item in found if item.key > after]
     if not query.limit or len(found) <= query.limit:
         return collection.body(found, total=total)
-    shown = found[: query.limit]
-    token = _token(shown[-1].key)
-    return collection.body(shown, total=total, after=token, remaining=len(found) - query.limit)
+    page = found[: query.limit]
+    token = _token(page[-1].key)
+    return collection.body(page, total=total, after=token, remaining=len(found) - query.limit)
 
 
 def _fits(item: Stored, query: Query) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 
 from edge.apiserver.masking import as_map
 from edge.apiserver.upstream import Unreachable, Upstream
-from edge_kube.config import ConfigError, load_kubeconfig
+from edge_kube.config import ConfigError, Connection, load_kubeconfig
 from edge_kube.meta import Key
 from edge_sdk.problem import Missing, Unavailable
 
@@ -72,11 +72,11 @@ class Members:
         self._members: dict[str, Member] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def cluster_changed(self, key: Key, raw: bytes | None) -> None:
-        """Listener of the Cluster collection."""
+    def cluster_changed(self, key: Key, raw: bytes | None) -> bool:
+        """Take in a Cluster as it came. False when it is reached as before."""
         kubeconfig = "" if raw is None else _kubeconfig_of(raw)
         if raw is not None and self._kubeconfigs.get(key.name) == kubeconfig:
-            return
+            return False
         if raw is None:
             self._kubeconfigs.pop(key.name, None)
         else:
@@ -86,6 +86,7 @@ class Members:
             task = asyncio.get_running_loop().create_task(member.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+        return True
 
     def member(self, name: str) -> Member:
         """Raises Missing (404) for no such cluster, Unavailable (503) for one that cannot be reached yet."""
@@ -105,7 +106,11 @@ class Members:
             await member.close()
 
     def _upstream(self, name: str) -> Upstream:
-        kubeconfig = self._kubeconfigs[name]
+        return Upstream(self.connection(name))
+
+    def connection(self, name: str) -> Connection:
+        """How the cluster is reached, with our credential for it. Raises Unavailable."""
+        kubeconfig = self._kubeconfigs.get(name)
         if not kubeconfig:
             raise _not_connected(name, "it has no kubeconfig yet", "wait until its condition Ready is True")
         try:
@@ -117,7 +122,7 @@ class Members:
             raise _not_connected(name, "its kubeconfig is no base64", "encode it with base64 -w0") from None
         except ConfigError as error:
             raise _not_connected(name, str(error), "correct spec.connection.kubeconfig") from error
-        return Upstream(connection)
+        return connection
 
     def _check_address(self, server: str) -> None:
         """Whoever writes a Cluster must not reach this pod's own ports or the cloud's metadata through us."""

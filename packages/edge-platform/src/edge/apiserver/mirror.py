@@ -1,10 +1,12 @@
 """Keeps a Collection equal to what the API server holds: a list, then a watch from there.
 
 The objects are kept as bytes, which the runtime's typed informers do not do; the machinery below is theirs.
-A cut never empties a collection: readers go on with what was known.
+A cut never empties a collection: readers go on with what was known. Now and then everything is listed anew,
+page by page, so that whatever a watch may have lost is put right (I6; design §5.4).
 """
 
 import asyncio
+import math
 import random
 import time
 from typing import Final
@@ -26,21 +28,33 @@ log = structlog.stdlib.get_logger("edge.apiserver.mirror")
 
 
 class Mirror:
-    """One kind of the host cluster. `run` ends only when it is cancelled."""
+    """One kind of one cluster. `run` ends only when it is cancelled."""
 
-    def __init__(self, client: Client, kind: Kind, collection: Collection) -> None:
+    def __init__(
+        self, client: Client, kind: Kind, collection: Collection, *, relist_s: float = math.inf
+    ) -> None:
+        """relist_s: how old a list may become before it is made anew."""
         self.collection = collection
+        self.drift = 0
+        """Objects that a watch should have brought and a later list had to."""
         self._client = client.derive(limited=False)
         self._kind = kind
         self._backoff = Backoff(base_s=0.2, cap_s=10.0)
         self._version = ""
+        self._relist_s = relist_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads the kinds
+        self._listed_at = -math.inf
+        self._heard_at = -math.inf
+
+    def silence_s(self) -> float:
+        """How long the server has not been heard of about this kind."""
+        return time.monotonic() - self._heard_at
 
     async def run(self) -> None:
         failures = 0
         while True:
             started = time.monotonic()
             try:
-                if not self._version:
+                if not self._version or self._list_left_s() <= 0:
                     await self._list()
                 await self._watch()
                 failures = 0
@@ -52,17 +66,32 @@ class Mirror:
             if failures or time.monotonic() - started < 1:
                 await asyncio.sleep(self._backoff.delay_s(max(0, failures - 1)))
 
+    def _list_left_s(self) -> float:
+        return self._listed_at + self._relist_s - time.monotonic()
+
     async def _list(self) -> None:
-        items: list[bytes] = []
+        """Page by page, so that the loop is never held up; no watch runs meanwhile, so nothing goes back."""
+        known_to = int(self._version) if self._version.isdecimal() else -1
+        seen: set[Key] = set()
         version = ""
         async for page in self._client.pages(self._kind):
             if page is None:
-                items.clear()
+                seen.clear()
                 continue
             version = page.metadata.resource_version
-            items += [bytes(raw) for raw in page.items or ()]
-        self.collection.replace(items, version)
+            for raw in page.items or ():
+                meta = bare(raw)
+                key = Key(meta.namespace, meta.name)
+                seen.add(key)
+                have = self.collection.get(key)
+                is_new = have is None or have.resource_version != meta.resource_version
+                if is_new and meta.resource_version.isdecimal() and int(meta.resource_version) <= known_to:
+                    self.drift += 1
+                self._put(bytes(raw))
+            await asyncio.sleep(0)
+        self.collection.keep_only(seen, version)
         self._version = version
+        self._listed_at = self._heard_at = time.monotonic()
 
     async def _watch(self) -> None:
         """Follow the changes from where we stand until the server ends the watch. Raises KubeError.
@@ -71,6 +100,7 @@ class Mirror:
         has been taken away since.
         """
         seconds = random.randint(180, 239)  # noqa: S311 - spreads reconnects, is no secret
+        seconds = math.ceil(min(seconds, max(1.0, self._list_left_s())))
         params = {
             "watch": "1",
             "resourceVersion": self._version,
@@ -82,7 +112,9 @@ class Mirror:
             if response.status != 200:
                 raise error_of_body(response.status, await response.read())
             lines = LineSplitter()
+            self._heard_at = time.monotonic()
             async for chunk in response.content.iter_any():
+                self._heard_at = time.monotonic()
                 for line in lines.feed(chunk):
                     self._version = self._take(line) or self._version
 

@@ -221,15 +221,27 @@ def action_of(method: str, resource: Resource, target: Target, cluster: str = ""
         scope = f"namespace/{resource.namespace}"
     elif resource.resource in _SCOPES and resource.name:
         scope = f"{_SCOPES[resource.resource]}/{resource.name}"
+    verb = verb_of(method, resource, target)
     return Action(
-        verb=verb_of(method, resource, target),
+        verb=verb,
         group=resource.group,
         resource=resource.resource,
         subresource=resource.subresource,
         namespace=resource.namespace,
-        name=resource.name,
+        name=resource.name or (_only_name(target) if verb in ("list", "watch") else ""),
         scope=scope,
     )
+
+
+def _only_name(target: Target) -> str:
+    """The one name that a list is limited to, as Kubernetes reads it: rules with names then count."""
+    key, sign, name = target.first("fieldSelector").partition("=")
+    return name.removeprefix("=") if sign and key == "metadata.name" and "," not in name else ""
+
+
+def needs_proof(method: str, target: Target) -> bool:
+    """Whether the request changes something, or gives a way to: rights must be known to be new for it."""
+    return method not in ("GET", "HEAD", "OPTIONS") or not UPGRADED.isdisjoint(target.segments)
 
 
 _SCOPES: Final[Mapping[str, str]] = {

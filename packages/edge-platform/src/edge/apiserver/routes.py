@@ -5,13 +5,14 @@ everything that is not found here is 404.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from edge.apiserver.answers import json_answer
 from edge.apiserver.headers import in_the_name_of
-from edge.apiserver.listing import answer, read_query
+from edge.apiserver.listing import Shown, answer, read_query
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.paths import (
@@ -24,11 +25,15 @@ from edge.apiserver.paths import (
     native_segments,
     read_resource,
 )
+from edge.apiserver.places import place_of
 from edge.apiserver.proxy import Forwarding
+from edge.apiserver.rights import Rights
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import Upstream
+from edge.iam.scope import scope_text
+from edge.iam.visible import visible
 from edge_kube.meta import Key
-from edge_sdk.access import Access, Action
+from edge_sdk.access import Action
 from edge_sdk.problem import Forbidden, Missing
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ READ_VERBS: Final = frozenset({"get", "list", "watch"})
 OWN_QUESTIONS: Final = frozenset(
     {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
 )
+OWN_GROUPS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
 KUBERNETES_ROOTS: Final = frozenset({"api", "apis", "openapi", "version"})
 
 
@@ -49,7 +55,7 @@ class Router:
     def __init__(
         self,
         *,
-        access: Access,
+        rights: Rights,
         host: Upstream,
         members: Members,
         collections: Mapping[tuple[str, str], Collection],
@@ -58,7 +64,8 @@ class Router:
         request_timeout_s: float,
     ) -> None:
         """personal: handlers about the caller's own account, which need no role."""
-        self._access = access
+        self._access = rights.access
+        self._index = rights.index
         self._host = host
         self._members = members
         self._collections = collections
@@ -103,12 +110,14 @@ class Router:
         if own is not None:
             exchange.resource = resource
             return own
-        self._decide(exchange, resource, exchange.target, "")
+        action = self._ask(exchange, resource, exchange.target, "")
         collection = self._collections.get((resource.group, resource.resource))
         if collection is not None and self._from_memory(exchange, resource, collection):
             if resource.name:
+                self._decide(exchange, action)
                 return self._object(exchange, resource, collection)
-            return self._list(resource, collection)
+            return self._list(resource, collection, self._shown(exchange, action, collection))
+        self._decide(exchange, action)
         target = Target(native_segments(resource), exchange.target.query)
         return self._forward(exchange, target, resource, "")
 
@@ -118,19 +127,40 @@ class Router:
         same_version = resource.version == collection.served.version
         return plain and same_version and "as=" not in exchange.request.headers.get("Accept", "")
 
-    def _list(self, resource: Resource, collection: Collection) -> Handler:
+    def _shown(self, exchange: "Exchange", action: Action, collection: Collection) -> Shown | None:
+        """What of a kind the caller may see: None is all of it. Raises Forbidden without a right to any.
+
+        One walk over the caller's bindings, not a question per object (I5).
+        """
+        decision = self._access.may(exchange.caller.caller, action)
+        if decision.allowed:
+            return None
+        served = collection.served
+        caller = exchange.caller.caller.name
+        sight = visible(self._index, caller, action.verb, served.group, served.resource)
+        if action.namespace or not (sight.scopes or sight.names):
+            raise _forbidden(decision.reason)
+        place = place_of(served.group, served.resource, self._index.scopes.homes)
+        return lambda item: sight.sees(place(item.key, item.labels), item.key.name)
+
+    def _list(self, resource: Resource, collection: Collection, shown: Shown | None) -> Handler:
         async def handle(exchange: "Exchange") -> web.StreamResponse:
             query = read_query(exchange.target, resource.namespace)
-            tag = f'W/"{collection.epoch}-{collection.version}"' if query.is_plain else ""
+            tag = self._tag(exchange, collection, shown) if query.is_plain else ""
             if tag and exchange.request.headers.get("If-None-Match") == tag:
                 response = json_answer(b"", 304)
             else:
-                response = json_answer(answer(collection, query))
+                response = json_answer(answer(collection, query, shown))
             if tag:
                 response.headers["ETag"] = tag
             return response
 
         return handle
+
+    def _tag(self, exchange: "Exchange", collection: Collection, shown: Shown | None) -> str:
+        """Changes with the objects, and for who sees a part of them with their rights."""
+        rights = f"-{self._index.generation(exchange.caller.caller.name)}" if shown is not None else ""
+        return f'W/"{collection.epoch}-{collection.version}{rights}"'
 
     def _object(self, exchange: "Exchange", resource: Resource, collection: Collection) -> Handler:
         stored = collection.get(Key(resource.namespace, resource.name))
@@ -148,11 +178,11 @@ class Router:
     def _kubernetes(self, exchange: "Exchange", target: Target, cluster: str) -> Handler:
         root = target.segments[0]
         resource = read_resource(target.segments[1:], core=root == "api") if root in ("api", "apis") else None
-        self._decide(exchange, resource, target, cluster)
+        self._decide(exchange, self._ask(exchange, resource, target, cluster))
         return self._forward(exchange, target, resource, cluster)
 
-    def _decide(self, exchange: "Exchange", resource: Resource | None, target: Target, cluster: str) -> None:
-        """Raises Forbidden with the sentence that says which right is missing."""
+    def _ask(self, exchange: "Exchange", resource: Resource | None, target: Target, cluster: str) -> Action:
+        """What is asked of the permission engine; noted in the exchange."""
         method = exchange.request.method
         if resource is None:
             path = "/" + "/".join(target.segments)
@@ -160,20 +190,31 @@ class Router:
                 verb=method.lower(), path=path, scope=f"cluster/{cluster}" if cluster else "platform"
             )
         else:
-            action = action_of(method, resource, target, cluster)
-        exchange.resource, exchange.scope, exchange.verb = resource, action.scope, action.verb
+            action = self._placed(action_of(method, resource, target, cluster), cluster)
+        exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
         exchange.stream = is_stream(resource, target)
-        session = exchange.caller
-        decision = self._access.may(session.caller, action)
-        if not decision.allowed:
-            raise Forbidden(
-                "forbidden",
-                what=decision.reason,
-                do="ask a platform admin for a binding to a role that has this right",
-            )
-        reads = action.verb in READ_VERBS or (resource is None and method in ("GET", "HEAD"))
-        asks = resource is not None and resource.resource in OWN_QUESTIONS
-        if session.restricted and not reads and not asks:
+        return action
+
+    def _placed(self, action: Action, cluster: str) -> Action:
+        """Roles and bindings are asked about at the scope they are for, which their labels tell."""
+        collection = self._collections.get((action.group, action.resource))
+        if cluster or collection is None or action.scope != "platform" or not action.name:
+            return action
+        stored = collection.get(Key("", action.name))
+        if stored is None:
+            return action
+        place = place_of(action.group, action.resource, self._index.scopes.homes)
+        return replace(action, scope=scope_text(place(stored.key, stored.labels)))
+
+    def _decide(self, exchange: "Exchange", action: Action) -> None:
+        """Raises Forbidden with the sentence that says which right is missing."""
+        session, method = exchange.caller, exchange.request.method
+        if not _for_everybody(action, method):
+            decision = self._access.may(session.caller, action)
+            if not decision.allowed:
+                raise _forbidden(decision.reason)
+        reads = action.verb in READ_VERBS or (bool(action.path) and method in ("GET", "HEAD"))
+        if session.restricted and not reads and action.resource not in OWN_QUESTIONS:
             raise Forbidden(
                 "password-change-required",
                 what="Nothing was changed",
@@ -181,6 +222,13 @@ class Router:
                 do=f"PUT /oapis/iam.theriseunion.io/v1alpha1/users/{session.caller.name}/password "
                 'with {"currentPassword": …, "newPassword": …}, then sign in again',
             )
+
+    def may_go_on(self, exchange: "Exchange") -> bool:
+        """Whether the right that a stream began with still holds; by what is known, however old."""
+        action, method = exchange.action, exchange.request.method
+        if _for_everybody(action, method):
+            return True
+        return self._access.decide(exchange.caller.caller, action).allowed
 
     def _forward(
         self, exchange: "Exchange", target: Target, resource: Resource | None, cluster: str
@@ -225,3 +273,19 @@ class Router:
             scope=f"cluster/{resource.name}" if resource.name else "platform",
         )
         return self._access.may(session.caller, action).allowed
+
+
+def _for_everybody(action: Action, method: str) -> bool:
+    """What every signed-in caller may ask, as in Kubernetes: which kinds there are, and one's own rights.
+
+    The API server itself decides about it in the caller's name.
+    """
+    if action.path:
+        return method in ("GET", "HEAD") and action.path.split("/")[1] in KUBERNETES_ROOTS
+    return action.resource in OWN_QUESTIONS and action.verb == "create" and action.group in OWN_GROUPS
+
+
+def _forbidden(reason: str) -> Forbidden:
+    return Forbidden(
+        "forbidden", what=reason, do="ask whoever administers that scope for a role that has this right"
+    )

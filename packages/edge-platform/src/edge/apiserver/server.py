@@ -11,14 +11,16 @@ from prometheus_client import CollectorRegistry
 
 from edge.apiserver.account import Account
 from edge.apiserver.gateway import Gateway
-from edge.apiserver.identity import AdminsOnly, Authenticator, People
+from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import find_signing_key
-from edge.apiserver.kinds import collection_of, served_kinds
+from edge.apiserver.kinds import SERVED, collection_of
 from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.loginrecords import LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.members import Members
+from edge.apiserver.memberscopes import MemberScopes
 from edge.apiserver.mirror import Mirror
+from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Router
 from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.signin import SignIn
@@ -27,11 +29,13 @@ from edge.apiserver.streams import Streams
 from edge.apiserver.system import System
 from edge.apiserver.tls import ServerTls
 from edge.apiserver.upstream import Upstream
+from edge.clusters.types import Cluster
 from edge.iam.tokens import Tokens
+from edge.iam.types import User
 from edge_kube.client import Client
 from edge_kube.config import Connection
 from edge_kube.errors import KubeError
-from edge_kube.meta import Key
+from edge_kube.meta import Key, Resource, kind_of
 from edge_sdk.clock import Clock, SystemClock
 
 HEAD_MAX_BYTES: Final = 32 * 1024
@@ -39,9 +43,6 @@ HEADERS_MAX: Final = 96
 IDLE_S: Final = 75.0
 SHORT_ENDS_WITHIN_S: Final = 30.0
 TLS_CLOSES_WITHIN_S: Final = 0.2  # connections cut in mid-stream say goodbye on the wire first
-USERS: Final = ("iam.theriseunion.io", "users")
-BINDINGS: Final = ("iam.theriseunion.io", "iamrolebindings")
-CLUSTERS: Final = ("scope.theriseunion.io", "clusters")
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -56,6 +57,7 @@ class ApiServer:
         self._host = Upstream(connection)
         self._people = People()
         self._members = Members(loopback_allowed=settings.server.loopback_members)
+        self._mirrors: list[Mirror] = []
         self._registry = CollectorRegistry()
         self._short = Gate(settings.server.max_concurrent_requests, "requests")
         self._streams = Gate(settings.server.max_streams, "streams")
@@ -69,6 +71,13 @@ class ApiServer:
             names=settings.server.tls.names,
         )
         self._open_streams = Streams()
+        self._rights = Rights(
+            self._client,
+            cache_size=settings.authorization.cache_size,
+            streams=self._open_streams,
+            silence_s=self._silence_s,
+        )
+        self._member_scopes = MemberScopes(self._members, self._rights)
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
@@ -92,6 +101,7 @@ class ApiServer:
         if self._settings.server.tls.enabled:
             await self.tls.load()
         self._mirror_everything()
+        self._spawn(self._rights.sweep())
         self._spawn(self._learn_version())
         server = web.Server(
             self._gateway(key).handle,
@@ -136,6 +146,8 @@ class ApiServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._sign_in is not None:
             self._sign_in.close()
+        await self._rights.beats.close()
+        await self._member_scopes.close()
         await self._members.close()
         await self._host.close()
         await self._client.close()
@@ -145,7 +157,6 @@ class ApiServer:
         settings = self._settings
         jwt = settings.authentication.jwt
         tokens = Tokens(key, issuer=jwt.issuer, lifetime_s=jwt.expire.s)
-        access = AdminsOnly(self._people)
         records = LoginRecords(self._client, self._clock, self._measures.throttled)
         self._spawn(records.run())
         self._sign_in = sign_in = SignIn(
@@ -158,13 +169,15 @@ class ApiServer:
         )
         self._system = system = System(
             host=self._host,
-            needed=(self._collections[USERS], self._collections[BINDINGS]),
+            needed=tuple(mirror.collection for mirror in self._mirrors),
             measures=self._measures,
             kubernetes_version=lambda: self._kubernetes_version,
         )
-        account = Account(client=self._client, people=self._people, access=access, clock=self._clock)
+        account = Account(
+            client=self._client, people=self._people, access=self._rights.access, clock=self._clock
+        )
         router = Router(
-            access=access,
+            rights=self._rights,
             host=self._host,
             members=self._members,
             collections=self._collections,
@@ -177,11 +190,12 @@ class ApiServer:
         )
         return Gateway(
             router=router,
-            authenticator=Authenticator(tokens, self._people),
+            authenticator=Authenticator(tokens, self._people, self._rights.is_admin),
             limiter=self._limiter(),
             short=self._short,
             streams=self._streams,
             measures=self._measures,
+            rights=self._rights,
             clock=self._clock,
             open_streams=self._open_streams,
             request_timeout_s=settings.request_timeout_s,
@@ -200,23 +214,40 @@ class ApiServer:
         )
 
     def _mirror_everything(self) -> None:
-        listeners: dict[tuple[str, str], Listener] = {
-            USERS: self._user_changed,
-            BINDINGS: self._binding_changed,
-            CLUSTERS: self._members.cluster_changed,
-        }
-        for kind in served_kinds():
-            name = (kind.group, kind.plural)
-            self._collections[name] = collection_of(kind, listeners.get(name))
-            self._spawn(Mirror(self._client, kind, self._collections[name]).run())
+        for cls in SERVED:
+            kind = kind_of(cls)
+            feed = self._rights.listener(cls)
+            collection = collection_of(kind, self._listener(cls, feed))
+            relist_s = self._settings.authorization.cache_ttl.s
+            mirror = Mirror(self._client, kind, collection, relist_s=relist_s)
+            self._collections[kind.group, kind.plural] = collection
+            if feed is not None:
+                self._mirrors.append(mirror)
+            self._spawn(mirror.run())
 
-    def _user_changed(self, key: Key, raw: bytes | None) -> None:
-        self._people.user_changed(key, raw)
-        self._open_streams.user_changed(key.name)
+    def _listener(self, cls: type[Resource], feed: Listener | None) -> Listener | None:
+        """Who they are is told before what they may: a stream that is looked at again asks for both."""
+        if cls is User and feed is not None:
+            return lambda key, old, new: self._user_changed(feed, key, old, new)
+        if cls is Cluster and feed is not None:
+            return lambda key, old, new: self._cluster_changed(feed, key, old, new)
+        return feed
 
-    def _binding_changed(self, key: Key, raw: bytes | None) -> None:
-        self._people.binding_changed(key, raw)
-        self._open_streams.rights_changed()
+    def _user_changed(self, feed: Listener, key: Key, old: bytes | None, new: bytes | None) -> None:
+        self._people.user_changed(key, new)
+        feed(key, old, new)
+        self._open_streams.look(key.name)
+
+    def _cluster_changed(self, feed: Listener, key: Key, old: bytes | None, new: bytes | None) -> None:
+        feed(key, old, new)
+        if self._members.cluster_changed(key, new):
+            self._member_scopes.follow(key.name)
+
+    def _silence_s(self) -> float | None:
+        """Longest time that the server was not heard of about a kind that gives rights; None: unsynced."""
+        if not self._mirrors or not all(mirror.collection.synced for mirror in self._mirrors):
+            return None
+        return max(mirror.silence_s() for mirror in self._mirrors)
 
     async def _learn_version(self) -> None:
         with contextlib.suppress(KubeError, OSError):

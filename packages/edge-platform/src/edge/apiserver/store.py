@@ -6,7 +6,7 @@ error or table can show them; the few that the gateway itself needs go to the co
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from edge.apiserver.masking import Json, as_map, mask_object
+from edge.iam.heartbeat import HEARTBEAT
 from edge_kube.meta import Key
 from edge_kube.wire import bare
 from edge_sdk.scopes import DISPLAY_NAME_ANNOTATION
@@ -45,8 +46,8 @@ class Served:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-Listener = Callable[[Key, bytes | None], None]
-"""Called with the object as it came, secrets and all, or None when it is gone. Must be quick."""
+Listener = Callable[[Key, bytes | None, bytes | None], None]
+"""Called with the object as it was stored, and as it came, secrets and all; None: not there. Be quick."""
 
 
 class Collection:
@@ -76,24 +77,23 @@ class Collection:
         if have is not None and have.resource_version == meta.resource_version:
             return
         if self._listener is not None:
-            self._listener(key, raw)
+            self._listener(key, have.raw if have is not None else None, raw)
+        if key.name == HEARTBEAT:  # nothing that people have made
+            self.resource_version = meta.resource_version
+            return
         self._objects[key] = self._stored(key, msgspec.json.decode(raw))
         self._changed(meta.resource_version)
 
     def drop(self, key: Key, resource_version: str = "") -> None:
-        if self._objects.pop(key, None) is None:
+        have = self._objects.pop(key, None)
+        if have is None:
             return
         if self._listener is not None:
-            self._listener(key, None)
+            self._listener(key, have.raw, None)
         self._changed(resource_version)
 
-    def replace(self, objects: Iterable[bytes], resource_version: str) -> None:
-        """A fresh list: what it lacks is gone. One step for readers."""
-        seen: set[Key] = set()
-        for raw in objects:
-            meta = bare(raw)
-            seen.add(Key(meta.namespace, meta.name))
-            self.put(raw)
+    def keep_only(self, seen: Container[Key], resource_version: str) -> None:
+        """The end of a list whose objects were put one by one: what it lacked is gone."""
         for key in [key for key in self._objects if key not in seen]:
             self.drop(key, resource_version)
         self.listed.set()

@@ -1,30 +1,34 @@
 """Open watches, logs and shells: each ends when the right behind it goes, or when the process stops (I6).
 
-Rights are asked once when a stream begins; without this they would outlive their cause. Every change of a
-user or a binding asks again, for the streams it may concern.
+Rights are asked once when a stream begins; without this they would outlive their cause. Whoever the index has
+dropped from its memory is asked again in the turn of the event; after an event that touches everybody, a
+slice of them in each of the next turns.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from edge.iam.index import Who
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """user: whose it is. may_go_on: asks for the token and the right once more."""
+    """may_go_on: asks for the token and the right once more."""
 
-    user: str
     task: "asyncio.Task[object]"
     may_go_on: Callable[[], bool]
 
 
 class Streams:
     def __init__(self) -> None:
-        self._open: set[Stream] = set()
+        self._open: dict[Who, set[Stream]] = {}
+        self._todo: deque[Who] = deque()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return sum(map(len, self._open.values()))
 
     @contextmanager
     def running(self, user: str, may_go_on: Callable[[], bool]) -> Generator[None]:
@@ -32,22 +36,37 @@ class Streams:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream runs in a task")
-        stream = Stream(user, task, may_go_on)
-        self._open.add(stream)
+        stream = Stream(task, may_go_on)
+        self._open.setdefault(user, set()).add(stream)
         try:
             yield
         finally:
-            self._open.discard(stream)
+            mine = self._open[user]
+            mine.discard(stream)
+            if not mine:
+                del self._open[user]
 
-    def user_changed(self, name: str) -> None:
-        self._end(stream for stream in self._open if stream.user == name and not stream.may_go_on())
+    def look(self, user: Who) -> None:
+        """Ask again for all streams of one user, who may have lost the token or a right."""
+        for stream in tuple(self._open.get(user, ())):
+            if not stream.may_go_on():
+                stream.task.cancel("the right behind this stream is gone")
 
-    def rights_changed(self) -> None:
-        self._end(stream for stream in self._open if not stream.may_go_on())
+    def rights_changed(self, callers: list[Who] | None) -> None:
+        """Listener of the index: whose rights may have changed; None is everybody, left to `sweep`."""
+        if callers is None:
+            self._todo = deque(self._open)
+            return
+        for caller in callers:
+            self.look(caller)
+
+    def sweep(self, limit: int = 100) -> bool:
+        """Look at some of those that a wide event touched; True while there are more."""
+        for _ in range(min(limit, len(self._todo))):
+            self.look(self._todo.popleft())
+        return bool(self._todo)
 
     def end_all(self) -> None:
-        self._end(iter(self._open))
-
-    def _end(self, streams: Iterator[Stream]) -> None:
-        for stream in list(streams):
-            stream.task.cancel("the right behind this stream is gone")
+        for streams in self._open.values():
+            for stream in streams:
+                stream.task.cancel("the gateway stops")

@@ -20,6 +20,10 @@ class IndexAccess:
     def may(self, caller: Caller, action: Action) -> Decision:
         """Raises Unavailable where roles and bindings are not known well enough for this request."""
         self._freshness.require(action.verb)
+        return self.decide(caller, action)
+
+    def decide(self, caller: Caller, action: Action) -> Decision:
+        """By what is known, however old: for what is under way already."""
         if action.path:
             allowed = self._index.check_url(caller.name, action.verb, action.path)
             return Decision(allowed, _sentence(caller, action, "the platform", allowed))

@@ -15,15 +15,18 @@ import yaml
 from msgspec import UNSET, Struct, UnsetType
 
 from edge.iam.aggregation import DEPENDENCIES_ANNOTATION, IGNORE_AGGREGATE_ANNOTATION
+from edge.iam.heartbeat import heartbeat_objects
 from edge.iam.types import (
     Category,
     CategorySpec,
     IAMRole,
+    IAMRoleBinding,
     IAMRoleSpec,
     PolicyRule,
     RoleAggregation,
     RoleTemplate,
     RoleTemplateSpec,
+    User,
 )
 from edge_kube.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from edge_sdk.scopes import IAM_CATEGORY_LABEL, IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
@@ -33,6 +36,7 @@ BUILTIN_LABEL: Final = "iam.theriseunion.io/builtin"
 MANAGED_LABEL: Final = "theriseunion.io/managed"
 ALIAS_ANNOTATION: Final = "theriseunion.io/alias-name"
 CREATOR_ANNOTATION: Final = "theriseunion.io/creator"
+Builtin = Category | RoleTemplate | IAMRole | IAMRoleBinding | User
 SCOPE_FILES: Final = ("platform", "cluster", "nodegroup", "workspace", "namespace")
 
 
@@ -115,11 +119,12 @@ def categories() -> Mapping[str, Category]:
     return {one.name: _category(one) for one in data}
 
 
-def everything() -> Iterator[Category | RoleTemplate | IAMRole]:
+def everything() -> Iterator[Builtin]:
     """All built-in objects, in the order in which they are best made: a role after its templates."""
     yield from categories().values()
     yield from templates().values()
     yield from roles().values()
+    yield from heartbeat_objects()
 
 
 def _read(name: str) -> Any:

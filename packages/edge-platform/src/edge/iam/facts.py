@@ -4,6 +4,7 @@ An object whose scope labels are missing or make no sense confers nothing: never
 Source: design §2; spec/upstream-contract §1.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from edge.iam.aggregation import recipe_of
@@ -43,7 +44,10 @@ class Label(NamedTuple):
 
 
 def label_of(meta: ObjectMeta) -> Label:
-    labels = meta.labels
+    return label_of_labels(meta.labels)
+
+
+def label_of_labels(labels: Mapping[str, str]) -> Label:
     return Label(
         labels.get(IAM_SCOPE_LABEL, ""),
         labels.get(IAM_SCOPE_VALUE_LABEL, ""),

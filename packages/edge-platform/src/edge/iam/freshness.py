@@ -1,11 +1,11 @@
 """Whether the picture of rights is new enough to decide by. Stale is not forbidden: 503, never 403 (I6).
 
-    UNSYNCED   a first list is not complete        nothing is decided
-    FRESH      the server was heard of lately      everything is
-    STALE      silence beyond stale_s              reads are; what changes something is not
-    CUT_OFF    silence beyond cut_off_s            nothing is
+    UNSYNCED   a first list is not complete                  nothing is decided
+    FRESH      all that was written lately has arrived       everything is
+    STALE      that is not known                             reads are; what changes something is not
+    CUT_OFF    the server was not heard of beyond cut_off_s  nothing is
 
-Silence is measured on the reader's own monotonic clock: no two machines' clocks are compared.
+Ages are measured on the reader's own monotonic clock: no two machines' clocks are compared.
 Source: design §5.
 """
 
@@ -17,6 +17,8 @@ from edge_sdk.problem import Unavailable
 
 STALE_S: Final = 0.75
 CUT_OFF_S: Final = 300.0
+QUIET_S: Final = 75.0
+"""A watch brings a bookmark about once a minute; one that was silent for longer is worth telling of."""
 READS: Final = frozenset({"get", "list", "watch", "head", "options"})
 
 
@@ -29,10 +31,20 @@ class State(Enum):
 
 class Freshness:
     def __init__(
-        self, silence_s: Callable[[], float | None], stale_s: float = STALE_S, cut_off_s: float = CUT_OFF_S
+        self,
+        silence_s: Callable[[], float | None],
+        proof_age_s: Callable[[], float] | None = None,
+        *,
+        stale_s: float = STALE_S,
+        cut_off_s: float = CUT_OFF_S,
     ) -> None:
-        """silence_s: longest time that the server of any watched kind was not heard of; None: unsynced."""
+        """silence_s: longest time that the server of any watched kind was not heard of; None: unsynced.
+
+        proof_age_s: how long ago it was proven that all that had been written has arrived. Without it, every
+        sign of life of the server counts as that proof.
+        """
         self._silence_s = silence_s
+        self._proof_age_s = proof_age_s
         self._stale_s = stale_s
         self._cut_off_s = cut_off_s
 
@@ -42,7 +54,13 @@ class Freshness:
             return State.UNSYNCED
         if silence > self._cut_off_s:
             return State.CUT_OFF
-        return State.STALE if silence > self._stale_s else State.FRESH
+        age = silence if self._proof_age_s is None else self._proof_age_s()
+        return State.STALE if age > self._stale_s else State.FRESH
+
+    def quiet_s(self) -> float:
+        """How long the server has not been heard of, when that is longer than usual; else 0."""
+        silence = self._silence_s()
+        return silence if silence is not None and silence > QUIET_S else 0.0
 
     def require(self, verb: str) -> None:
         """Raises Unavailable when a request with this verb must not be decided now."""

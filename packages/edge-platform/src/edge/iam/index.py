@@ -298,6 +298,14 @@ class Index:
             for bindings in self._by_subject.get(subject, {}).values():
                 yield from bindings.values()
 
+    def holds(self, who: Who, role: str, scope: str) -> bool:
+        """Whether a binding at this very scope gives the caller the role, and counts."""
+        for subject in self.subjects_of(who):
+            for binding in self._by_subject.get(subject, {}).get(scope, {}).values():
+                if binding.role == role and self.role_of(binding) is not None:
+                    return True
+        return False
+
     def role_of(self, binding: Binding) -> Role | None:
         """The role that a binding gives, or None when the binding counts for nothing."""
         role = self.book.roles.get(binding.role)

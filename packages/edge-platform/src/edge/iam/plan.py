@@ -15,6 +15,7 @@ from edge.iam.types import (
     IAMRoleBindingStatus,
     IAMRoleStatus,
     RoleTemplate,
+    User,
 )
 from edge_kube.meta import Condition, Model, Resource
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
@@ -24,7 +25,7 @@ T = TypeVar("T", bound=Resource)
 ACCEPTED: Final = "Accepted"
 RESOLVED: Final = "TemplatesResolved"
 
-Builtin = Category | RoleTemplate | IAMRole
+Builtin = Category | RoleTemplate | IAMRole | IAMRoleBinding | User
 Find = Callable[[type[Resource], str], Resource | None]
 
 
@@ -51,7 +52,7 @@ def _spec(obj: Resource) -> Model | None:
     """The part of an object that people may set; the list of templates in force is output."""
     if isinstance(obj, IAMRole):
         return structs.replace(obj.spec, aggregated_role_templates=())
-    return obj.spec if isinstance(obj, Category | RoleTemplate) else None
+    return obj.spec if isinstance(obj, Category | RoleTemplate | IAMRoleBinding | User) else None
 
 
 class RolePlan(Model):

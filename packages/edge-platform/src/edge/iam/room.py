@@ -5,6 +5,7 @@ from functools import partial
 from edge.iam.builtin import categories, roles, templates
 from edge.iam.firstadmin import DEFAULT_PASSWORD, DEFAULT_USERNAME
 from edge.iam.guards import check_binding, check_role, check_template
+from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.reconcilers.builtins import BuiltinsReconciler
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
 from edge.iam.reconcilers.loginrecord import LoginRecordReconciler
@@ -27,12 +28,16 @@ from edge_kube.runtime import Index, Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
 from edge_sdk.secret import Secret
 
-Builtin = RoleTemplate | IAMRole | Category
 _SHIPPED = {RoleTemplate: templates, IAMRole: roles, Category: categories}
 
 
-def _anchor_for_builtin(obj: Builtin) -> list[Request]:
-    return [Request(name=ANCHOR)] if obj.metadata.name in _SHIPPED[type(obj)]() else []
+def _anchor_for_builtin(obj: RoleTemplate | IAMRole | Category) -> list[Request]:
+    name = obj.metadata.name
+    return [Request(name=ANCHOR)] if name == HEARTBEAT or name in _SHIPPED[type(obj)]() else []
+
+
+def _anchor_for_heartbeat(obj: User | IAMRoleBinding) -> list[Request]:
+    return [Request(name=ANCHOR)] if obj.metadata.name == HEARTBEAT else []
 
 
 def _role_of(binding: IAMRoleBinding) -> list[Request]:
@@ -77,6 +82,8 @@ def room(username: str = "", password: Secret | None = None) -> Room:
                     Watch(RoleTemplate, _anchor_for_builtin),
                     Watch(IAMRole, _anchor_for_builtin),
                     Watch(Category, _anchor_for_builtin),
+                    Watch(User, _anchor_for_heartbeat),
+                    Watch(IAMRoleBinding, _anchor_for_heartbeat),
                 ),
                 workers=1,
                 resync_s=300,

@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from edge.iam.types import Category, IAMRole, IAMRoleBinding, RoleTemplate
+from edge.iam.types import Category, IAMRole, IAMRoleBinding, RoleTemplate, User
 from edge_kube.meta import Resource, key_of
 from edge_kube.runtime import Writer
 
 FIELD_MANAGER = "edge-iam"
 
-Ours = Category | RoleTemplate | IAMRole | IAMRoleBinding
+Ours = Category | RoleTemplate | IAMRole | IAMRoleBinding | User
 
 
 async def put_back(client: Writer, wanted: Ours, found: Resource | None) -> None:
@@ -19,7 +19,7 @@ async def put_back(client: Writer, wanted: Ours, found: Resource | None) -> None
     Server-side apply alone would leave what others have added: a rule list that we do not send is theirs. So
     a changed spec is replaced as a whole, for this very object (its uid is tested by the server).
     """
-    if isinstance(found, Category | RoleTemplate | IAMRole | IAMRoleBinding) and found.spec != wanted.spec:
+    if isinstance(found, Ours) and found.spec != wanted.spec:
         spec: dict[str, Any] = msgspec.to_builtins(wanted.spec)
         if isinstance(found, IAMRole) and found.spec.aggregated_role_templates:
             spec["aggregatedRoleTemplates"] = list(found.spec.aggregated_role_templates)

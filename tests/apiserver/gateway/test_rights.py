@@ -1,0 +1,200 @@
+"""The permission engine decides every request of the gateway (I4–I6, I15, G3; design §3, §5, §8.3)."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+
+import aiohttp
+import pytest_asyncio
+from tests.support.gateway import IAM, USERS, RunningGateway, make_user
+
+from edge.iam.heartbeat import HEARTBEAT
+from edge.iam.types import (
+    GROUP,
+    IAMRole,
+    IAMRoleBinding,
+    IAMRoleBindingSpec,
+    RoleRef,
+    Subject,
+)
+from edge.tenancy.types import Workspace
+from edge_kube.client import Client
+from edge_kube.core import Namespace
+from edge_kube.meta import ObjectMeta
+from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
+
+WORKSPACES = "/oapis/scope.theriseunion.io/v1alpha1/workspaces"
+NAMESPACES = "/oapis/tenant/v1alpha1/namespaces"
+
+
+class Tenant:
+    """A workspace with two namespaces, and a user who administers it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        tail = secrets.token_hex(3)
+        self.workspace, self.user, self.namespaces = f"ws-{tail}", f"u-{tail}", (f"a-{tail}", f"b-{tail}")
+        self.binding = f"admin-{tail}"
+
+    async def make(self) -> None:
+        await self._client.create(Workspace(metadata=ObjectMeta(name=self.workspace)), manager="test")
+        for name in self.namespaces:
+            labels = {WORKSPACE_LABEL: self.workspace}
+            await self._client.create(
+                Namespace(metadata=ObjectMeta(name=name, labels=labels)), manager="test"
+            )
+        await make_user(self._client, self.user)
+        await self.bind()
+
+    async def bind(self, role: str = "workspace-admin") -> None:
+        await self._client.create(
+            IAMRoleBinding(
+                metadata=ObjectMeta(name=self.binding, labels=_labels("workspace", self.workspace)),
+                spec=IAMRoleBindingSpec(
+                    role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role),
+                    subjects=(Subject(kind="User", name=self.user),),
+                ),
+            ),
+            manager="test",
+        )
+
+    async def unbind(self) -> None:
+        await self._client.delete(IAMRoleBinding, self.binding)
+
+
+def _labels(scope: str, value: str) -> Mapping[str, str]:
+    return {IAM_SCOPE_LABEL: scope, IAM_SCOPE_VALUE_LABEL: value}
+
+
+@pytest_asyncio.fixture
+async def tenant(gateway: RunningGateway, kube: Client) -> Tenant:
+    made = Tenant(kube)
+    await made.make()
+    await gateway.knows(made.user)
+    await gateway.until(f"{WORKSPACES}/{made.workspace}", 200, token=await gateway.token(made.user))
+    return made
+
+
+async def test_a_tenant_lists_what_is_theirs_and_counts_nothing_else(
+    gateway: RunningGateway, tenant: Tenant
+) -> None:
+    token = await gateway.token(tenant.user)
+    found = (await gateway.get(WORKSPACES, token=token)).json()
+    assert [one["metadata"]["name"] for one in found["items"]] == [tenant.workspace]
+    assert found["totalItems"] == 1
+    page = (await gateway.get(f"{NAMESPACES}?limit=1", token=token)).json()
+    assert (page["totalItems"], page["metadata"]["remainingItemCount"]) == (2, 1)
+    rest = (
+        await gateway.get(f"{NAMESPACES}?limit=1&continue={page['metadata']['continue']}", token=token)
+    ).json()
+    listed = [one["metadata"]["name"] for one in (*page["items"], *rest["items"])]
+    assert listed == sorted(tenant.namespaces)
+
+
+async def test_next_door_is_refused_with_the_sentence_that_says_what_is_missing(
+    gateway: RunningGateway, tenant: Tenant, kube: Client
+) -> None:
+    other = Tenant(kube)
+    await other.make()
+    await gateway.until(f"{WORKSPACES}/{other.workspace}", 200, token=await gateway.token())
+    token = await gateway.token(tenant.user)
+    for path in (
+        f"{WORKSPACES}/{other.workspace}",
+        f"/api/v1/namespaces/{other.namespaces[0]}/pods",
+        f"{IAM}/iamrolebindings/{other.binding}",
+        f"/oapis/app.theriseunion.io/v1alpha1/namespaces/{other.namespaces[0]}/applicationdeployments",
+    ):
+        refused = await gateway.get(path, token=token)
+        assert refused.status == 403, path
+        assert f'User "{tenant.user}" cannot' in refused.json()["message"]
+    nowhere = await gateway.get(f"{IAM}/loginrecords", token=token)
+    assert nowhere.status == 403, "an empty list would say that there is nothing"
+
+
+async def test_a_list_of_a_part_has_a_tag_of_its_own_that_moves_with_the_rights(
+    gateway: RunningGateway, tenant: Tenant
+) -> None:
+    token = await gateway.token(tenant.user)
+    first = await gateway.get(WORKSPACES, token=token)
+    tag = first.headers["ETag"]
+    assert (await gateway.get(WORKSPACES, token=token, headers={"If-None-Match": tag})).status == 304
+    assert (await gateway.get(WORKSPACES, token=await gateway.token())).headers["ETag"] != tag
+    await tenant.unbind()
+    await gateway.until(f"{WORKSPACES}/{tenant.workspace}", 403, token=token)
+    again = await gateway.get(WORKSPACES, token=token, headers={"If-None-Match": tag})
+    assert again.status == 403
+
+
+async def test_a_right_that_is_taken_is_gone_at_the_next_request_and_ends_the_watch(
+    gateway: RunningGateway, tenant: Tenant
+) -> None:
+    """The API server lets this user through, so that it is the gateway that decides."""
+    place = tenant.namespaces[0]
+    await _let_through(gateway, tenant.user, place)
+    token = await gateway.token(tenant.user)
+    pods = f"/api/v1/namespaces/{place}/pods"
+    headers = {"Authorization": f"Bearer {token}"}
+    async with gateway.session.get(f"{gateway.url}{pods}?watch=1", headers=headers) as response:
+        assert response.status == 200
+        await tenant.unbind()
+        await asyncio.wait_for(_end_of(response), 5)
+    assert (await gateway.get(pods, token=token)).status == 403
+
+
+async def _let_through(gateway: RunningGateway, user: str, namespace: str) -> None:
+    token = await gateway.token()
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "native"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "system:aggregate-to-view",
+        },
+        "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
+    assert (await gateway.ask("POST", path, token=token, json=binding)).status == 201
+    await gateway.until(f"/api/v1/namespaces/{namespace}/pods", 200, token=await gateway.token(user))
+
+
+async def _end_of(response: aiohttp.ClientResponse) -> None:
+    with suppress(aiohttp.ClientError):
+        while await response.content.readany():
+            pass
+
+
+async def test_a_change_waits_for_proof_and_is_unavailable_without_it(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """Without its heartbeat a picture of rights cannot be shown to be new: 503, never 403."""
+    token = await gateway.token()
+    assert (await _configmap(gateway, token)) == 201
+    role = await kube.get(IAMRole, HEARTBEAT)
+    await kube.delete(IAMRole, HEARTBEAT)
+    try:
+        async with asyncio.timeout(10):
+            while (status := await _configmap(gateway, token)) == 201:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert status == 503
+        assert (await gateway.get(USERS, token=token)).status == 200, "reads are served"
+    finally:
+        meta = ObjectMeta(name=HEARTBEAT, labels=role.metadata.labels)
+        await kube.create(IAMRole(metadata=meta), manager="test")
+    async with asyncio.timeout(10):
+        while await _configmap(gateway, token) != 201:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def _configmap(gateway: RunningGateway, token: str) -> int:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "proof-"}}
+    answer = await gateway.ask("POST", "/api/v1/namespaces/default/configmaps", token=token, json=manifest)
+    return answer.status
+
+
+async def test_heartbeats_are_in_no_list(gateway: RunningGateway) -> None:
+    token = await gateway.token()
+    for kind in ("users", "iamroles", "iamrolebindings", "roletemplates"):
+        assert HEARTBEAT not in (await gateway.get(f"{IAM}/{kind}", token=token)).body.decode()

@@ -91,7 +91,11 @@ def test_its_own_rights_are_reading_impersonating_and_little_else() -> None:
         (("users", "groups"), ("impersonate",)),
         (("loginrecords",), ("create",)),
         (("users", "users/status"), ("patch",)),
+        (("roletemplates/status", "iamroles/status", "iamrolebindings/status"), ("patch",)),
     }
+    assert [rule["resourceNames"] for rule in writes if rule["resources"][0] == "roletemplates/status"] == [
+        ["edge-heartbeat"]
+    ]
     assert "*" not in json.dumps(rules)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from edge.iam.builtin import everything, roles
+from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.room import room
 from edge.iam.types import (
     IAMRole,
@@ -12,6 +13,7 @@ from edge.iam.types import (
     RoleTemplate,
     RoleTemplateSpec,
     Subject,
+    User,
 )
 from edge_kube.errors import ApiError
 from edge_kube.harness.kube import Kube
@@ -28,9 +30,9 @@ async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_de
     await kube.eventually(
         IAMRole, "workspace-admin", lambda one: len(one.spec.aggregated_role_templates) == 28, within_s=30
     )
+    await kube.eventually(User, HEARTBEAT, lambda one: True, within_s=30)
     assert len(await kube.list(RoleTemplate)) == count
-    await kube.eventually(IAMRole, list(roles())[-1], lambda one: True, within_s=30)
-    assert {one.metadata.name for one in await kube.list(IAMRole)} == set(roles())
+    assert {one.metadata.name for one in await kube.list(IAMRole)} == {*roles(), HEARTBEAT}
 
     await kube.patch(RoleTemplate, "workspace-basic", {"spec": {"rules": [], "uiPermissions": ["made/up"]}})
     await kube.eventually(
@@ -38,6 +40,8 @@ async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_de
     )
     await kube.client.delete(IAMRole, "anonymous")
     await kube.eventually(IAMRole, "anonymous", lambda one: bool(one.spec.rules))
+    await kube.client.delete(IAMRoleBinding, HEARTBEAT)
+    await kube.eventually(IAMRoleBinding, HEARTBEAT, lambda one: True)
 
 
 async def test_a_role_counts_its_members_and_a_binding_says_whether_it_counts(kube: Kube) -> None:

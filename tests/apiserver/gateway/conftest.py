@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from tests.support.gateway import RunningGateway, make_user
+from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.apiserver.kinds import SERVED
 from edge.iam.builtin import everything
@@ -46,3 +47,12 @@ async def kube(gateway_cluster: LightCluster) -> AsyncIterator[Client]:
     """The API server itself, as its own admin."""
     async with gateway_cluster.client() as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def tenant(gateway: RunningGateway, kube: Client) -> Tenant:
+    made = Tenant(kube)
+    await made.make()
+    await gateway.knows(made.user)
+    await gateway.until(f"{WORKSPACES}/{made.workspace}", 200, token=await gateway.token(made.user))
+    return made

@@ -1,79 +1,18 @@
 """The permission engine decides every request of the gateway (I4–I6, I15, G3; design §3, §5, §8.3)."""
 
 import asyncio
-import secrets
-from collections.abc import Mapping
 from contextlib import suppress
 
 import aiohttp
-import pytest_asyncio
-from tests.support.gateway import IAM, USERS, RunningGateway, make_user
+from tests.support.gateway import IAM, USERS, RunningGateway
+from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.iam.heartbeat import HEARTBEAT
-from edge.iam.types import (
-    GROUP,
-    IAMRole,
-    IAMRoleBinding,
-    IAMRoleBindingSpec,
-    RoleRef,
-    Subject,
-)
-from edge.tenancy.types import Workspace
+from edge.iam.types import IAMRole
 from edge_kube.client import Client
-from edge_kube.core import Namespace
 from edge_kube.meta import ObjectMeta
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
 
-WORKSPACES = "/oapis/scope.theriseunion.io/v1alpha1/workspaces"
 NAMESPACES = "/oapis/tenant/v1alpha1/namespaces"
-
-
-class Tenant:
-    """A workspace with two namespaces, and a user who administers it."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        tail = secrets.token_hex(3)
-        self.workspace, self.user, self.namespaces = f"ws-{tail}", f"u-{tail}", (f"a-{tail}", f"b-{tail}")
-        self.binding = f"admin-{tail}"
-
-    async def make(self) -> None:
-        await self._client.create(Workspace(metadata=ObjectMeta(name=self.workspace)), manager="test")
-        for name in self.namespaces:
-            labels = {WORKSPACE_LABEL: self.workspace}
-            await self._client.create(
-                Namespace(metadata=ObjectMeta(name=name, labels=labels)), manager="test"
-            )
-        await make_user(self._client, self.user)
-        await self.bind()
-
-    async def bind(self, role: str = "workspace-admin") -> None:
-        await self._client.create(
-            IAMRoleBinding(
-                metadata=ObjectMeta(name=self.binding, labels=_labels("workspace", self.workspace)),
-                spec=IAMRoleBindingSpec(
-                    role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role),
-                    subjects=(Subject(kind="User", name=self.user),),
-                ),
-            ),
-            manager="test",
-        )
-
-    async def unbind(self) -> None:
-        await self._client.delete(IAMRoleBinding, self.binding)
-
-
-def _labels(scope: str, value: str) -> Mapping[str, str]:
-    return {IAM_SCOPE_LABEL: scope, IAM_SCOPE_VALUE_LABEL: value}
-
-
-@pytest_asyncio.fixture
-async def tenant(gateway: RunningGateway, kube: Client) -> Tenant:
-    made = Tenant(kube)
-    await made.make()
-    await gateway.knows(made.user)
-    await gateway.until(f"{WORKSPACES}/{made.workspace}", 200, token=await gateway.token(made.user))
-    return made
 
 
 async def test_a_tenant_lists_what_is_theirs_and_counts_nothing_else(

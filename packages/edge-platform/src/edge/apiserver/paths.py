@@ -57,6 +57,9 @@ class Target:
     def first(self, key: str) -> str:
         return next((value for name, value in self.query if name == key), "")
 
+    def all(self, key: str) -> list[str]:
+        return [value for name, value in self.query if name == key]
+
     def flag(self, key: str) -> bool:
         """Whether a boolean parameter is on, the way Kubernetes reads it: present, and not 0 or false."""
         return any(name == key and value.lower() not in ("0", "false") for name, value in self.query)

@@ -4,7 +4,7 @@ There is no handler without a decision: a resource path asks Access before it is
 everything that is not found here is 404.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -60,17 +60,17 @@ class Router:
         members: Members,
         collections: Mapping[tuple[str, str], Collection],
         publics: Mapping[tuple[str, tuple[str, ...]], Handler],
-        personal: Callable[["Exchange", Resource], Handler | None],
+        own: Sequence[Callable[["Exchange", Resource], Handler | None]],
         request_timeout_s: float,
     ) -> None:
-        """personal: handlers about the caller's own account, which need no role."""
+        """own: routes of the gateway itself, which decide for themselves who may; the first that knows it."""
         self._access = rights.access
         self._index = rights.index
         self._host = host
         self._members = members
         self._collections = collections
         self._publics = publics
-        self._personal = personal
+        self._own = own
         self._timeout_s = request_timeout_s
 
     def public(self, method: str, target: Target) -> Handler | None:
@@ -106,10 +106,11 @@ class Router:
                 do="use /oapis/GROUP/VERSION/RESOURCE, such as /oapis/iam.theriseunion.io/v1alpha1/users",
             )
         resource = full_group(resource)
-        own = self._personal(exchange, resource)
-        if own is not None:
-            exchange.resource = resource
-            return own
+        for find in self._own:
+            handler = find(exchange, resource)
+            if handler is not None:
+                exchange.resource = resource
+                return handler
         action = self._ask(exchange, resource, exchange.target, "")
         collection = self._collections.get((resource.group, resource.resource))
         if collection is not None and self._from_memory(exchange, resource, collection):

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from edge.apiserver.access_routes import AccessRoutes
 from edge.apiserver.account import Account
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
@@ -185,7 +186,7 @@ class ApiServer:
                 **system.routes(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
             },
-            personal=account.handler,
+            own=(account.handler, AccessRoutes(self._rights).handler),
             request_timeout_s=settings.request_timeout_s,
         )
         return Gateway(

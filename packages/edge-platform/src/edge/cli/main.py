@@ -1,9 +1,33 @@
-"""`edge up | down | status | logs | clean | images | charts | tools`: the words of the embedded mode.
+"""`edge`: the platform from the command line.
 
-`make` uses the same words; the exit code is 0, 1 with a plain message, 3 when nothing runs, or 130 when
-interrupted.
+    edge up | down | status | logs | clean | images | charts | tools     the embedded mode; so does `make`
+    edge login                                                           sign in to a gateway
+    edge auth can-i | why | who-can                                      rights, and the reasons for them
+
+The exit code is 0; 1 with a plain message, or for a "no"; 2 for a question that was not understood; 3 when
+nothing runs; 130 when interrupted.
 """
 
-from edge.embedded.commands import main
+import argparse
+import sys
+from collections.abc import Sequence
 
-__all__ = ["main"]
+from edge.cli import auth, login
+from edge.cli.gateway import CommandError
+from edge.embedded import commands
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    commands.add_verbs(verbs.add_parser)
+    login.add_verbs(verbs.add_parser)
+    auth.add_verbs(verbs.add_parser)
+    given = parser.parse_args(argv)
+    try:
+        return given.run(given)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.code

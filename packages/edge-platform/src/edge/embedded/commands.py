@@ -4,7 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.embedded import (
@@ -118,22 +118,39 @@ def start_platform(cluster: HostCluster, built: Archives, progress: Progress) ->
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="edge", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    starting = verbs.add_parser("up", help="start the platform")
+    add_verbs(parser.add_subparsers(dest="verb", required=True).add_parser)
+    given = parser.parse_args(argv)
+    return given.run(given)
+
+
+AddVerb = Callable[..., argparse.ArgumentParser]
+"""`add_parser` of a parser's sub-commands."""
+
+
+def add_verbs(add: AddVerb) -> None:
+    """Each verb's `run` takes what was given and returns the exit code."""
+    starting = add("up", help="start the platform")
     starting.add_argument("--kubeconfig", type=Path, help="install on this cluster instead")
     starting.add_argument("--registry", default="", help="prefix of all images, with --kubeconfig")
     starting.add_argument(
         "--values", type=Path, action="append", default=[], help="for Helm, with --kubeconfig"
     )
-    for verb, text in {"down": "stop, keep data", "clean": "stop, drop data", "status": "what runs"}.items():
-        verbs.add_parser(verb, help=text)
-    reading = verbs.add_parser("logs", help="show logs")
+    reading = add("logs", help="show logs")
     reading.add_argument("component", nargs="?", default="")
     reading.add_argument("-f", "--follow", action="store_true")
-    verbs.add_parser("images", help="build all images and print their archives")
-    verbs.add_parser("charts", help="pack all charts and print their folder")
-    verbs.add_parser("tools", help="build the executables and print their folder")
-    given = parser.parse_args(argv)
+    plain = {
+        "down": "stop, keep data",
+        "clean": "stop, drop data",
+        "status": "what runs",
+        "images": "build all images and print their archives",
+        "charts": "pack all charts and print their folder",
+        "tools": "build the executables and print their folder",
+    }
+    for parser in (starting, reading, *(add(verb, help=text) for verb, text in plain.items())):
+        parser.set_defaults(run=_run_safely)
+
+
+def _run_safely(given: argparse.Namespace) -> int:
     try:
         return _run(given)
     except StepError as error:

@@ -12,7 +12,18 @@ from msgspec import UNSET, Struct, UnsetType
 from edge.iam.facts import subject_of
 from edge.iam.index import Binding, Index, Who
 from edge.iam.rolebook import ANONYMOUS_ROLE, Role
-from edge.iam.rules import ALL, BITS, Source, Table, asked_bit, covers, url_covers, url_path, url_verb
+from edge.iam.rules import (
+    ALL,
+    BITS,
+    Source,
+    Table,
+    asked_bit,
+    covers,
+    ui_held,
+    url_covers,
+    url_path,
+    url_verb,
+)
 from edge.iam.scope import ANONYMOUS, PLATFORM, kind_of_scope, scope_text
 from edge_sdk.scopes import IAM_GROUP
 
@@ -33,7 +44,7 @@ class Question(NamedTuple):
 
     def allowed_by(self, table: Table) -> bool:
         if self.ui:
-            return self.ui in table.ui
+            return ui_held(self.ui, table.ui)
         if self.path:
             return table.grants_url(self.path, self.verb)
         return table.grants((self.group, self.resource), self.name, self.verb)

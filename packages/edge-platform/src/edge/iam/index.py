@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 from edge.iam.aggregation import Template
 from edge.iam.graph import ScopeGraph
 from edge.iam.rolebook import ANONYMOUS_ROLE, Role, RoleBook, RoleFacts
-from edge.iam.rules import ALL, BITS, UNNAMED, Table, asked_bit, url_covers, url_path, url_verb
+from edge.iam.rules import ALL, BITS, UNNAMED, Table, asked_bit, ui_held, url_covers, url_path, url_verb
 from edge.iam.rules import pairs as pairs_of
 from edge.iam.scope import ANONYMOUS, PLATFORM, kind_of_scope
 from edge.iam.types import PolicyRule
@@ -369,7 +369,7 @@ class Index:
             if scope == URL_SCOPE:
                 found |= dict.fromkeys(self._missing_urls(who, rule))
         held = self.ui(who, scope)
-        found |= {f"console right {one}": None for one in ui if not _ui_held(one, held)}
+        found |= {f"console right {one}": None for one in ui if not ui_held(one, held)}
         return list(found)
 
     def _holds(self, who: Who, scope: str, verb: str, group: str, resource: str, name: str) -> bool:
@@ -388,10 +388,6 @@ class Index:
                 need = ALL if verb == "*" else asked_bit(verb)
                 if not any(verbs & need == need and url_covers(pattern, url) for pattern, verbs in mine):
                     yield f"{verb} {url}"
-
-
-def _ui_held(wanted: str, held: frozenset[str]) -> bool:
-    return wanted in held or any(one.endswith("*") and wanted.startswith(one[:-1]) for one in held)
 
 
 def _discard(sets: dict[str, set[T]], key: str, value: T) -> None:

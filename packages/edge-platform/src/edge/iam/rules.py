@@ -72,6 +72,11 @@ def url_covers(pattern: str, path: str) -> bool:
     return pattern == path or (pattern.endswith("*") and path.startswith(pattern[:-1]))
 
 
+def ui_held(wanted: str, held: Iterable[str]) -> bool:
+    """Whether a console right is among those held; one that ends in `*` stands for all that begin so."""
+    return any(one == wanted or (one.endswith("*") and wanted.startswith(one[:-1])) for one in held)
+
+
 def pairs(rule: PolicyRule) -> Iterator[tuple[Pair, int]]:
     """What a rule speaks of, virtual resources with the native ones behind them, each with its verbs."""
     verbs = mask(rule.verbs)

@@ -1,0 +1,138 @@
+"""`me/access`, `me/scopes`, `access/explain`, `access/who-can`: rights as people ask about them (I8, R36).
+
+Answers beyond one's own rights are for those who may read the bindings at that scope.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import UnsetType
+
+from edge.apiserver.answers import document
+from edge.apiserver.paths import Resource
+from edge.apiserver.rights import Rights
+from edge.iam import questions
+from edge.iam.explain import explain
+from edge.iam.index import Who
+from edge.iam.scope import PLATFORM, scope_text
+from edge.iam.types import GROUP
+from edge_sdk.problem import Forbidden, Problem
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+PAGE: Final = 50
+T = TypeVar("T")
+
+
+class AccessRoutes:
+    def __init__(self, rights: Rights) -> None:
+        self._rights = rights
+        self._index = rights.index
+        self._handlers: dict[tuple[str, str, str], Handler] = {
+            ("GET", "me", "access"): self._my_access,
+            ("GET", "me", "scopes"): self._my_scopes,
+            ("POST", "access", "explain"): self._explain,
+            ("POST", "access", "who-can"): self._who_can,
+        }
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path about rights; None when the path is an ordinary one."""
+        if resource.group != GROUP or resource.version != "v1alpha1" or resource.subresource:
+            return None
+        method = "GET" if exchange.request.method == "HEAD" else exchange.request.method
+        found = self._handlers.get((method, resource.resource, resource.name))
+        if found is None:
+            return None
+        self._rights.freshness.require("get")
+        exchange.verb = "get"
+        return found
+
+    async def _my_access(self, exchange: "Exchange") -> web.StreamResponse:
+        asked = exchange.target.all("scope") or ["platform"]
+        if len(asked) > questions.SCOPES_MAX:
+            raise Problem(
+                "bad-parameter",
+                what=f"There are {len(asked)} scopes in the question",
+                why=f"one call answers for {questions.SCOPES_MAX} at most",
+                do="ask in several calls",
+            )
+        who = exchange.caller.caller.name
+        items = [questions.access_at(self._index, who, questions.scope_of(self._index, one)) for one in asked]
+        return document({"items": items, "ttlSeconds": questions.TTL_S})
+
+    async def _my_scopes(self, exchange: "Exchange") -> web.StreamResponse:
+        target = exchange.target
+        found = questions.own_scopes(self._index, exchange.caller.caller.name)
+        found = questions.pick(found, target.first("type"), target.first("q"))
+        start, size = _number(target.first("cursor"), 0), _number(target.first("limit"), PAGE)
+        size = max(1, min(size, questions.SCOPES_PAGE_MAX))
+        more = str(start + size) if start + size < len(found) else ""
+        return document({"items": found[start : start + size], "cursor": more, "total": len(found)})
+
+    async def _explain(self, exchange: "Exchange") -> web.StreamResponse:
+        body = _read(exchange.body, questions.ExplainBody)
+        asker = exchange.caller.caller.name
+        scope = questions.scope_of(self._index, body.scope)
+        who: Who = asker
+        if not isinstance(body.subject, UnsetType) and body.subject.name != asker:
+            self._need(asker, scope, "get", "why somebody else may do something")
+            who = _user(body.subject)
+        index = self._index
+        if not questions.sees_scope(index, asker, scope):
+            scope = PLATFORM  # all that could count for the asker; nothing is told of the scope itself
+        found = explain(
+            index, who, scope, body.action.question(), partial(questions.sees_binding, index, asker)
+        )
+        return document(found)
+
+    async def _who_can(self, exchange: "Exchange") -> web.StreamResponse:
+        body = _read(exchange.body, questions.WhoCanBody)
+        scope = questions.scope_of(self._index, body.scope)
+        self._need(exchange.caller.caller.name, scope, "list", "who may do something")
+        return document(
+            questions.subjects_that_can(self._index, scope, body.action.question(), body.limit, body.cursor)
+        )
+
+    def _need(self, asker: str, scope: str, verb: str, what: str) -> None:
+        if not self._index.check(asker, scope, verb, GROUP, questions.BINDINGS):
+            raise Forbidden(
+                "forbidden",
+                what=f'User "{asker}" cannot be told {what} at {scope_text(scope)}',
+                why=f"that needs {verb} on {questions.BINDINGS} there",
+                do="ask about yourself, or ask whoever administers that scope",
+            )
+
+
+def _user(subject: questions.AskedSubject) -> str:
+    """Raises Problem (400): groups do not act."""
+    if subject.kind == "ServiceAccount" and "/" in subject.name:
+        return f"system:serviceaccount:{subject.name.replace('/', ':', 1)}"
+    if subject.kind != "User":
+        raise Problem(
+            "bad-question",
+            what=f'The subject is of kind "{subject.kind[:60]}"',
+            why="only somebody who acts can be asked about",
+            do='use {"kind": "User", "name": …} or {"kind": "ServiceAccount", "name": "NAMESPACE/NAME"}',
+        )
+    return subject.name
+
+
+def _number(text: str, default: int) -> int:
+    return int(text) if text.isdecimal() else default
+
+
+def _read(body: bytes | None, kind: type[T]) -> T:
+    """Raises Problem (400) that names what does not fit."""
+    try:
+        return msgspec.json.decode(body or b"", type=kind)
+    except msgspec.MsgspecError as error:
+        raise Problem(
+            "bad-body",
+            what="The body was not understood",
+            why=str(error),
+            do='send {"scope": "namespace/press", "action": {"verb": "get", "resource": "pods"}}',
+        ) from None

@@ -1,0 +1,219 @@
+"""What people ask of the permission engine, and the shapes of the answers (I8, R36). Pure.
+
+A scope that the asker has nothing to do with is answered like one that is not there: no answer tells whether
+it exists.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from edge.iam.explain import Question, Via, rules_of, who_can
+from edge.iam.facts import MOVABLE, subject_of
+from edge.iam.index import Binding, Index, Who
+from edge.iam.rules import ui_held
+from edge.iam.scope import ANONYMOUS, HOST, PLATFORM, kind_of_scope, name_of_scope, parse_scope, scope_text
+from edge_sdk.problem import Problem
+from edge_sdk.scopes import IAM_GROUP, SCOPE_GROUP
+
+TTL_S: Final = 300
+SCOPES_MAX: Final = 20
+SUBJECTS_MAX: Final = 200
+SCOPES_PAGE_MAX: Final = 500
+BINDINGS: Final = "iamrolebindings"
+_OBJECTS: Final = {
+    "cluster": (SCOPE_GROUP, "clusters"),
+    "workspace": (SCOPE_GROUP, "workspaces"),
+    "nodegroup": (SCOPE_GROUP, "nodegroups"),
+    "namespace": ("", "namespaces"),
+    "node": ("", "nodes"),
+}
+
+
+class AskedAction(Struct, rename="camel", forbid_unknown_fields=True):
+    """A verb on a resource, or on a path outside the resources, or a console right."""
+
+    verb: str = ""
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    name: str = ""
+    path: str = ""
+    ui: str = ""
+
+    def question(self) -> Question:
+        """Raises Problem (400)."""
+        if sum(map(bool, (self.resource, self.path, self.ui))) != 1 or bool(self.verb) is bool(self.ui):
+            raise Problem(
+                "bad-question",
+                what="The action was not understood",
+                why="it names neither a verb on a resource, nor a verb on a path, nor a console right",
+                do='send {"verb": …, "group": …, "resource": …}, {"verb": …, "path": …} or {"ui": …}',
+            )
+        sub = f"/{self.subresource}" if self.subresource else ""
+        return Question(self.verb, self.group, f"{self.resource}{sub}", self.name, self.path, self.ui)
+
+
+class AskedSubject(Struct, forbid_unknown_fields=True):
+    kind: str
+    name: str
+
+
+class ExplainBody(Struct, rename="camel", forbid_unknown_fields=True):
+    scope: str
+    action: AskedAction
+    subject: AskedSubject | UnsetType = UNSET
+
+
+class WhoCanBody(Struct, rename="camel", forbid_unknown_fields=True):
+    scope: str
+    action: AskedAction
+    limit: int = 50
+    cursor: str = ""
+
+
+class ShownSubject(Struct):
+    kind: str
+    name: str
+    via: list[Via]
+
+
+class WhoCan(Struct, rename="camel"):
+    subjects: list[ShownSubject]
+    total: int
+    total_is_exact: bool
+    cursor: str
+
+
+class ShownRule(Struct, omit_defaults=True):
+    groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+
+
+class ScopeAccess(Struct, rename="camel", omit_defaults=True):
+    scope: str
+    chain: list[str]
+    ui_permissions: list[str]
+    rules: list[ShownRule]
+    etag: str
+    code: str = ""
+
+
+class ShownScope(Struct):
+    scope: str
+    title: str
+    parent: str
+    roles: list[str]
+
+
+def scope_of(index: Index, text: str) -> str:
+    """The key of a scope as people write it; workspaces and node groups are found in their cluster.
+
+    Raises Problem (400).
+    """
+    kind, _, name = text.partition("/")
+    home = index.scopes.homes.get((kind, name), HOST) if kind in MOVABLE else HOST
+    full = text if home == HOST else f"cluster/{home}/{text}"
+    key = parse_scope(full, index.scopes.registered)
+    if key is None:
+        raise Problem(
+            "bad-scope",
+            what=f'"{text[:200]}" names no scope',
+            why="it is not written as one",
+            do="use platform, cluster/C, workspace/W, nodegroup/G, namespace/N, node/N, cluster/C/node/N",
+        )
+    return key
+
+
+def sees_scope(index: Index, who: Who, key: str) -> bool:
+    """Whether a scope is the caller's business: a binding there or above, or a right to read its object."""
+    if key == PLATFORM:
+        return True
+    if not index.scopes.knows(key):
+        return False
+    levels = set(index.scopes.chain(key)) - {PLATFORM, ANONYMOUS}
+    if any(binding.scope in levels for binding in index.bound(index.subjects_of(who))):
+        return True
+    about = _OBJECTS.get(kind_of_scope(key))
+    return about is not None and index.check(who, key, "get", *about, name_of_scope(key))
+
+
+def sees_binding(index: Index, who: Who, binding: Binding) -> bool:
+    """One's own, and those at scopes where one may read bindings."""
+    if not set(index.subjects_of(who)).isdisjoint(binding.subjects):
+        return True
+    return index.check(who, binding.scope, "get", IAM_GROUP, BINDINGS, binding.name)
+
+
+def access_at(index: Index, who: Who, key: str) -> ScopeAccess:
+    """What the caller may at a scope: console rights with wildcards spelled out, and the rules in force."""
+    shown, tag = scope_text(key), index.generation(who)
+    if not sees_scope(index, who, key):
+        return ScopeAccess(shown, [], [], [], tag, code="ScopeNotVisible")
+    return ScopeAccess(
+        scope=shown,
+        chain=[scope_text(level) for level in index.scopes.chain(key) if level != ANONYMOUS],
+        ui_permissions=_spelled_out(index, index.ui(who, key)),
+        rules=[
+            ShownRule(
+                groups=rule.api_groups,
+                resources=rule.resources,
+                verbs=rule.verbs,
+                names=rule.resource_names,
+                urls=rule.non_resource_urls,
+            )
+            for rule in dict.fromkeys(source.rule for source in rules_of(index, who, key))
+        ],
+        etag=tag,
+    )
+
+
+def _spelled_out(index: Index, held: frozenset[str]) -> list[str]:
+    """Every console right that some template names and that is held, and the held ones themselves."""
+    named = {ui for template in index.book.templates.values() for ui in template.ui if not ui.endswith("*")}
+    return sorted({one for one in named if ui_held(one, held)} | held)
+
+
+def own_scopes(index: Index, who: Who) -> list[ShownScope]:
+    """Scopes at which the caller is bound, each with the roles; widest first, then by name."""
+    roles: dict[str, set[str]] = {}
+    for binding in index.bound(index.subjects_of(who)):
+        if index.role_of(binding) is not None and index.scopes.knows(binding.scope):
+            roles.setdefault(binding.scope, set()).add(binding.role)
+    return [
+        ShownScope(scope_text(key), name_of_scope(key), _parent(index, key), sorted(roles[key]))
+        for key in sorted(roles, key=lambda key: (len(index.scopes.chain(key)), scope_text(key)))
+    ]
+
+
+def _parent(index: Index, key: str) -> str:
+    above = [level for level in index.scopes.chain(key) if level not in (key, ANONYMOUS)]
+    return scope_text(above[0]) if above else ""
+
+
+def subjects_that_can(index: Index, scope: str, question: Question, limit: int, cursor: str) -> WhoCan:
+    """A page of those who may do it. Groups are not expanded."""
+    found = list(who_can(index, scope, question).items())
+    start = int(cursor) if cursor.isdecimal() else 0
+    size = max(1, min(limit, SUBJECTS_MAX))
+    page = [ShownSubject(*_named(subject), via) for subject, via in found[start : start + size]]
+    more = str(start + size) if start + size < len(found) else ""
+    return WhoCan(page, len(found), True, more)
+
+
+def _named(subject: str) -> tuple[str, str]:
+    return subject_of(subject) if ":" in subject else ("Everyone", "*")
+
+
+def pick(scopes: Iterable[ShownScope], kind: str, text: str) -> list[ShownScope]:
+    """Scopes of one type, and with a text in their name, as the console's switcher searches."""
+    wanted = text.casefold()
+    return [
+        one
+        for one in scopes
+        if (not kind or one.scope.split("/")[-2:][0] == kind) and wanted in one.title.casefold()
+    ]

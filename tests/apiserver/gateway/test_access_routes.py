@@ -1,0 +1,178 @@
+"""Rights as people ask about them, over HTTP and from the command line (I4, I8, R36)."""
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
+from tests.support.workspaces import Tenant
+
+from edge_kube.client import Client
+
+PODS = {"verb": "list", "group": "", "resource": "pods"}
+
+
+async def explained(gateway: RunningGateway, token: str, scope: str, **body: Any) -> dict[str, Any]:
+    answer = await gateway.ask(
+        "POST", f"{IAM}/access/explain", token=token, json={"scope": scope, "action": PODS, **body}
+    )
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+async def test_an_allow_is_explained_down_to_the_rule(gateway: RunningGateway, tenant: Tenant) -> None:
+    place = f"namespace/{tenant.namespaces[0]}"
+    found = await explained(gateway, await gateway.token(tenant.user), place)
+    assert found["allowed"] is True
+    assert found["decidedAt"] == f"workspace/{tenant.workspace}"
+    assert (found["by"]["role"], found["by"]["binding"]) == ("workspace-admin", tenant.binding)
+    assert {"template", "ruleIndex"} <= set(found["by"])
+
+
+async def test_a_denial_names_what_would_allow_it_and_who_may_give_it(
+    gateway: RunningGateway, tenant: Tenant, kube: Client
+) -> None:
+    name = f"guest-{tenant.user}"
+    await make_user(kube, name)
+    await gateway.knows(name)
+    place = f"namespace/{tenant.namespaces[0]}"
+    subject = {"kind": "User", "name": name}
+    found = await explained(gateway, await gateway.token(), place, subject=subject)
+    assert found["allowed"] is False
+    assert found["trace"][1]["scope"] == f"workspace/{tenant.workspace}"
+    assert found["grant"][0]["scope"] == place
+    assert any(f"User {tenant.user}" in way["grantors"] for way in found["grant"])
+
+
+async def test_a_scope_that_is_none_of_ones_business_is_answered_like_one_that_is_not_there(
+    gateway: RunningGateway, tenant: Tenant
+) -> None:
+    token = await gateway.token("ada")
+    there = await explained(gateway, token, f"namespace/{tenant.namespaces[0]}")
+    nowhere = await explained(gateway, token, "namespace/no-such-namespace")
+    assert there == nowhere
+    assert tenant.workspace not in json.dumps(there)
+    scopes = f"scope=workspace/{tenant.workspace}&scope=workspace/no-such"
+    items = (await gateway.get(f"{IAM}/me/access?{scopes}", token=token)).json()["items"]
+    assert [(one["code"], one["chain"], one["uiPermissions"]) for one in items] == [
+        ("ScopeNotVisible", [], []),
+        ("ScopeNotVisible", [], []),
+    ]
+
+
+async def test_only_who_may_read_bindings_is_told_about_others(
+    gateway: RunningGateway, tenant: Tenant
+) -> None:
+    token, place = await gateway.token("ada"), f"namespace/{tenant.namespaces[0]}"
+    body = {"scope": place, "action": PODS}
+    for path, more in (
+        ("access/who-can", {}),
+        ("access/explain", {"subject": {"kind": "User", "name": tenant.user}}),
+    ):
+        refused = await gateway.ask("POST", f"{IAM}/{path}", token=token, json=body | more)
+        assert refused.status == 403
+        assert "iamrolebindings" in refused.json()["message"]
+    answer = await gateway.ask("POST", f"{IAM}/access/who-can", token=await gateway.token(), json=body)
+    found = answer.json()
+    named = {(one["kind"], one["name"]) for one in found["subjects"]}
+    assert {("User", tenant.user), ("User", "admin")} <= named
+    assert found["total"] == len(found["subjects"])
+    assert found["totalIsExact"] is True
+
+
+async def test_who_can_comes_in_pages(gateway: RunningGateway, tenant: Tenant) -> None:
+    body: dict[str, Any] = {"scope": f"namespace/{tenant.namespaces[0]}", "action": PODS, "limit": 1}
+    seen: list[str] = []
+    while True:
+        answer = await gateway.ask("POST", f"{IAM}/access/who-can", token=await gateway.token(), json=body)
+        page = answer.json()
+        seen += [one["name"] for one in page["subjects"]]
+        if not page["cursor"]:
+            break
+        body["cursor"] = page["cursor"]
+    assert len(seen) == len(set(seen)) == page["total"]
+    assert tenant.user in seen
+
+
+async def test_my_access_spells_console_rights_out_and_lists_the_rules(
+    gateway: RunningGateway, tenant: Tenant
+) -> None:
+    token = await gateway.token(tenant.user)
+    found = (await gateway.get(f"{IAM}/me/access?scope=workspace/{tenant.workspace}", token=token)).json()
+    (item,) = found["items"]
+    assert item["chain"] == [f"workspace/{tenant.workspace}", "cluster/host", "platform"]
+    assert "workspace/members.manage" in item["uiPermissions"]
+    assert any("pods" in rule["resources"] for rule in item["rules"])
+    assert found["ttlSeconds"] == 300
+    scopes = (await gateway.get(f"{IAM}/me/scopes?type=workspace", token=token)).json()
+    assert [(one["scope"], one["roles"]) for one in scopes["items"]] == [
+        (f"workspace/{tenant.workspace}", ["workspace-admin"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"[]", "Expected `object`"),
+        (b'{"scope": "planet/earth/x", "action": {"verb": "get", "resource": "pods"}}', "names no scope"),
+        (b'{"scope": "platform", "action": {"verb": "get"}}', "neither a verb on a resource"),
+        (b'{"scope": "platform", "action": {"verb": "get", "resource": "pods", "colour": 1}}', "colour"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_told_what_would(
+    gateway: RunningGateway, body: bytes, says: str
+) -> None:
+    answer = await gateway.ask("POST", f"{IAM}/access/explain", token=await gateway.token(), data=body)
+    assert answer.status == 400
+    assert says in answer.json()["message"]
+
+
+async def edge(gateway: RunningGateway, token: str, *words: str, stdin: str = "") -> tuple[int, str]:
+    """Exit code and output of the command line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "import sys; from edge.cli.main import main; sys.exit(main())", *words),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "EDGE_SERVER": gateway.url, "EDGE_TOKEN": token},
+    )
+    out, _ = await process.communicate(stdin.encode())
+    return process.returncode or 0, out.decode()
+
+
+async def test_the_command_line_says_yes_and_no_and_why(gateway: RunningGateway, tenant: Tenant) -> None:
+    token, place = await gateway.token(tenant.user), tenant.namespaces[0]
+    assert await edge(gateway, token, "auth", "can-i", "get", "pods/log", "-n", place) == (0, "yes\n")
+    assert await edge(gateway, token, "auth", "can-i", "get", "nodes") == (1, "no\n")
+    code, said = await edge(gateway, token, "auth", "why", "delete", "deployments.apps", "web", "-n", place)
+    assert code == 0
+    assert (
+        f"decided at workspace/{tenant.workspace} by binding {tenant.binding}, role workspace-admin" in said
+    )
+    admin = await gateway.token()
+    asked = ("auth", "why", "list", "pods", "-n", place, "--as", "ada")
+    code, said = await edge(gateway, admin, *asked)
+    assert code == 1
+    assert f"no: ada may not list pods at namespace/{place}" in said
+    assert "would allow it: role namespace-" in said
+    code, said = await edge(gateway, admin, "auth", "who-can", "list", "pods", "-n", place)
+    assert code == 0
+    assert f"User {tenant.user}: role workspace-admin at workspace/{tenant.workspace}" in said
+
+
+async def test_signing_in_keeps_a_token_for_its_owner_alone(
+    gateway: RunningGateway, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    login = ("login", "-u", "ada", "--password-stdin")
+    code, said = await edge(gateway, "", *login, stdin=f"{PASSWORD}\n")
+    assert code == 0, said
+    kept = tmp_path / "edge" / "session.json"
+    assert oct(kept.stat().st_mode & 0o777) == "0o600"
+    assert await edge(gateway, "", "auth", "can-i", "get", "/version") == (0, "yes\n")
+    code, said = await edge(gateway, "", *login, stdin="wrong\n")
+    assert code == 1
+    assert "Traceback" not in said

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
-from tests.support.gateway import RunningGateway, make_user
+from tests.support.gateway import IAM, RunningGateway, make_user
 
 from edge.clusters.types import Cluster
+from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
-from edge_kube.meta import Key
+from edge_kube.meta import Key, ObjectMeta
+from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 CLUSTERS = "/oapis/tenant/v1alpha1/clusters"
 
@@ -66,6 +68,35 @@ async def east(
     await gateway.until(f"{CLUSTERS}/east", 200, token=await gateway.token())
     yield gateway
     await kube.delete(Cluster, "east")
+
+
+async def test_a_right_in_a_namespace_is_none_in_its_namesake_in_another_cluster(
+    east: RunningGateway, kube: Client
+) -> None:
+    """Who is let through is refused by Kubernetes, whose sentence names the namespace, not a scope (S5)."""
+    await make_user(kube, "wes")
+    await kube.create(_admin_of_namespace("wes", "default"), manager="test")
+    await east.knows("wes")
+    await east.until(f"{IAM}/iamrolebindings/wes-in-default", 200, token=await east.token())
+    token = await east.token("wes")
+    services = "/api/v1/namespaces/default/services"
+    assert 'in the namespace "default"' in (await east.get(services, token=token)).json()["message"]
+    there = await east.get(f"/clusters/east{services}", token=token)
+    assert there.status == 403
+    assert there.json()["message"].startswith(
+        'User "wes" cannot list resource "services" in API group "" at cluster/east/namespace/default'
+    )
+
+
+def _admin_of_namespace(user: str, namespace: str) -> IAMRoleBinding:
+    labels = {IAM_SCOPE_LABEL: "namespace", IAM_SCOPE_VALUE_LABEL: namespace}
+    return IAMRoleBinding(
+        metadata=ObjectMeta(name=f"{user}-in-{namespace}", labels=labels),
+        spec=IAMRoleBindingSpec(
+            role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name="namespace-admin"),
+            subjects=(Subject(kind="User", name=user),),
+        ),
+    )
 
 
 async def test_kubectl_reaches_a_member_in_the_callers_name(east: RunningGateway) -> None:

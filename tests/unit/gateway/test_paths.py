@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from edge.apiserver.paths import (
     Resource,
     action_of,
+    also_needed,
     full_group,
     is_stream,
     native_segments,
     read_resource,
     read_target,
 )
+from edge_sdk.access import Action
 from edge_sdk.problem import Missing, Problem
 
 
@@ -59,6 +61,51 @@ def action(method: str, path: str) -> tuple[str, str, str, str, str, str]:
 )
 def test_attributes_are_those_of_kubernetes(method: str, path: str, expected: tuple[str, ...]) -> None:
     assert action(method, path) == expected
+
+
+def asked(method: str, path: str, cluster: str = "") -> Action:
+    target = read_target(path)
+    resource = read_resource(target.segments[1:], core=target.segments[0] == "api")
+    assert resource is not None
+    return action_of(method, resource, target, cluster)
+
+
+@pytest.mark.parametrize(
+    ("path", "cluster", "scope"),
+    [
+        ("/api/v1/namespaces/a/pods", "", "namespace/a"),
+        ("/api/v1/namespaces/a/pods", "east", "cluster/east/namespace/a"),
+        ("/api/v1/namespaces/a", "east", "cluster/east/namespace/a"),
+        ("/api/v1/nodes/n", "", "node/n"),
+        ("/api/v1/nodes/n", "east", "cluster/east/node/n"),
+        ("/apis/metrics.k8s.io/v1beta1/nodes/n", "", "node/n"),
+        ("/api/v1/nodes/n/proxy/exec/a/p/c", "", "cluster/host"),
+        ("/api/v1/nodes/n/proxy/exec/a/p/c", "east", "cluster/east"),
+        ("/api/v1/nodes", "", "cluster/host"),
+        ("/apis/rbac.authorization.k8s.io/v1/clusterroles/r", "", "cluster/host"),
+        ("/apis/scope.theriseunion.io/v1alpha1/workspaces/w", "", "workspace/w"),
+        ("/apis/scope.theriseunion.io/v1alpha1/workspaces/w", "east", "cluster/east"),
+        ("/apis/scope.theriseunion.io/v1alpha1/workspaces", "", "platform"),
+        ("/apis/cluster.x-k8s.io/v1/clusters/c", "", "cluster/host"),
+    ],
+)
+def test_the_scope_is_the_narrowest_that_holds_the_object_and_names_its_cluster(
+    path: str, cluster: str, scope: str
+) -> None:
+    """Same names in another cluster are something else (S5); nodes/proxy runs commands in any pod (S4)."""
+    assert asked("GET", path, cluster).scope == scope
+
+
+@pytest.mark.parametrize("sub", ["exec", "attach", "portforward", "proxy"])
+def test_a_shell_by_get_needs_get_beside_create(sub: str) -> None:
+    path = f"/api/v1/namespaces/a/pods/p/{sub}"
+    first = asked("GET", path)
+    assert first.verb == "create"
+    second = also_needed("GET", first)
+    assert second is not None
+    assert (second.verb, second.subresource, second.scope) == ("get", sub, "namespace/a")
+    assert also_needed("POST", asked("POST", path)) is None
+    assert also_needed("GET", asked("GET", "/api/v1/namespaces/a/pods/p/log")) is None
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class Gateway:
         self._measures.record(
             exchange.verb or request.method.lower(),
             exchange.resource,
-            exchange.action.scope,
+            _scope_type(exchange.action),
             response.status,
             exchange.started_s,
             stream=exchange.stream,
@@ -222,6 +222,11 @@ def bearer_token(request: web.BaseRequest) -> str:
             "not-signed-in", what="The request has no token", why="this path needs one", do=SIGN_IN
         )
     return token.strip()
+
+
+def _scope_type(action: Action) -> str:
+    """The scope type that a request is about, as a label of bounded values."""
+    return action.scope.rpartition("/")[0].rpartition("/")[2] or "platform"
 
 
 def _request_id(request: web.BaseRequest) -> str:

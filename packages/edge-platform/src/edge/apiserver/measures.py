@@ -48,9 +48,9 @@ class Measures:
     def record(
         self, verb: str, resource: Resource | None, scope: str, code: int, started_s: float, *, stream: bool
     ) -> None:
-        """started_s: time.perf_counter() at the start. code is 404 for names that exist nowhere."""
+        """scope: its type. started_s: time.perf_counter() at the start."""
         about = self._bounded(resource, code)
-        labels = (verb, about.group, about.version, about.resource, scope.partition("/")[0])
+        labels = (verb, about.group, about.version, about.resource, scope)
         counter_key = (*labels, str(code))
         counter = self._counters.get(counter_key)
         if counter is None:

@@ -5,7 +5,7 @@ bytes, doubled slashes. So the object that is checked is the object that is reac
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
@@ -218,12 +218,11 @@ def is_stream(resource: Resource | None, target: Target) -> bool:
 
 
 def action_of(method: str, resource: Resource, target: Target, cluster: str = "") -> Action:
-    """The question for the permission engine, with the narrowest scope that holds the object."""
-    scope = f"cluster/{cluster}" if cluster else "platform"
-    if resource.namespace:
-        scope = f"namespace/{resource.namespace}"
-    elif resource.resource in _SCOPES and resource.name:
-        scope = f"{_SCOPES[resource.resource]}/{resource.name}"
+    """The question for the permission engine, with the narrowest scope that holds the object.
+
+    cluster "": the host. The name of the cluster is always part of the scope: what is called the same in
+    another cluster is something else.
+    """
     verb = verb_of(method, resource, target)
     return Action(
         verb=verb,
@@ -232,8 +231,34 @@ def action_of(method: str, resource: Resource, target: Target, cluster: str = ""
         subresource=resource.subresource,
         namespace=resource.namespace,
         name=resource.name or (_only_name(target) if verb in ("list", "watch") else ""),
-        scope=scope,
+        scope=_scope_of(resource, cluster),
     )
+
+
+def _scope_of(resource: Resource, cluster: str) -> str:
+    kind = _SCOPES.get((resource.group, resource.resource), "")
+    above = f"cluster/{cluster}/" if cluster else ""
+    if resource.namespace:
+        return f"{above}namespace/{resource.namespace}"
+    if resource.name and kind in PLACES and not _reaches_the_kubelet(resource):
+        return f"{above}{kind}/{resource.name}"
+    if cluster:
+        return f"cluster/{cluster}"
+    if resource.name and kind and kind not in PLACES:
+        return f"{kind}/{resource.name}"
+    return "platform" if resource.group.endswith(OWN_GROUPS) else "cluster/host"
+
+
+def _reaches_the_kubelet(resource: Resource) -> bool:
+    """A node's proxy runs commands in every pod there: a right at one node or group must not give it."""
+    return (resource.resource, resource.subresource) == ("nodes", "proxy")
+
+
+def also_needed(method: str, action: Action) -> Action | None:
+    """Who runs something by GET needs `get` beside `create` (kubernetes/kubernetes 134577)."""
+    if method in ("GET", "HEAD") and action.subresource in UPGRADED:
+        return replace(action, verb="get")
+    return None
 
 
 def _only_name(target: Target) -> str:
@@ -247,10 +272,14 @@ def needs_proof(method: str, target: Target) -> bool:
     return method not in ("GET", "HEAD", "OPTIONS") or not UPGRADED.isdisjoint(target.segments)
 
 
-_SCOPES: Final[Mapping[str, str]] = {
-    "clusters": "cluster",
-    "workspaces": "workspace",
-    "nodegroups": "nodegroup",
-    "namespaces": "namespace",
-    "nodes": "node",
+OWN_GROUPS: Final = ".theriseunion.io"
+PLACES: Final = ("namespace", "node")
+"""Scopes that every cluster has; the others have their objects on the host."""
+_SCOPES: Final[Mapping[tuple[str, str], str]] = {
+    ("scope.theriseunion.io", "clusters"): "cluster",
+    ("scope.theriseunion.io", "workspaces"): "workspace",
+    ("scope.theriseunion.io", "nodegroups"): "nodegroup",
+    ("", "namespaces"): "namespace",
+    ("", "nodes"): "node",
+    ("metrics.k8s.io", "nodes"): "node",
 }

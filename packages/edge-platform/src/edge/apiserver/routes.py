@@ -20,6 +20,7 @@ from edge.apiserver.paths import (
     Resource,
     Target,
     action_of,
+    also_needed,
     full_group,
     is_stream,
     native_segments,
@@ -211,9 +212,10 @@ class Router:
         """Raises Forbidden with the sentence that says which right is missing."""
         session, method = exchange.caller, exchange.request.method
         if not _for_everybody(action, method):
-            decision = self._access.may(session.caller, action)
-            if not decision.allowed:
-                raise _forbidden(decision.reason)
+            for one in _needed(action, method):
+                decision = self._access.may(session.caller, one)
+                if not decision.allowed:
+                    raise _forbidden(decision.reason)
         reads = action.verb in READ_VERBS or (bool(action.path) and method in ("GET", "HEAD"))
         if session.restricted and not reads and action.resource not in OWN_QUESTIONS:
             raise Forbidden(
@@ -229,7 +231,8 @@ class Router:
         action, method = exchange.action, exchange.request.method
         if _for_everybody(action, method):
             return True
-        return self._access.decide(exchange.caller.caller, action).allowed
+        caller = exchange.caller.caller
+        return all(self._access.decide(caller, one).allowed for one in _needed(action, method))
 
     def _forward(
         self, exchange: "Exchange", target: Target, resource: Resource | None, cluster: str
@@ -284,6 +287,11 @@ def _for_everybody(action: Action, method: str) -> bool:
     if action.path:
         return method in ("GET", "HEAD") and action.path.split("/")[1] in KUBERNETES_ROOTS
     return action.resource in OWN_QUESTIONS and action.verb == "create" and action.group in OWN_GROUPS
+
+
+def _needed(action: Action, method: str) -> tuple[Action, ...]:
+    second = also_needed(method, action)
+    return (action,) if second is None else (action, second)
 
 
 def _forbidden(reason: str) -> Forbidden:

@@ -18,9 +18,11 @@ from edge_kube.reconcile import (
     Watch,
     Writer,
 )
+from edge_kube.webhook import Author
 
 __all__ = [
     "DONE",
+    "Author",
     "Index",
     "Measure",
     "MemberWatch",

@@ -2,8 +2,8 @@
 
 Promises: every rejection lists all violations with field, value, why and what is accepted; an error of ours
 refuses the object (fail closed) unless the room marked the webhook `Ignore`; an object that is being deleted
-is never refused, since that would keep its finalizers for ever; nothing outside the request is read or
-changed, so a dry run is no special case. Source: S3, P4; design kube-runtime §11.
+is never refused, since that would keep its finalizers for ever; nothing is changed outside the request, so a
+dry run is no special case. Source: S3, P4; design kube-runtime §11.
 """
 
 import asyncio
@@ -37,6 +37,14 @@ class Violation(Protocol):
     def field(self) -> str: ...
 
 
+class Author(msgspec.Struct, rename="camel", frozen=True):
+    """Who makes the change, as the API server has authenticated them."""
+
+    username: str = ""
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+
 class Webhook(Protocol):
     """What a room says about the admission of one kind; `edge_sdk.room.Webhook` has this shape."""
 
@@ -45,14 +53,29 @@ class Webhook(Protocol):
     @property
     def default(self) -> Callable[[Any], PatchOps] | None: ...
     @property
+    def stamp(self) -> Callable[[Any, Any, Author], PatchOps] | None: ...
+    @property
     def validate(self) -> Callable[[Any, Any], Sequence[Violation]] | None: ...
     @property
+    def authorize(self) -> Callable[[Any, Any, Author], Awaitable[Sequence[str]]] | None: ...
+    @property
+    def conditions(self) -> Mapping[str, str]: ...
+    @property
     def failure_policy(self) -> Literal["Fail", "Ignore"]: ...
+
+
+def mutates(webhook: Webhook) -> bool:
+    return webhook.default is not None or webhook.stamp is not None
+
+
+def validates(webhook: Webhook) -> bool:
+    return webhook.validate is not None or webhook.authorize is not None
 
 
 class AdmissionRequest(msgspec.Struct, rename="camel", frozen=True):
     uid: str
     operation: str = ""
+    user_info: Author = Author()
     object: msgspec.Raw = msgspec.Raw(b"null")
     old_object: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -99,9 +122,9 @@ class WebhookServer:
         """Listen; `load` comes first. port 0 takes a free one, told by `self.port`. Raises OSError."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         for webhook in self._webhooks:
-            if webhook.default is not None:
+            if mutates(webhook):
                 app.router.add_post(mutate_path(webhook.kind), self._handler(webhook, self._mutate))
-            if webhook.validate is not None:
+            if validates(webhook):
                 app.router.add_post(validate_path(webhook.kind), self._handler(webhook, self._validate))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
@@ -175,10 +198,14 @@ class WebhookServer:
     @staticmethod
     async def _mutate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
         obj = _decoded(webhook.kind, request.object)
-        if obj is None or obj.metadata.deletion_timestamp or webhook.default is None:
+        if obj is None or obj.metadata.deletion_timestamp:
             return {"allowed": True}
-        # In a thread: a default may cost CPU (a password hash), and the loop renews the lease.
-        ops = await asyncio.to_thread(webhook.default, obj)
+        ops: list[Mapping[str, Any]] = []
+        if webhook.default is not None:
+            # In a thread: a default may cost CPU (a password hash), and the loop renews the lease.
+            ops += await asyncio.to_thread(webhook.default, obj)
+        if webhook.stamp is not None:
+            ops += webhook.stamp(obj, _decoded(webhook.kind, request.old_object), request.user_info)
         if not ops:
             return {"allowed": True}
         patch = msgspec.json.encode([dict(op) for op in ops])
@@ -187,15 +214,19 @@ class WebhookServer:
     @staticmethod
     async def _validate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
         obj = _decoded(webhook.kind, request.object)
-        if obj is None or obj.metadata.deletion_timestamp or webhook.validate is None:
+        if obj is None or obj.metadata.deletion_timestamp:
             return {"allowed": True}
         old = _decoded(webhook.kind, request.old_object)
-        violations = await asyncio.to_thread(webhook.validate, obj, old)
-        if not violations:
-            return {"allowed": True}
-        name = obj.metadata.name or obj.metadata.generate_name
-        message = f"{kind_of(webhook.kind).kind} {name} is refused: " + "; ".join(map(str, violations))
-        return _denied(422, "Invalid", message, violations)
+        title = f"{kind_of(webhook.kind).kind} {obj.metadata.name or obj.metadata.generate_name} is refused: "
+        if webhook.validate is not None:
+            violations = await asyncio.to_thread(webhook.validate, obj, old)
+            if violations:
+                return _denied(422, "Invalid", title + "; ".join(map(str, violations)), violations)
+        if webhook.authorize is not None:
+            lacks = await webhook.authorize(obj, old, request.user_info)
+            if lacks:
+                return _denied(403, "Forbidden", title + "; ".join(lacks), ())
+        return {"allowed": True}
 
 
 def _decoded(kind: type[Resource], body: msgspec.Raw) -> Resource | None:

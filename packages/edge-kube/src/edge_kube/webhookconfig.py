@@ -19,7 +19,7 @@ from edge_kube.crd import resource
 from edge_kube.errors import AlreadyExists, Conflict
 from edge_kube.meta import Key, Manifest, ObjectMeta, Resource, kind_of
 from edge_kube.reconcile import DONE, Reader, Request, Result, Writer
-from edge_kube.webhook import Webhook, mutate_path, validate_path
+from edge_kube.webhook import Webhook, mutate_path, mutates, validate_path, validates
 
 log = structlog.stdlib.get_logger("edge_kube.webhook")
 
@@ -174,7 +174,7 @@ def mutating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[Man
             "reinvocationPolicy": "IfNeeded",
         }
         for webhook in webhooks
-        if webhook.default is not None
+        if mutates(webhook)
     ]
 
 
@@ -182,14 +182,14 @@ def validating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[M
     return [
         _entry(webhook, "validate", validate_path(webhook.kind), target, ca)
         for webhook in webhooks
-        if webhook.validate is not None
+        if validates(webhook)
     ]
 
 
 def _entry(webhook: Webhook, verb: str, path: str, target: Target, ca: bytes) -> dict[str, Any]:
     kind = kind_of(webhook.kind)
     return {
-        "name": f"{verb}.{kind}",
+        "name": f"{verb}.{kind if kind.group else f'{kind}.core'}",  # three parts at least, says the API
         "clientConfig": target.client_config(path, ca),
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
@@ -198,7 +198,8 @@ def _entry(webhook: Webhook, verb: str, path: str, target: Target, ca: bytes) ->
         "timeoutSeconds": TIMEOUT_S,
         # What is being deleted is let go without asking: a dead server must not hold its finalizers (D14).
         "matchConditions": [
-            {"name": "not-being-deleted", "expression": "!has(object.metadata.deletionTimestamp)"}
+            {"name": "not-being-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
+            *({"name": name, "expression": text} for name, text in webhook.conditions.items()),
         ],
         "rules": [
             {

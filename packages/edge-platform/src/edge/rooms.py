@@ -14,6 +14,7 @@ from edge.components.operations import Operations
 from edge.components.ports import Charts, Releases, ValueSources
 from edge.components.settings import ComponentSettings
 from edge.iam import room as iam
+from edge.iam.granting import Grants
 from edge.nodes import room as nodes
 from edge.tenancy import room as tenancy
 from edge_kube.runtime import MemberWatch
@@ -27,6 +28,7 @@ class Adapters:
     """The outside world, as the rooms' ports want it.
 
     sites: for a room's member watches, the members in which it may work.
+    grants: judges what the authors of changes give away.
     """
 
     charts: Charts
@@ -36,6 +38,7 @@ class Adapters:
     members: Members
     stores: Stores
     sites: Callable[[Sequence[MemberWatch[Any]]], Sites]
+    grants: Grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class RoomSettings:
 def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
     """Registers only: nothing is opened, so tools and tests build the same rooms with other adapters."""
     return (
-        iam.room(settings.admin_username, settings.admin_password),
-        tenancy.room(),
+        iam.room(settings.admin_username, settings.admin_password, adapters.grants),
+        tenancy.room(adapters.grants),
         components.room(
             adapters.charts,
             adapters.releases,
@@ -61,7 +64,7 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
             settings.components,
             adapters.operations,
         ),
-        clusters.room(adapters.members, adapters.stores, settings.clusters),
-        nodes.room(adapters.sites(nodes.MEMBER_WATCHES)),
+        clusters.room(adapters.members, adapters.stores, settings.clusters, grants=adapters.grants),
+        nodes.room(adapters.sites(nodes.MEMBER_WATCHES), adapters.grants),
         apps.room(adapters.sites(apps.MEMBER_WATCHES), settings.apps),
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from edge_kube.meta import Resource
-from edge_kube.runtime import Index, Measure, MemberWatch, Reader, ReconcilerFactory, Request, Watch
+from edge_kube.runtime import Author, Index, Measure, MemberWatch, Reader, ReconcilerFactory, Request, Watch
 from edge_sdk.problem import Violation as Violation
 
 T = TypeVar("T", bound=Resource)
@@ -28,15 +28,21 @@ PatchOp = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Generic[T]):
-    """Admission of one kind. Both functions are pure: no clock, no cluster, no side effect.
+    """Admission of one kind. All but `authorize` are pure: no clock, no cluster, no side effect.
 
     default: new object → JSON patch that fills what the user left out; run twice it changes nothing more.
+    stamp: new object, old one (None on create) and author → JSON patch that notes what the author is.
     validate: new object and old one (None on create) → what is wrong with it; an empty list admits it.
+    authorize: the same with the author → rights that the author lacks for it, as sentences; runs on the loop.
+    conditions: name → CEL expression; only requests for which all hold are asked about.
     """
 
     kind: type[T]
     default: Callable[[T], Sequence[PatchOp]] | None = None
+    stamp: Callable[[T, T | None, Author], Sequence[PatchOp]] | None = None
     validate: Callable[[T, T | None], Sequence[Violation]] | None = None
+    authorize: Callable[[T, T | None, Author], Awaitable[Sequence[str]]] | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict[str, str])
     failure_policy: Literal["Fail", "Ignore"] = "Fail"
 
 

@@ -28,6 +28,7 @@ from edge_kube.harness.mutation import MutationDetector
 from edge_kube.harness.processes import free_port
 from edge_kube.manager import Manager, Options, Room, WebhookOptions
 from edge_kube.meta import Key, Manifest, Resource, to_manifest
+from edge_kube.webhook import mutates, validates
 from edge_kube.webhookconfig import Target
 
 T = TypeVar("T", bound=Resource)
@@ -243,8 +244,8 @@ def _hooks(rooms: Iterable[Room]) -> Sequence[str]:
     """Kinds of configuration that get an entry from these rooms."""
     hooks = [hook for room in rooms for hook in room.webhooks]
     found = {
-        "Mutating": any(hook.default for hook in hooks),
-        "Validating": any(hook.validate for hook in hooks),
+        "Mutating": any(map(mutates, hooks)),
+        "Validating": any(map(validates, hooks)),
     }
     return [kind for kind, is_there in found.items() if is_there]
 

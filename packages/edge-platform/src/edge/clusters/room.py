@@ -11,11 +11,15 @@ from edge.clusters.settings import ClusterSettings
 from edge.clusters.types import CLUSTER_LABEL, Cluster
 from edge.clusters.webhooks import checker, fill
 from edge.components.types import Component
+from edge.iam.granting import Grants
+from edge.iam.reconcilers.scoperoles import ScopeRoles, nobody, scope_named
+from edge.iam.types import IAMRole, IAMRoleBinding
 from edge_kube.core import Namespace, Node, Service
 from edge_kube.meta import Resource
 from edge_kube.runtime import Request, Watch
 from edge_sdk.clock import Clock, SystemClock
 from edge_sdk.room import Loop, Rights, Room, Webhook
+from edge_sdk.scopes import IAM_GROUP
 
 _ALL = ("get", "list", "watch", "create", "patch", "delete")
 
@@ -25,8 +29,12 @@ def room(
     stores: Stores,
     settings: ClusterSettings | None = None,
     clock: Clock | None = None,
+    grants: Grants | None = None,
 ) -> Room:
-    """members and stores do the room's calls outside; settings and clock have defaults."""
+    """members and stores do the room's calls outside; settings and clock have defaults.
+
+    grants: notes who makes a cluster.
+    """
     known, time = settings or ClusterSettings(), clock or SystemClock()
     clusters = Loop(
         Cluster,
@@ -44,11 +52,19 @@ def room(
         name="platform-etcd",
         workers=1,
     )
+    roles = Loop(
+        Cluster,
+        partial(ScopeRoles, Cluster, "cluster", _every, nobody),
+        name="clusterroles",
+        watches=(Watch(IAMRole, partial(scope_named, "cluster")),),
+        reads=(IAMRoleBinding,),
+        resync_s=300,
+    )
     return Room(
         name="clusters",
         kinds=(Cluster,),
-        loops=(clusters, etcd),
-        webhooks=(Webhook(Cluster, default=fill, validate=checker(known)),),
+        loops=(clusters, etcd, roles),
+        webhooks=(Webhook(Cluster, default=fill, validate=checker(known), stamp=grants and grants.creator),),
         rights=(
             Rights("scope.theriseunion.io", "clusters", ("get", "list", "watch", "patch")),
             Rights("scope.theriseunion.io", "clusters/status", ("get", "patch")),
@@ -58,11 +74,17 @@ def room(
             Rights("", "services", _ALL),
             Rights("", "secrets", ("get", "create", "patch", "delete")),
             Rights("", "nodes", ("get", "list", "watch")),
+            Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
+            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
         ),
         settings=ClusterSettings,
         measures=(measures,),
         metrics=FAMILIES,
     )
+
+
+def _every(_: Cluster) -> bool:
+    return True
 
 
 def _cluster_of(obj: Resource) -> tuple[Request, ...]:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from edge.adapters.etcd_tenants import EtcdTenants
 from edge.adapters.helm import Helm
 from edge.adapters.member_sites import MemberSites, connect
 from edge.adapters.members import MemberProbes
+from edge.adapters.native_rights import HostRights
 from edge.apps.settings import AppsSettings
 from edge.clusters.settings import ClusterSettings
 from edge.clusters.types import Cluster
@@ -34,11 +35,18 @@ from edge.controller.settings import (
     LogSettings,
     WebhookSettings,
 )
+from edge.iam.freshness import Freshness
+from edge.iam.granting import Grants
+from edge.iam.index import Index
+from edge.iam.watching import Watching
+from edge.nodes.types import NodeGroup
 from edge.rooms import Adapters, RoomSettings, build_rooms
+from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.clusters import ClusterPool, ClusterState
 from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfig
 from edge_kube.manager import Manager, Options, WebhookOptions, stop_on_signals
+from edge_kube.meta import Resource
 from edge_kube.metrics import Metrics
 from edge_kube.webhookconfig import Target
 from edge_sdk.flags import FlagError, help_text, read_flags
@@ -47,6 +55,12 @@ from edge_sdk.settings import Settings, SettingsError, load
 
 SERVICE = "edge-controller"
 LEASE = "edge-controller-leader"
+OWN_ACCOUNTS = (SERVICE, "edge-apiserver")
+SCOPES: Mapping[type[Resource], str] = {
+    Workspace: "workspace",
+    NodeGroup: "nodegroup",
+    Cluster: "cluster",
+}
 
 log = structlog.stdlib.get_logger("edge.controller")
 
@@ -101,6 +115,11 @@ async def run(connection: Connection, settings: Settings) -> None:
         def wake(cluster: str) -> None:
             manager.unpark(cluster)
 
+        index = Index()
+        freshness = Freshness(lambda: watching.silence_s())  # noqa: PLW0108 - it is made below
+        namespace = settings[ControllerSettings].namespace
+        own = [f"system:serviceaccount:{namespace}:{account}" for account in OWN_ACCOUNTS]
+
         pool = ClusterPool(metrics=metrics, on_up=wake)
         stack.push_async_callback(pool.close)
         rooms = build_rooms(
@@ -113,6 +132,7 @@ async def run(connection: Connection, settings: Settings) -> None:
                 members=probes,
                 stores=EtcdTenants(),
                 sites=lambda watches: MemberSites(pool, watches, gate=is_leader),
+                grants=Grants(index, freshness, HostRights(client), own),
             ),
         )
         manager = Manager(
@@ -122,6 +142,9 @@ async def run(connection: Connection, settings: Settings) -> None:
             metrics=metrics,
             member_answers=lambda cluster: pool.state(cluster) is ClusterState.UP,
         )
+        watching = Watching(manager.cache, index, SCOPES)
+        sweeping = asyncio.create_task(watching.sweep(), name="rights-sweep")
+        stack.callback(sweeping.cancel)
         connect(pool, manager.controllers)
         manager.cache.informer(Cluster).on(MemberFeed(pool))
         log.info("controller_started", identity=options.identity, rooms=[room.name for room in rooms])

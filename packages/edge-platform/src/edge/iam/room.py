@@ -3,7 +3,9 @@
 from functools import partial
 
 from edge.iam.builtin import categories, roles, templates
+from edge.iam.escalation import binding_lacks, role_lacks, template_lacks, user_lacks
 from edge.iam.firstadmin import DEFAULT_PASSWORD, DEFAULT_USERNAME
+from edge.iam.granting import Grants
 from edge.iam.guards import check_binding, check_role, check_template
 from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.reconcilers.builtins import BuiltinsReconciler
@@ -52,8 +54,11 @@ def _role_named(binding: IAMRoleBinding) -> tuple[str, ...]:
     return (binding.spec.role_ref.name,)
 
 
-def room(username: str = "", password: Secret | None = None) -> Room:
-    """Of the first administrator; the documented ones where empty. The password may be a bcrypt hash."""
+def room(username: str = "", password: Secret | None = None, grants: Grants | None = None) -> Room:
+    """username, password: of the first administrator; the documented ones where empty, or a bcrypt hash.
+
+    grants: judges what authors give away; without it (tests of other things) everybody may give everything.
+    """
     first_admin = partial(
         FirstAdminReconciler,
         username=username or DEFAULT_USERNAME,
@@ -102,10 +107,15 @@ def room(username: str = "", password: Secret | None = None) -> Room:
         ),
         indexes=(Index(IAMRoleBinding, BY_ROLE, _role_named),),
         webhooks=(
-            Webhook(User, default=hash_plain_password, validate=check_user),
-            Webhook(RoleTemplate, validate=check_template),
-            Webhook(IAMRole, validate=check_role),
-            Webhook(IAMRoleBinding, validate=check_binding),
+            Webhook(
+                User,
+                default=hash_plain_password,
+                validate=check_user,
+                authorize=grants and grants.guard(user_lacks),
+            ),
+            Webhook(RoleTemplate, validate=check_template, authorize=grants and grants.guard(template_lacks)),
+            Webhook(IAMRole, validate=check_role, authorize=grants and grants.guard(role_lacks)),
+            Webhook(IAMRoleBinding, validate=check_binding, authorize=grants and grants.guard(binding_lacks)),
         ),
         rights=(
             Rights(GROUP, "users", ("get", "list", "watch", "create", "patch")),
@@ -119,5 +129,6 @@ def room(username: str = "", password: Secret | None = None) -> Room:
             Rights(GROUP, "scopepatterns", ("get", "list", "watch")),
             Rights(GROUP, "loginrecords", ("get", "list", "watch", "delete")),
             Rights("", "namespaces", ("get", "list", "watch")),
+            Rights("authorization.k8s.io", "subjectaccessreviews", ("create",)),
         ),
     )

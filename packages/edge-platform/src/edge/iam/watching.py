@@ -7,6 +7,7 @@
 The kinds of scopes are given, because this room knows none of the rooms above it. Source: I6; design §4, §5.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,6 +19,7 @@ from edge_kube.core import Namespace, Node
 from edge_kube.meta import Resource
 from edge_kube.store import Delta
 
+SWEEP_EVERY_S: Final = 1.0
 KINDS: Final[tuple[type[Resource], ...]] = (
     Namespace,
     Node,
@@ -33,6 +35,7 @@ class Watching:
     def __init__(self, cache: Cache, index: Index, scopes: Mapping[type[Resource], str]) -> None:
         """cache: of the host, not started yet. scopes: kind → workspace, nodegroup or cluster."""
         self._cache = cache
+        self._index = index
         self._feed = Feed(index)
         self._scopes = scopes
         self._informers = [cache.informer(kind) for kind in (*KINDS, *scopes)]
@@ -46,6 +49,13 @@ class Watching:
             self._feed.changed(delta.old, delta.new)
         else:
             self._feed.scope_changed(kind, obj.metadata, gone=delta.new is None)
+
+    async def sweep(self) -> None:
+        """Frees what the index has dropped, a slice a turn. Until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            while self._index.sweep():  # noqa: ASYNC110 - a turn for the others
+                await asyncio.sleep(0)
 
     def silence_s(self) -> float | None:
         """Longest time that the server of one of the kinds was not heard of; None until all lists are in."""

@@ -5,14 +5,18 @@ from functools import partial
 from typing import Final
 
 from edge.clusters.types import Cluster
+from edge.iam.granting import Grants
+from edge.iam.reconcilers.scoperoles import ScopeRoles, nobody, scope_named
+from edge.iam.types import IAMRole, IAMRoleBinding
 from edge.nodes.reconcilers.nodegroup import NodeGroupReconciler
 from edge.nodes.reconcilers.nodes import ClusterNodes, HostNode
 from edge.nodes.rules import groups_on
 from edge.nodes.types import GROUP, NodeGroup
-from edge.nodes.webhooks import check_node_group
+from edge.nodes.webhooks import check_node_group, node_group_author_lacks
 from edge_kube.core import Node
 from edge_kube.runtime import MemberWatch, Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
+from edge_sdk.scopes import IAM_GROUP
 from edge_sdk.sites import Sites
 
 
@@ -30,12 +34,16 @@ def _cluster(node: Node, cluster: str) -> Iterable[Request]:
     return (Request(cluster),)
 
 
+def _every(_: NodeGroup) -> bool:
+    return True
+
+
 MEMBER_WATCHES: Final = (MemberWatch(Node, _groups_in),)
 """What this room copies from members; its `Sites` reads the same copies."""
 
 
-def room(sites: Sites) -> Room:
-    """sites: the member clusters."""
+def room(sites: Sites, grants: Grants | None = None) -> Room:
+    """sites: the member clusters. grants: judges authors; without it everybody may select every node."""
     return Room(
         name="nodes",
         kinds=(NodeGroup,),
@@ -47,6 +55,14 @@ def room(sites: Sites) -> Room:
                 member_watches=MEMBER_WATCHES,
                 reads=(Cluster,),
             ),
+            Loop(
+                NodeGroup,
+                partial(ScopeRoles, NodeGroup, "nodegroup", _every, nobody),
+                name="nodegrouproles",
+                watches=(Watch(IAMRole, partial(scope_named, "nodegroup")),),
+                reads=(IAMRoleBinding,),
+                resync_s=300,
+            ),
             Loop(Node, HostNode, name="hostnode", reads=(NodeGroup, Cluster)),
             Loop(
                 Cluster,
@@ -56,11 +72,20 @@ def room(sites: Sites) -> Room:
                 reads=(NodeGroup,),
             ),
         ),
-        webhooks=(Webhook(NodeGroup, validate=check_node_group),),
+        webhooks=(
+            Webhook(
+                NodeGroup,
+                validate=check_node_group,
+                stamp=grants and grants.creator,
+                authorize=grants and grants.guard(node_group_author_lacks),
+            ),
+        ),
         rights=(
             Rights(GROUP, "nodegroups", ("get", "list", "watch", "patch")),
             Rights(GROUP, "nodegroups/status", ("get", "patch")),
             Rights(GROUP, "clusters", ("get", "list", "watch")),
             Rights("", "nodes", ("get", "list", "watch", "patch")),
+            Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
+            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
         ),
     )

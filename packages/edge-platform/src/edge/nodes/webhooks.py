@@ -1,8 +1,10 @@
 """Admission of NodeGroups: templates a node would refuse, and groups that select themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from edge.iam.escalation import Lack, moved_lacks, selection_lacks
+from edge.iam.index import Index, Who
 from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, parse_taint
 from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup
 from edge_kube.meta import LabelSelector
@@ -35,6 +37,13 @@ def check_node_group(new: NodeGroup, old: NodeGroup | None) -> list[Violation]:
         *_taints(new.spec.template.taints),
         *_loop(new),
     ]
+
+
+def node_group_author_lacks(index: Index, who: Who, new: NodeGroup, old: NodeGroup | None) -> Iterator[Lack]:
+    """Rights at a group reach the nodes that it selects, in the cluster that it is in."""
+    yield from moved_lacks(index, who, "nodegroup", new.metadata, old and old.metadata)
+    if old is not None and new.spec.selector != old.spec.selector:
+        yield from selection_lacks(index, who, new.metadata)
 
 
 def check_selector(selector: LabelSelector, path: str) -> list[Violation]:

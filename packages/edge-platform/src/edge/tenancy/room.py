@@ -1,9 +1,10 @@
 """The tenancy room: workspaces, their namespaces, and the roles that each of them has."""
 
-from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
-from edge.iam.reconcilers.scoperoles import ScopeRoles
+from edge.iam.granting import Grants
+from edge.iam.reconcilers.scoperoles import ScopeRoles, nobody, scope_named
 from edge.iam.scope import SYSTEM_WORKSPACE
 from edge.iam.types import GROUP as IAM_GROUP
 from edge.iam.types import IAMRole, IAMRoleBinding
@@ -11,9 +12,10 @@ from edge.tenancy.plan import owner_of
 from edge.tenancy.reconcilers.system import SystemNamespaceReconciler
 from edge.tenancy.reconcilers.workspace import BY_WORKSPACE, WorkspaceReconciler
 from edge.tenancy.types import GROUP, Workspace
+from edge.tenancy.webhooks import MOVES_NAMESPACE, namespace_author_lacks, workspace_author_lacks
 from edge_kube.core import Namespace
 from edge_kube.runtime import Index, Request, Watch
-from edge_sdk.room import Loop, Rights, Room
+from edge_sdk.room import Loop, Rights, Room, Webhook
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 
@@ -31,13 +33,6 @@ def _workspace_bound(binding: IAMRoleBinding) -> list[Request]:
     return [Request(name) for name in _bound_to(binding) if name]
 
 
-def _scope_of(kind: str, obj: IAMRole | IAMRoleBinding) -> Iterable[Request]:
-    """The scope whose role or binding changed, so that what was taken away comes back."""
-    labels = obj.metadata.labels
-    name = labels.get(IAM_SCOPE_VALUE_LABEL, "")
-    return [Request(name)] if labels.get(IAM_SCOPE_LABEL) == kind and name else ()
-
-
 def _is_tenants(namespace: Namespace) -> bool:
     return owner_of(namespace) not in ("", SYSTEM_WORKSPACE)
 
@@ -50,11 +45,20 @@ def _manager_of(workspace: Workspace) -> tuple[str, ...]:
     return (workspace.spec.manager,) if workspace.spec.manager else ()
 
 
-def _nobody(_: Namespace) -> tuple[str, ...]:
-    return ()
+def _webhooks(grants: Grants) -> tuple[Webhook[Any], ...]:
+    return (
+        Webhook(Workspace, stamp=grants.creator, authorize=grants.guard(workspace_author_lacks)),
+        Webhook(
+            Namespace,
+            stamp=grants.creator,
+            authorize=grants.guard(namespace_author_lacks),
+            conditions=MOVES_NAMESPACE,
+        ),
+    )
 
 
-def room() -> Room:
+def room(grants: Grants | None = None) -> Room:
+    """grants: judges what authors give away; without it everybody may give everything."""
     return Room(
         name="tenancy",
         kinds=(Workspace,),
@@ -69,16 +73,16 @@ def room() -> Room:
                 partial(ScopeRoles, Workspace, "workspace", _is_not_the_systems, _manager_of),
                 name="workspaceroles",
                 watches=(
-                    Watch(IAMRole, partial(_scope_of, "workspace")),
-                    Watch(IAMRoleBinding, partial(_scope_of, "workspace")),
+                    Watch(IAMRole, partial(scope_named, "workspace")),
+                    Watch(IAMRoleBinding, partial(scope_named, "workspace")),
                 ),
                 resync_s=300,
             ),
             Loop(
                 Namespace,
-                partial(ScopeRoles, Namespace, "namespace", _is_tenants, _nobody),
+                partial(ScopeRoles, Namespace, "namespace", _is_tenants, nobody),
                 name="namespaceroles",
-                watches=(Watch(IAMRole, partial(_scope_of, "namespace")),),
+                watches=(Watch(IAMRole, partial(scope_named, "namespace")),),
                 reads=(IAMRoleBinding,),
                 resync_s=300,
             ),
@@ -91,6 +95,7 @@ def room() -> Room:
             ),
         ),
         indexes=(Index(IAMRoleBinding, BY_WORKSPACE, _bound_to),),
+        webhooks=_webhooks(grants) if grants is not None else (),
         rights=(
             Rights(GROUP, "workspaces", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "workspaces/status", ("get", "patch", "update")),

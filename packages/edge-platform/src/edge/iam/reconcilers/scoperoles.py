@@ -23,9 +23,22 @@ from edge.iam.types import IAMRole, IAMRoleBinding
 from edge_kube.errors import AlreadyExists
 from edge_kube.meta import Resource
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
-from edge_sdk.scopes import CLUSTER_LABEL
+from edge_sdk.scopes import CLUSTER_LABEL, IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 T = TypeVar("T", bound=Resource)
+
+
+def scope_named(kind: str, obj: IAMRole | IAMRoleBinding) -> Iterable[Request]:
+    """The scope of this type whose role or binding changed, so that what was taken away comes back."""
+    labels = obj.metadata.labels
+    name = labels.get(IAM_SCOPE_VALUE_LABEL, "")
+    return [Request(name)] if labels.get(IAM_SCOPE_LABEL) == kind and name else ()
+
+
+def nobody(_: Resource) -> tuple[str, ...]:
+    """Managers of scopes that have none."""
+    return ()
+
 
 SYSTEM = "system"
 AGAIN_S = 2.0

@@ -1,0 +1,180 @@
+"""Nobody gives away a right that they do not hold: what a change would give, and what its author lacks. Pure.
+
+Rights flow through more than bindings: through the rules of a role that is bound somewhere, a template that
+such a role takes in, a group somebody is put into, a user's password, the workspace that a namespace is in,
+the nodes that a group selects. Each is asked about here. As in Kubernetes, `escalate` and `bind` on the role
+are the way round it. Source: I2, I15; design §6.1, S6–S8.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from edge.iam.aggregation import Template, resolve, template_of
+from edge.iam.facts import binding_facts, home_of, label_of, role_facts
+from edge.iam.index import Index, Who
+from edge.iam.rolebook import Role
+from edge.iam.scope import HOST, PLATFORM, SYSTEM_NAMESPACES, kind_of_scope, scope_text
+from edge.iam.types import IAMRole, IAMRoleBinding, PolicyRule, RoleTemplate, User
+from edge_kube.meta import ObjectMeta
+from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
+
+SHOWN: Final = 5
+ROLES: Final = "iamroles"
+
+
+class Lack(NamedTuple):
+    """What an author lacks. verb: on `roles` of the platform, is the way round it; "" where there is none."""
+
+    text: str
+    verb: str = ""
+    role: str = ""
+
+
+def role_lacks(index: Index, who: Who, new: IAMRole, old: IAMRole | None) -> Iterator[Lack]:
+    """The rules of a role are given at the scope it is for, and wherever it is bound already."""
+    home = _home(index, new.metadata)
+    facts = role_facts(new, home)
+    if facts is None or (old is not None and facts == role_facts(old, home)):
+        return
+    templates = index.book.templates
+    chosen = resolve(facts.recipe, templates).templates if facts.recipe else ()
+    rules = [*facts.rules, *(rule for name in chosen for rule in templates[name].rules)]
+    ui = [*facts.ui, *(one for name in chosen for one in templates[name].ui)]
+    for scope in {facts.anchor or PLATFORM, *_bound_at(index, facts.name)}:
+        yield from _role_lack(index, who, scope, rules, ui, facts.name)
+
+
+def template_lacks(index: Index, who: Who, new: RoleTemplate, old: RoleTemplate | None) -> Iterator[Lack]:
+    """A template counts for every role that takes it in, also through others, wherever that role counts."""
+    template = template_of(new)
+    if old is not None and template == template_of(old):
+        return
+    after: Mapping[str, Template] = {**index.book.templates, template.name: template}
+    for role in index.book.roles.values():
+        recipe = role.facts.recipe
+        if recipe is None:
+            continue
+        before = set(resolve(recipe, index.book.templates).templates)
+        now = resolve(recipe, after).templates
+        gained = [after[name] for name in now if name not in before or name == template.name]
+        rules = [rule for one in gained for rule in one.rules]
+        ui = [right for one in gained for right in one.ui]
+        for scope in {role.facts.anchor or PLATFORM, *_bound_at(index, role.facts.name)} if gained else ():
+            yield from _role_lack(index, who, scope, rules, ui, role.facts.name)
+
+
+def binding_lacks(index: Index, who: Who, new: IAMRoleBinding, old: IAMRoleBinding | None) -> Iterator[Lack]:
+    """The role's rights at the binding's scope; a role that is not there yet may become anything."""
+    home = _home(index, new.metadata)
+    facts = binding_facts(new, home)
+    if facts is None or (old is not None and facts == binding_facts(old, home)):
+        return
+    role = index.book.roles.get(facts.role)
+    if role is None:
+        if not index.check(who, facts.scope, "bind", IAM_GROUP, ROLES, facts.role):
+            text = f"there is no role {facts.role} yet, and binding it needs the verb bind on it"
+            yield Lack(text, "bind", facts.role)
+    elif role.fits(facts.scope, kind_of_scope(facts.scope)):
+        yield from _bound_lack(index, who, facts.scope, role)
+
+
+def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Iterator[Lack]:
+    """Groups bring what they are bound to; a new user, or another's password, what the user is bound to."""
+    name, author = new.metadata.name, who if isinstance(who, str) else who[0]
+    before = set(old.spec.groups) if old is not None else set[str]()
+    gained = {f"Group:{group}" for group in new.spec.groups if group not in before}
+    is_taken_over = old is not None and author != name and _password(old) != _password(new)
+    if old is None or is_taken_over:
+        gained |= {f"User:{name}", *(f"Group:{group}" for group in new.spec.groups)}
+    named = {subject for subject in gained if not subject.startswith("Group:system:")}
+    for binding in index.bound(sorted(named)):
+        role = index.role_of(binding)
+        if role is not None:
+            yield from _bound_lack(index, who, binding.scope, role)
+
+
+def namespace_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
+    """Into and out of a workspace: both must let the author do it. System namespaces join none."""
+    there, was = new.labels.get(WORKSPACE_LABEL, ""), old.labels.get(WORKSPACE_LABEL, "") if old else ""
+    if there == was:
+        return
+    if new.name in SYSTEM_NAMESPACES or new.name.startswith("kube-"):
+        yield Lack(f"{new.name} is a namespace of the cluster itself and belongs to no tenant")
+        return
+    for workspace in filter(None, (was, there)):
+        scope = f"w/{HOST}/{workspace}"
+        may = index.check(who, scope, "update", SCOPE_GROUP, "workspaces", workspace)
+        if old is None:
+            may = may or index.check(who, scope, "create", "", "namespaces")
+        if not may:
+            needed = "update on the workspace" + (", or create on namespaces there" if old is None else "")
+            yield Lack(f"the label {WORKSPACE_LABEL} moves rights at {scope_text(scope)}; it needs {needed}")
+
+
+def moved_lacks(index: Index, who: Who, kind: str, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
+    """A workspace or node group that goes to another cluster: rights come to count there."""
+    if old is None or new.labels.get(CLUSTER_LABEL, "") == old.labels.get(CLUSTER_LABEL, ""):
+        return
+    for cluster in (home_of(old), home_of(new)):
+        if not index.check(who, f"c/{cluster}", "update", SCOPE_GROUP, f"{kind}s", new.name):
+            yield Lack(
+                f"the label {CLUSTER_LABEL} moves rights; it needs update on {kind}s at cluster/{cluster}"
+            )
+
+
+def selection_lacks(index: Index, who: Who, meta: ObjectMeta) -> Iterator[Lack]:
+    """Which nodes a group selects is decided by who may update groups in the whole cluster."""
+    cluster = home_of(meta)
+    if not index.check(who, f"c/{cluster}", "update", SCOPE_GROUP, "nodegroups", meta.name):
+        yield Lack(
+            "spec.selector takes nodes into the group, and with them the rights on them; it needs update on "
+            f"nodegroups at cluster/{cluster}"
+        )
+
+
+def manager_lacks(index: Index, who: Who, meta: ObjectMeta) -> Iterator[Lack]:
+    """A workspace's manager is bound to its admin role."""
+    role = index.book.roles.get("workspace-admin")
+    if role is not None:
+        yield from _bound_lack(index, who, f"w/{home_of(meta)}/{meta.name}", role)
+
+
+def _bound_lack(index: Index, who: Who, scope: str, role: Role) -> Iterator[Lack]:
+    name = role.facts.name
+    if index.check(who, scope, "bind", IAM_GROUP, ROLES, name):
+        return
+    missing = index.missing(who, scope, (source.rule for source in role.rules()), role.ui())
+    if missing:
+        yield Lack(f"it gives the role {name} at {scope_text(scope)}, {_held(missing)}", "bind", name)
+
+
+def _role_lack(
+    index: Index, who: Who, scope: str, rules: Iterable[PolicyRule], ui: Iterable[str], name: str
+) -> Iterator[Lack]:
+    if index.check(who, scope, "escalate", IAM_GROUP, ROLES, name):
+        return
+    missing = index.missing(who, scope, rules, ui)
+    if missing:
+        yield Lack(
+            f"it gives rights through the role {name} at {scope_text(scope)}, {_held(missing)}",
+            "escalate",
+            name,
+        )
+
+
+def _held(missing: list[str]) -> str:
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    return f"and its author does not hold there: {', '.join(missing[:SHOWN])}{more}"
+
+
+def _bound_at(index: Index, role: str) -> set[str]:
+    return {index.bindings[name].scope for name in index.of_role.get(role, ())}
+
+
+def _home(index: Index, meta: ObjectMeta) -> str:
+    label = label_of(meta)
+    return index.scopes.homes.get((label.kind, label.value), HOST)
+
+
+def _password(user: User) -> str:
+    return user.spec.encrypted_password

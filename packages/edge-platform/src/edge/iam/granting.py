@@ -1,0 +1,93 @@
+"""Admission that knows the author: refuses a change that gives rights which its author does not hold.
+
+    grants = Grants(index, freshness, native, own=("system:serviceaccount:edge-system:edge-controller",))
+    Webhook(IAMRole, validate=check_role, authorize=grants.guard(role_lacks))
+
+The author is judged by the roles and bindings of the platform. Who is nobody there, such as a pipeline with
+rights of its own in the host, may do it with the verb `escalate` or `bind` on iamroles in the host's RBAC, as
+cluster-admin has them. Source: design §6.1; decision 007.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Final, TypeVar
+
+import structlog
+
+from edge.iam.escalation import ROLES, Lack
+from edge.iam.freshness import Freshness
+from edge.iam.index import Index, Who
+from edge.iam.instances import CREATOR_ANNOTATION
+from edge.iam.ports import NativeRights
+from edge_kube.errors import KubeError
+from edge_kube.meta import Resource
+from edge_kube.runtime import Author
+from edge_sdk.problem import Unavailable
+from edge_sdk.room import PatchOp
+from edge_sdk.scopes import ADMINS_GROUP, IAM_GROUP
+
+TRUSTED_GROUPS: Final = frozenset({"system:masters", ADMINS_GROUP, "system:serviceaccounts:kube-system"})
+"""Those who may everything in the host by definition, and the cluster's own controllers."""
+
+T = TypeVar("T", bound=Resource)
+Asks = Callable[[Index, Who, T, T | None], Iterable[Lack]]
+
+log = structlog.stdlib.get_logger("edge.iam")
+
+
+class Grants:
+    def __init__(
+        self, index: Index, freshness: Freshness, native: NativeRights, own: Collection[str] = ()
+    ) -> None:
+        """own: names of the platform's own service accounts; their authors were asked before."""
+        self._index = index
+        self._freshness = freshness
+        self._native = native
+        self._own = frozenset(own)
+
+    def guard(self, asks: Asks[T]) -> Callable[[T, T | None, Author], Awaitable[Sequence[str]]]:
+        """An `authorize` of a webhook: sentences about what the author lacks."""
+
+        async def authorize(new: T, old: T | None, author: Author) -> Sequence[str]:
+            if self._is_trusted(author):
+                return ()
+            try:
+                self._freshness.require("get")
+            except Unavailable as problem:
+                return (f"rights are not known here yet ({problem.why}); try again in a moment",)
+            who: Who = (author.username, author.groups)
+            lacks = dict.fromkeys(asks(self._index, who, new, old))
+            return [lack.text for lack in lacks if not await self._may_natively(author, lack)]
+
+        return authorize
+
+    def creator(self, obj: Resource, old: Resource | None, author: Author) -> Sequence[PatchOp]:
+        """A `stamp`: who makes a scope becomes its admin, so the note of it is nobody's to choose."""
+        if self._is_trusted(author):
+            return ()
+        noted = obj.metadata.annotations.get(CREATOR_ANNOTATION, "")
+        wanted = _person(author) if old is None else old.metadata.annotations.get(CREATOR_ANNOTATION, "")
+        if noted == wanted:
+            return ()
+        path = f"/metadata/annotations/{CREATOR_ANNOTATION.replace('/', '~1')}"
+        if not wanted:
+            return ({"op": "remove", "path": path},)
+        if not obj.metadata.annotations:
+            return ({"op": "add", "path": "/metadata/annotations", "value": {CREATOR_ANNOTATION: wanted}},)
+        return ({"op": "add", "path": path, "value": wanted},)
+
+    def _is_trusted(self, author: Author) -> bool:
+        return author.username in self._own or not TRUSTED_GROUPS.isdisjoint(author.groups)
+
+    async def _may_natively(self, author: Author, lack: Lack) -> bool:
+        if not lack.verb:
+            return False
+        try:
+            return await self._native.may(author, lack.verb, IAM_GROUP, ROLES, lack.role)
+        except KubeError as error:
+            log.warning("native_rights_unknown", user=author.username, error=str(error))
+            return False
+
+
+def _person(author: Author) -> str:
+    """Parts of the system and programs administer nothing that they happen to make."""
+    return "" if author.username.startswith("system:") else author.username

@@ -1,4 +1,4 @@
-"""Rights as people ask about them, over HTTP and from the command line (I4, I8, R36)."""
+"""Rights as people ask about them, over HTTP and from the command line (I4, I8, I19, R36)."""
 
 import asyncio
 import json
@@ -10,7 +10,10 @@ import pytest
 from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
 from tests.support.workspaces import Tenant
 
+from edge.iam.types import IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge_kube.client import Client
+from edge_kube.meta import ObjectMeta
+from edge_sdk.scopes import IAM_GROUP
 
 PODS = {"verb": "list", "group": "", "resource": "pods"}
 
@@ -111,6 +114,52 @@ async def test_my_access_spells_console_rights_out_and_lists_the_rules(
     assert [(one["scope"], one["roles"]) for one in scopes["items"]] == [
         (f"workspace/{tenant.workspace}", ["workspace-admin"])
     ]
+
+
+async def test_the_review_of_grants_tells_each_caller_only_of_bindings_they_may_see(
+    gateway: RunningGateway, tenant: Tenant, kube: Client
+) -> None:
+    name = f"dangling-{tenant.workspace}"
+    await kube.create(
+        IAMRoleBinding(
+            metadata=ObjectMeta(
+                name=name,
+                labels={
+                    "iam.theriseunion.io/scope": "workspace",
+                    "iam.theriseunion.io/scope-value": tenant.workspace,
+                },
+            ),
+            spec=IAMRoleBindingSpec(
+                role_ref=RoleRef(api_group=IAM_GROUP, kind="IAMRole", name="no-such-role"),
+                subjects=(Subject(kind="User", name=tenant.user),),
+            ),
+        ),
+        manager="test",
+    )
+    path = f"{IAM}/access/grants?kind=dangling&limit=500"
+    token = await gateway.token(tenant.user)
+    own: dict[str, Any] = {"items": []}
+    while name not in json.dumps(own):  # the test's own time limit ends it
+        own = (await gateway.get(path, token=token)).json()
+    (one,) = [item for item in own["items"] if item["binding"] == name]
+    assert "no-such-role does not exist" in one["reason"]
+    assert one["remedy"] == f"kubectl delete iamrolebinding {name}"
+    stranger = (await gateway.get(path, token=await gateway.token("ada"))).json()
+    assert name not in json.dumps(stranger)
+    refused = await gateway.get(f"{IAM}/access/grants?kind=odd", token=await gateway.token())
+    assert refused.status == 400
+    assert "dangling|unused|tooWide" in refused.json()["message"]
+
+
+async def test_yes_why_and_who_can_agree_with_each_other(gateway: RunningGateway, tenant: Tenant) -> None:
+    """X2: explain allows exactly those whom who-can names."""
+    token, place = await gateway.token(), f"namespace/{tenant.namespaces[0]}"
+    body = {"scope": place, "action": PODS, "limit": 200}
+    answer = await gateway.ask("POST", f"{IAM}/access/who-can", token=token, json=body)
+    able = {one["name"] for one in answer.json()["subjects"] if one["kind"] == "User"}
+    for name in (tenant.user, "admin", "ada"):
+        found = await explained(gateway, token, place, subject={"kind": "User", "name": name})
+        assert found["allowed"] is (name in able), name
 
 
 @pytest.mark.parametrize(

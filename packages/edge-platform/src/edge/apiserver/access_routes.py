@@ -1,8 +1,9 @@
-"""`me/access`, `me/scopes`, `access/explain`, `access/who-can`: rights as people ask about them (I8, R36).
+"""`me/access`, `me/scopes`, `access/explain|who-can|grants`: rights as people ask about them (I8, I19, R36).
 
 Answers beyond one's own rights are for those who may read the bindings at that scope.
 """
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -13,7 +14,7 @@ from msgspec import UnsetType
 from edge.apiserver.answers import document
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
-from edge.iam import questions
+from edge.iam import questions, review
 from edge.iam.explain import explain
 from edge.iam.index import Who
 from edge.iam.scope import PLATFORM, scope_text
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from edge.apiserver.routes import Handler
 
 PAGE: Final = 50
+SLICE: Final = 100
+"""Bindings reviewed before others get their turn."""
 T = TypeVar("T")
 
 
@@ -37,6 +40,7 @@ class AccessRoutes:
             ("GET", "me", "scopes"): self._my_scopes,
             ("POST", "access", "explain"): self._explain,
             ("POST", "access", "who-can"): self._who_can,
+            ("GET", "access", "grants"): self._grants,
         }
 
     def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
@@ -96,6 +100,34 @@ class AccessRoutes:
         return document(
             questions.subjects_that_can(self._index, scope, body.action.question(), body.limit, body.cursor)
         )
+
+    async def _grants(self, exchange: "Exchange") -> web.StreamResponse:
+        """Findings about the bindings that the caller may see."""
+        kind = exchange.target.first("kind")
+        if kind and kind not in review.KINDS:
+            raise Problem(
+                "bad-parameter",
+                what=f'"{kind[:60]}" is no kind of finding',
+                why="grants are reviewed for three things",
+                do=f"use kind={'|'.join(review.KINDS)}, or leave it out",
+            )
+        sees = partial(questions.sees_binding, self._index, exchange.caller.caller.name)
+        filled = review.filled_groups(self._index)
+        found: list[review.Finding] = []
+        for position, name in enumerate(sorted(self._index.bindings)):
+            binding = self._index.bindings.get(name)
+            if binding is not None and sees(binding):
+                found += review.review(self._index, binding, filled, sees)
+            if position % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+        items = [one for one in found if kind in ("", one.kind)]
+        start, size = (
+            _number(exchange.target.first("cursor"), 0),
+            _number(exchange.target.first("limit"), PAGE),
+        )
+        size = max(1, min(size, questions.SCOPES_PAGE_MAX))
+        more = str(start + size) if start + size < len(items) else ""
+        return document({"items": items[start : start + size], "cursor": more, "total": len(items)})
 
     def _need(self, asker: str, scope: str, verb: str, what: str) -> None:
         if not self._index.check(asker, scope, verb, GROUP, questions.BINDINGS):

@@ -2,10 +2,13 @@
 
 import pytest
 
+from edge.iam.aggregation import recipe_of
 from edge.iam.builtin import everything
 from edge.iam.feed import Feed
 from edge.iam.index import Binding, Index
-from edge.iam.review import Finding, filled_groups, review
+from edge.iam.review import Finding, Review
+from edge.iam.rolebook import ANYWHERE, RoleFacts
+from edge.iam.types import IAMRole
 from edge_kube.meta import ObjectMeta
 
 PRESS = "w/host/press"
@@ -22,9 +25,9 @@ def index() -> Index:
     return made
 
 
-def found(index: Index, binding: Binding) -> list[Finding]:
+def found(index: Index, binding: Binding, *, sees: bool = True) -> list[Finding]:
     index.put_binding(binding)
-    return review(index, binding, filled_groups(index), lambda _: True)
+    return [one for one in Review(index, lambda _: sees).of(binding) if one is not None]
 
 
 def test_a_grant_that_somebody_uses_as_meant_is_not_listed(index: Index) -> None:
@@ -60,9 +63,27 @@ def test_everything_for_a_group_on_the_platform_is_too_wide(index: Index) -> Non
 
 
 def test_of_two_equal_grants_one_is_listed_and_a_hidden_one_is_not_named(index: Index) -> None:
-    index.put_binding(Binding("a", "workspace-viewer", PRESS, ("User:ann",)))
-    (one,) = found(index, Binding("b", "workspace-viewer", PRESS, ("User:ann",)))
+    first = Binding("a", "workspace-viewer", PRESS, ("User:ann",))
+    second = Binding("b", "workspace-viewer", PRESS, ("User:ann",))
+    index.put_binding(first)
+    (one,) = found(index, second)
     assert (one.kind, "binding a" in one.reason) == ("tooWide", True)
-    filled = filled_groups(index)
-    assert review(index, index.bindings["a"], filled, lambda _: True) == []
-    assert review(index, index.bindings["b"], filled, lambda _: False) == []
+    assert found(index, first) == []
+    assert found(index, second, sees=False) == []
+
+
+def test_a_role_that_gives_nothing_is_unused(index: Index) -> None:
+    index.put_role(
+        RoleFacts(
+            "empty", "workspace", ANYWHERE, (), (), recipe_of(IAMRole(metadata=ObjectMeta(name="empty")))
+        )
+    )
+    (one,) = found(index, Binding("b", "empty", PRESS, ("User:ann",)))
+    assert (one.kind, one.reason) == ("unused", "the role empty gives nothing")
+
+
+def test_what_lies_in_a_member_out_of_reach_is_not_called_gone(index: Index) -> None:
+    there = Binding("b", "namespace-viewer", "n/north/shop", ("User:ann",))
+    assert [one.kind for one in found(index, there)] == ["dangling"]
+    index.put_scope("c/north")
+    assert found(index, there) == []

@@ -4,6 +4,7 @@ Answers beyond one's own rights are for those who may read the bindings at that 
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from edge.apiserver.routes import Handler
 
 PAGE: Final = 50
-SLICE: Final = 100
-"""Bindings reviewed before others get their turn."""
+TURN_S: Final = 0.005
+"""How long a review of grants works before others get their turn."""
 T = TypeVar("T")
 
 
@@ -112,22 +113,34 @@ class AccessRoutes:
                 do=f"use kind={'|'.join(review.KINDS)}, or leave it out",
             )
         sees = partial(questions.sees_binding, self._index, exchange.caller.caller.name)
-        filled = review.filled_groups(self._index)
-        found: list[review.Finding] = []
-        for position, name in enumerate(sorted(self._index.bindings)):
-            binding = self._index.bindings.get(name)
-            if binding is not None and sees(binding):
-                found += review.review(self._index, binding, filled, sees)
-            if position % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
-        items = [one for one in found if kind in ("", one.kind)]
         start, size = (
             _number(exchange.target.first("cursor"), 0),
             _number(exchange.target.first("limit"), PAGE),
         )
         size = max(1, min(size, questions.SCOPES_PAGE_MAX))
-        more = str(start + size) if start + size < len(items) else ""
-        return document({"items": items[start : start + size], "cursor": more, "total": len(items)})
+        items: list[review.Finding] = []
+        total = 0
+        async for found in self._reviewed(sees):
+            if kind in ("", found.kind):
+                if start <= total < start + size:
+                    items.append(found)
+                total += 1
+        more = str(start + size) if start + size < total else ""
+        return document({"items": items, "cursor": more, "total": total})
+
+    async def _reviewed(self, sees: review.Sees) -> AsyncIterator[review.Finding]:
+        """Every finding, by binding name. Others get their turn every few milliseconds."""
+        clock = asyncio.get_running_loop().time
+        reviewing = review.Review(self._index, sees)
+        ends_at = clock() + TURN_S
+        for name in sorted(self._index.bindings):
+            binding = self._index.bindings.get(name)
+            for found in reviewing.of(binding) if binding is not None and sees(binding) else (None,):
+                if found is not None:
+                    yield found
+                if clock() > ends_at:
+                    await asyncio.sleep(0)
+                    ends_at = clock() + TURN_S
 
     def _need(self, asker: str, scope: str, verb: str, what: str) -> None:
         if not self._index.check(asker, scope, verb, GROUP, questions.BINDINGS):

@@ -171,7 +171,7 @@ def _checked(
         return Checked("match" if allowed else "noRule", hidden=True)
     if allowed:
         return Checked("match", binding.name, binding.role)
-    why = _why_nothing(index, binding) if role is None else _nearest_miss(role, question)
+    why = why_nothing(index, binding) if role is None else _nearest_miss(role, question)
     return Checked("noRule", binding.name, binding.role, why)
 
 
@@ -193,7 +193,7 @@ def _by(binding: Binding, role: Role, question: Question, sees: Sees) -> By:
     raise AssertionError("only roles that allow the question are shown as the reason")
 
 
-def _why_nothing(index: Index, binding: Binding) -> str:
+def why_nothing(index: Index, binding: Binding) -> str:
     """Why a binding gives nothing at all."""
     role = index.book.roles.get(binding.role)
     if role is None:

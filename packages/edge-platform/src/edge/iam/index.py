@@ -298,6 +298,10 @@ class Index:
             for bindings in self._by_subject.get(subject, {}).values():
                 yield from bindings.values()
 
+    def bound_at(self, subject: str, scope: str) -> Iterable[Binding]:
+        """The bindings at one scope that name the subject."""
+        return self._by_subject.get(subject, {}).get(scope, {}).values()
+
     def holds(self, who: Who, role: str, scope: str) -> bool:
         """Whether a binding at this very scope gives the caller the role, and counts."""
         for subject in self.subjects_of(who):

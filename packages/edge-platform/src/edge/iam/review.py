@@ -8,10 +8,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from edge.iam.explain import why_nothing
 from edge.iam.facts import subject_of
 from edge.iam.index import Binding, Index
 from edge.iam.rolebook import Role
-from edge.iam.scope import ANONYMOUS, HOST, HOST_SCOPE, PLATFORM, cluster_of_scope, kind_of_scope, scope_text
+from edge.iam.scope import HOST, HOST_SCOPE, PLATFORM, cluster_of_scope, scope_text
 from edge.iam.types import PolicyRule
 
 KINDS: Final = ("dangling", "unused", "tooWide")
@@ -30,71 +31,75 @@ class Finding(Struct):
     remedy: str
 
 
-def filled_groups(index: Index) -> frozenset[str]:
-    """Groups with at least one active user."""
-    return frozenset(group for groups in index.users.values() for group in groups)
+class Review:
+    """One review of many bindings. sees: whether the asker may read a binding that is compared with."""
 
+    def __init__(self, index: Index, sees: Sees) -> None:
+        self._index = index
+        self._sees = sees
+        self._filled = {group for groups in index.users.values() for group in groups}
+        self._given: dict[int, tuple[Role, frozenset[PolicyRule | str]]] = {}
 
-def review(index: Index, binding: Binding, filled: frozenset[str], sees: Sees) -> list[Finding]:
-    """What is wrong with one binding. sees: whether the asker may read a binding it is compared with."""
-    role = index.role_of(binding)
-    if role is None or _is_gone(index, binding.scope):
-        return [_finding("dangling", binding, _why_nothing(index, binding), _delete(binding))]
-    found = list(_about_subjects(index, binding, filled))
-    if not _given(role):
-        found.append(_finding("unused", binding, f"the role {binding.role} gives nothing", _delete(binding)))
-        return found
-    if any(_is_everything(rule) for rule in _rules(role)):
-        why = f"the role {binding.role} allows every verb on every resource at {scope_text(binding.scope)}"
-        found.append(_finding("tooWide", binding, why, f"bind a narrower role, then {_delete(binding)}"))
-    found += _covered(index, binding, role, sees)
-    return found
+    def of(self, binding: Binding) -> Iterator[Finding | None]:
+        """What is wrong with a binding, in short steps; None is a step that found nothing."""
+        role = self._index.role_of(binding)
+        if role is None:
+            yield _finding("dangling", binding, why_nothing(self._index, binding), _delete(binding))
+        elif _is_gone(self._index, binding.scope):
+            why = f"{scope_text(binding.scope)} does not exist"
+            yield _finding("dangling", binding, why, _delete(binding))
+        else:
+            yield _about_role(binding, self._gives(role))
+            for subject in binding.subjects:
+                yield from self._about_subject(binding, subject)
+                yield self._covered(binding, role, subject)
 
-
-def _about_subjects(index: Index, binding: Binding, filled: frozenset[str]) -> Iterator[Finding]:
-    for subject in binding.subjects:
+    def _about_subject(self, binding: Binding, subject: str) -> Iterator[Finding]:
         kind, name = subject_of(subject)
-        if kind == "User" and not name.startswith("system:") and name not in index.users:
+        if name.startswith("system:"):
+            return
+        if kind == "User" and name not in self._index.users:
             why = f"the user {name} does not exist or is disabled"
             yield _finding("dangling", binding, why, _take_out(subject, binding), subject)
-        if kind == "Group" and not name.startswith("system:"):
-            if name not in filled:
-                why = f"no active user is in the group {name}"
-                yield _finding("unused", binding, why, _take_out(subject, binding), subject)
-            if binding.scope == PLATFORM:
-                why = f"everybody in the group {name} has it on the whole platform"
-                yield _finding("tooWide", binding, why, "bind the group at a narrower scope", subject)
+        if kind == "Group" and name not in self._filled:
+            why = f"no active user is in the group {name}"
+            yield _finding("unused", binding, why, _take_out(subject, binding), subject)
+        if kind == "Group" and binding.scope == PLATFORM:
+            why = f"everybody in the group {name} has it on the whole platform"
+            yield _finding("tooWide", binding, why, "bind the group at a narrower scope", subject)
+
+    def _covered(self, binding: Binding, role: Role, subject: str) -> Finding | None:
+        """A grant that another of the same subject gives already; of two equal ones, the later by name."""
+        given = self._gives(role)
+        for level in self._index.scopes.chain(binding.scope) if given else ():
+            for other in self._index.bound_at(subject, level):
+                wider = self._index.role_of(other)
+                if other.name == binding.name or wider is None or not given <= self._gives(wider):
+                    continue
+                twin = level == binding.scope and self._gives(wider) == given
+                if (not twin or other.name < binding.name) and self._sees(other):
+                    why = f"binding {other.name} (role {other.role} at {scope_text(level)}) gives it already"
+                    return _finding("tooWide", binding, why, _take_out(subject, binding), subject)
+        return None
+
+    def _gives(self, role: Role) -> frozenset[PolicyRule | str]:
+        """Rules and console rights of a role. The role is kept, so that its id stays its own."""
+        known = self._given.get(id(role))
+        if known is None:
+            tables = role.tables()
+            rules = (source.rule for table in tables for source in table.sources)
+            known = role, frozenset({*rules, *(ui for table in tables for ui in table.ui)})
+            self._given[id(role)] = known
+        return known[1]
 
 
-def _covered(index: Index, binding: Binding, role: Role, sees: Sees) -> Iterator[Finding]:
-    """Grants that another grant of the same subject gives already; of two equal ones, the later by name."""
-    levels = [level for level in index.scopes.chain(binding.scope) if level != ANONYMOUS]
-    given = _given(role)
-    for subject in binding.subjects:
-        for other in sorted(index.bound((subject,))):
-            if other.name == binding.name or other.scope not in levels or not sees(other):
-                continue
-            wider = index.role_of(other)
-            if wider is None or not given <= _given(wider):
-                continue
-            same = other.scope == binding.scope and _given(wider) == given
-            if not same or other.name < binding.name:
-                why = (
-                    f"binding {other.name} (role {other.role} at {scope_text(other.scope)}) gives it already"
-                )
-                yield _finding("tooWide", binding, why, _take_out(subject, binding), subject)
-                break
-
-
-def _why_nothing(index: Index, binding: Binding) -> str:
-    role = index.book.roles.get(binding.role)
-    if role is None:
-        return f"the role {binding.role} does not exist"
-    if not role.fits(binding.scope, kind_of_scope(binding.scope)):
-        return f"the role {binding.role} is for another scope"
-    if _is_gone(index, binding.scope):
-        return f"{scope_text(binding.scope)} does not exist"
-    return f"{scope_text(binding.scope)} was deleted and made again since"
+def _about_role(binding: Binding, given: frozenset[PolicyRule | str]) -> Finding | None:
+    if not given:
+        return _finding("unused", binding, f"the role {binding.role} gives nothing", _delete(binding))
+    if any(_is_everything(one) for one in given if isinstance(one, PolicyRule)):
+        why = f"the role {binding.role} allows every verb on every resource at {scope_text(binding.scope)}"
+        return _finding("tooWide", binding, why, f"bind a narrower role, then {_delete(binding)}")
+    return None
 
 
 def _is_gone(index: Index, scope: str) -> bool:
@@ -102,14 +107,6 @@ def _is_gone(index: Index, scope: str) -> bool:
     cluster = cluster_of_scope(scope)
     away = cluster != HOST and index.scopes.knows(f"c/{cluster}")
     return scope not in (PLATFORM, HOST_SCOPE) and not away and not index.scopes.knows(scope)
-
-
-def _rules(role: Role) -> Iterator[PolicyRule]:
-    return (source.rule for table in role.tables() for source in table.sources)
-
-
-def _given(role: Role) -> set[PolicyRule | str]:
-    return {*_rules(role), *(ui for table in role.tables() for ui in table.ui)}
 
 
 def _is_everything(rule: PolicyRule) -> bool:

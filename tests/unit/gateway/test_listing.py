@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge.apiserver.listing import answer, read_query, read_selector
 from edge.apiserver.paths import read_target
-from edge.apiserver.store import Collection, Served
+from edge.apiserver.store import CHANGES_KEPT, Collection, Served
 from edge_kube.meta import Key
 from edge_sdk.problem import Problem
 
@@ -158,3 +158,48 @@ def test_heartbeats_are_heard_and_never_listed() -> None:
     assert told == ["a", "edge-heartbeat"]
     assert names(ask(made)) == ["a"]
     assert len(made) == 1
+
+
+def test_what_happened_since_a_version_is_known_and_what_is_not_known_is_said() -> None:
+    made = relist(Collection(SERVED), raw("a", 1), raw("b", 2), version="9")
+    assert made.changes_since(9) == []
+    assert made.changes_since(8) is None, "before the list nothing was remembered"
+    made.put(raw("a", 11))
+    made.drop(Key("", "b"), "12")
+    later = made.changes_since(9)
+    assert later is not None
+    assert [(change.version, change.key.name, change.new is None) for change in later] == [
+        (11, "a", False),
+        (12, "b", True),
+    ]
+    assert made.changes_since(12) == []
+
+
+def test_a_change_that_only_a_later_list_brought_makes_clients_list_again() -> None:
+    """Its place among the others is not known, and a gap must not be silent."""
+    made = relist(Collection(SERVED), raw("a", 1), version="9")
+    made.put(raw("a", 20))
+    made.put(raw("late", 15))
+    assert made.changes_since(20) is None
+    made.keep_only({Key("", "a"), Key("", "late")}, "20")
+    assert made.changes_since(20) == []
+    assert made.changes_since(19) is None
+
+
+def test_the_version_of_a_list_never_goes_back() -> None:
+    made = relist(Collection(SERVED), raw("b", 7), raw("a", 3), version="9")
+    assert ask(made)["metadata"]["resourceVersion"] == "9"
+    assert made.reached("12")
+    assert not made.reached("11")
+    made.put(raw("a", 13))
+    assert ask(made)["metadata"]["resourceVersion"] == "13"
+
+
+def test_only_so_many_changes_are_remembered() -> None:
+    made = relist(Collection(SERVED), raw("a", 1), version="9")
+    for version in range(10, 10 + CHANGES_KEPT + 5):
+        made.put(raw("a", version))
+    assert made.changes_since(9) is None
+    known = made.changes_since(14)
+    assert known is not None
+    assert len(known) == CHANGES_KEPT

@@ -6,6 +6,7 @@
     ├── Forbidden            403  signed in, and the right is missing
     ├── Missing              404  not there, or its existence is not shown to the caller
     ├── Conflict             409  it exists already, or someone changed it meanwhile
+    ├── Expired              410  what the caller goes on from is not known any more: list again
     ├── TooLarge             413  a body above the limit
     ├── TooMuch              429  too many requests; retry_after_s says when to come back
     └── Unavailable          503  another part does not answer (502 and 504 by `status`)
@@ -107,6 +108,11 @@ class Missing(Problem):
 class Conflict(Problem):
     status = 409
     reason = "Conflict"
+
+
+class Expired(Problem):
+    status = 410
+    reason = "Expired"
 
 
 class TooLarge(Problem):

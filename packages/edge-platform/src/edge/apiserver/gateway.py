@@ -8,6 +8,7 @@ A step that fails raises a Problem, and that is the answer. Nothing is forwarded
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -44,6 +45,8 @@ class Exchange:
     resource: Resource | None = None
     action: Action = field(default_factory=lambda: Action(""))
     stream: bool = False
+    goes_on: Callable[[], bool] | None = None
+    """Of a stream that follows its caller's rights by itself: told when they may have changed."""
     session: Session | None = None
     body: bytes | None = None
 

@@ -72,7 +72,7 @@ def answer(collection: Collection, query: Query, shown: Shown | None = None) -> 
     if query.is_plain and shown is None:
         return collection.whole()
     seen = collection.ordered() if shown is None else filter(shown, collection.ordered())
-    found = [item for item in seen if _fits(item, query)]
+    found = [item for item in seen if fits(item, query)]
     total = len(found)
     if query.order:
         found.sort(key=ORDERS[query.order], reverse=query.descending)
@@ -89,7 +89,8 @@ def answer(collection: Collection, query: Query, shown: Shown | None = None) -> 
     return collection.body(page, total=total, after=token, remaining=len(found) - query.limit)
 
 
-def _fits(item: Stored, query: Query) -> bool:
+def fits(item: Stored, query: Query) -> bool:
+    """Whether selectors and search let an object through."""
     if query.namespace and item.key.namespace != query.namespace:
         return False
     if query.name and item.key.name != query.name:

@@ -128,6 +128,8 @@ class Mirror:
             self.collection.drop(Key(meta.namespace, meta.name), meta.resource_version)
         elif event.type in ("ADDED", "MODIFIED"):
             self._put(raw)
+        elif event.type == "BOOKMARK":
+            self.collection.reached(meta.resource_version)
         return meta.resource_version
 
     def _put(self, raw: bytes) -> None:

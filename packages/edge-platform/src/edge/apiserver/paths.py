@@ -246,7 +246,7 @@ def _scope_of(resource: Resource, cluster: str) -> str:
         return f"cluster/{cluster}"
     if resource.name and kind and kind not in PLACES:
         return f"{kind}/{resource.name}"
-    return "platform" if resource.group.endswith(OWN_GROUPS) else "cluster/host"
+    return "platform" if resource.group.endswith(OWN_SUFFIX) else "cluster/host"
 
 
 def _reaches_the_kubelet(resource: Resource) -> bool:
@@ -272,7 +272,7 @@ def needs_proof(method: str, target: Target) -> bool:
     return method not in ("GET", "HEAD", "OPTIONS") or not UPGRADED.isdisjoint(target.segments)
 
 
-OWN_GROUPS: Final = ".theriseunion.io"
+OWN_SUFFIX: Final = ".theriseunion.io"
 PLACES: Final = ("namespace", "node")
 """Scopes that every cluster has; the others have their objects on the host."""
 _SCOPES: Final[Mapping[tuple[str, str], str]] = {

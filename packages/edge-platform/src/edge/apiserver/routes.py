@@ -12,9 +12,9 @@ from aiohttp import web
 
 from edge.apiserver.answers import json_answer
 from edge.apiserver.headers import in_the_name_of
-from edge.apiserver.listing import Shown, answer, read_query
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
+from edge.apiserver.memory import Memory
 from edge.apiserver.paths import (
     BASES,
     Resource,
@@ -32,7 +32,6 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import Upstream
 from edge.iam.scope import scope_text
-from edge.iam.visible import visible
 from edge_kube.meta import Key
 from edge_sdk.access import Action
 from edge_sdk.problem import Forbidden, Missing
@@ -70,6 +69,7 @@ class Router:
         self._host = host
         self._members = members
         self._collections = collections
+        self._memory = Memory(rights, collections)
         self._publics = publics
         self._own = own
         self._timeout_s = request_timeout_s
@@ -113,56 +113,20 @@ class Router:
                 exchange.resource = resource
                 return handler
         action = self._ask(exchange, resource, exchange.target, "")
-        collection = self._collections.get((resource.group, resource.resource))
-        if collection is not None and self._from_memory(exchange, resource, collection):
-            if resource.name:
+        # A table is the API server's to make, and so is a watch of all there is.
+        if exchange.verb in ("get", "list") and "as=" not in exchange.request.headers.get("Accept", ""):
+            collection = self._memory.holds(resource)
+            if collection is not None and resource.name:
                 self._decide(exchange, action)
                 return self._object(exchange, resource, collection)
-            return self._list(resource, collection, self._shown(exchange, action, collection))
+            found = self._memory.list(exchange, resource, action)
+        else:
+            found = self._memory.part(exchange, resource, action)
+        if found is not None:
+            return found
         self._decide(exchange, action)
         target = Target(native_segments(resource), exchange.target.query)
         return self._forward(exchange, target, resource, "")
-
-    def _from_memory(self, exchange: "Exchange", resource: Resource, collection: Collection) -> bool:
-        """A plain read of a kind that is known by heart; watches and tables are the API server's."""
-        plain = exchange.verb in ("get", "list") and not resource.subresource and collection.synced
-        same_version = resource.version == collection.served.version
-        return plain and same_version and "as=" not in exchange.request.headers.get("Accept", "")
-
-    def _shown(self, exchange: "Exchange", action: Action, collection: Collection) -> Shown | None:
-        """What of a kind the caller may see: None is all of it. Raises Forbidden without a right to any.
-
-        One walk over the caller's bindings, not a question per object (I5).
-        """
-        decision = self._access.may(exchange.caller.caller, action)
-        if decision.allowed:
-            return None
-        served = collection.served
-        caller = exchange.caller.caller.name
-        sight = visible(self._index, caller, action.verb, served.group, served.resource)
-        if action.namespace or not (sight.scopes or sight.names):
-            raise _forbidden(decision.reason)
-        place = place_of(served.group, served.resource, self._index.scopes.homes)
-        return lambda item: sight.sees(place(item.key, item.labels), item.key.name)
-
-    def _list(self, resource: Resource, collection: Collection, shown: Shown | None) -> Handler:
-        async def handle(exchange: "Exchange") -> web.StreamResponse:
-            query = read_query(exchange.target, resource.namespace)
-            tag = self._tag(exchange, collection, shown) if query.is_plain else ""
-            if tag and exchange.request.headers.get("If-None-Match") == tag:
-                response = json_answer(b"", 304)
-            else:
-                response = json_answer(answer(collection, query, shown))
-            if tag:
-                response.headers["ETag"] = tag
-            return response
-
-        return handle
-
-    def _tag(self, exchange: "Exchange", collection: Collection, shown: Shown | None) -> str:
-        """Changes with the objects, and for who sees a part of them with their rights."""
-        rights = f"-{self._index.generation(exchange.caller.caller.name)}" if shown is not None else ""
-        return f'W/"{collection.epoch}-{collection.version}{rights}"'
 
     def _object(self, exchange: "Exchange", resource: Resource, collection: Collection) -> Handler:
         stored = collection.get(Key(resource.namespace, resource.name))
@@ -180,7 +144,12 @@ class Router:
     def _kubernetes(self, exchange: "Exchange", target: Target, cluster: str) -> Handler:
         root = target.segments[0]
         resource = read_resource(target.segments[1:], core=root == "api") if root in ("api", "apis") else None
-        self._decide(exchange, self._ask(exchange, resource, target, cluster))
+        action = self._ask(exchange, resource, target, cluster)
+        if resource is not None and not cluster:
+            part = self._memory.part(exchange, resource, action)
+            if part is not None:
+                return part
+        self._decide(exchange, action)
         return self._forward(exchange, target, resource, cluster)
 
     def _ask(self, exchange: "Exchange", resource: Resource | None, target: Target, cluster: str) -> Action:
@@ -215,7 +184,7 @@ class Router:
             for one in _needed(action, method):
                 decision = self._access.may(session.caller, one)
                 if not decision.allowed:
-                    raise _forbidden(decision.reason)
+                    raise _forbidden(one, decision.reason)
         reads = action.verb in READ_VERBS or (bool(action.path) and method in ("GET", "HEAD"))
         if session.restricted and not reads and action.resource not in OWN_QUESTIONS:
             raise Forbidden(
@@ -228,6 +197,8 @@ class Router:
 
     def may_go_on(self, exchange: "Exchange") -> bool:
         """Whether the right that a stream began with still holds; by what is known, however old."""
+        if exchange.goes_on is not None:
+            return exchange.goes_on()
         action, method = exchange.action, exchange.request.method
         if _for_everybody(action, method):
             return True
@@ -294,7 +265,7 @@ def _needed(action: Action, method: str) -> tuple[Action, ...]:
     return (action,) if second is None else (action, second)
 
 
-def _forbidden(reason: str) -> Forbidden:
-    return Forbidden(
-        "forbidden", what=reason, do="ask whoever administers that scope for a role that has this right"
-    )
+def _forbidden(action: Action, reason: str) -> Forbidden:
+    narrower = "ask in a namespace where you have it, or " if action.verb in ("list", "watch") else ""
+    ask = f"{narrower}ask whoever administers that scope for a role that has this right"
+    return Forbidden("forbidden", what=reason, do=ask)

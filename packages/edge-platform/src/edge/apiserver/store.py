@@ -6,10 +6,11 @@ error or table can show them; the few that the gateway itself needs go to the co
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -32,6 +33,15 @@ class Stored:
     raw: bytes
 
 
+class Change(NamedTuple):
+    """One object came (no old), changed, or went (no new). version: of the kind after it."""
+
+    version: int
+    key: Key
+    old: Stored | None
+    new: Stored | None
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A kind that the gateway answers from memory."""
@@ -46,6 +56,8 @@ class Served:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+CHANGES_KEPT: Final = 1000
+
 Listener = Callable[[Key, bytes | None, bytes | None], None]
 """Called with the object as it was stored, and as it came, secrets and all; None: not there. Be quick."""
 
@@ -59,8 +71,13 @@ class Collection:
         self.version = 0
         self.listed = asyncio.Event()
         self.resource_version = ""
+        self.followers: set[Callable[[Change], None]] = set()
+        """Called after each change, once it can be read here."""
         self._objects: dict[Key, Stored] = {}
         self._listener = listener
+        self._number = 0  # resource_version as a number
+        self._changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
+        self._known_from = 0
         self._ordered: tuple[Stored, ...] | None = None
         self._whole: bytes | None = None
 
@@ -79,10 +96,10 @@ class Collection:
         if self._listener is not None:
             self._listener(key, have.raw if have is not None else None, raw)
         if key.name == HEARTBEAT:  # nothing that people have made
-            self.resource_version = meta.resource_version
+            self.reached(meta.resource_version)
             return
-        self._objects[key] = self._stored(key, msgspec.json.decode(raw))
-        self._changed(meta.resource_version)
+        new = self._objects[key] = self._stored(key, msgspec.json.decode(raw))
+        self._changed(key, have, new, meta.resource_version)
 
     def drop(self, key: Key, resource_version: str = "") -> None:
         have = self._objects.pop(key, None)
@@ -90,14 +107,32 @@ class Collection:
             return
         if self._listener is not None:
             self._listener(key, have.raw, None)
-        self._changed(resource_version)
+        self._changed(key, have, None, resource_version)
+
+    def reached(self, resource_version: str) -> bool:
+        """Nothing else has changed up to this version, says the server. False when we were further."""
+        number = int(resource_version) if resource_version.isdecimal() else 0
+        if number <= self._number:
+            return False
+        self._number, self.resource_version = number, resource_version
+        return True
 
     def keep_only(self, seen: Container[Key], resource_version: str) -> None:
         """The end of a list whose objects were put one by one: what it lacked is gone."""
         for key in [key for key in self._objects if key not in seen]:
             self.drop(key, resource_version)
+        if self.reached(resource_version):
+            self._whole = None
+        # What happened before the first list, or in which order a later one brought changes, is not known.
+        if not self.synced or self._known_from > self._number:
+            self._known_from = self._number
         self.listed.set()
-        self.resource_version = self.resource_version or resource_version
+
+    def changes_since(self, resource_version: int) -> list[Change] | None:
+        """What has happened after a version, in order; None when that is not known any more."""
+        if resource_version < self._known_from:
+            return None
+        return [change for change in self._changes if change.version > resource_version]
 
     def get(self, key: Key) -> Stored | None:
         return self._objects.get(key)
@@ -140,11 +175,21 @@ class Collection:
             )
         )
 
-    def _changed(self, resource_version: str) -> None:
+    def _changed(self, key: Key, old: Stored | None, new: Stored | None, resource_version: str) -> None:
         self.version += 1
-        self.resource_version = resource_version or self.resource_version
         self._ordered = None
         self._whole = None
+        in_order = self.reached(resource_version)
+        change = Change(self._number, key, old, new)
+        if in_order:
+            if len(self._changes) == CHANGES_KEPT:
+                self._known_from = self._changes[0].version
+            self._changes.append(change)
+        else:  # a later list brought what a watch had lost
+            self._changes.clear()
+            self._known_from = self._number + 1
+        for follow in tuple(self.followers):
+            follow(change)
 
     def _stored(self, key: Key, obj: Json) -> Stored:
         served = self.served

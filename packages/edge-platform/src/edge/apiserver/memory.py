@@ -1,0 +1,114 @@
+"""Lists and watches of the kinds that are known by heart, for exactly what the caller may see (G3, I15).
+
+Who may see all of a kind gets the ready-made list; who may see a part gets that part, counted and paged as if
+there were nothing else. Which part is one walk over the caller's bindings, not a question per object (I5).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from edge.apiserver.answers import json_answer
+from edge.apiserver.listing import Shown, answer, read_query
+from edge.apiserver.partwatch import PartWatch
+from edge.apiserver.paths import Resource
+from edge.apiserver.places import place_of
+from edge.apiserver.rights import Rights
+from edge.apiserver.store import Collection, Served, Stored
+from edge.iam.visible import visible
+from edge_sdk.access import Action
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+
+class Memory:
+    def __init__(self, rights: Rights, collections: Mapping[tuple[str, str], Collection]) -> None:
+        self._access = rights.access
+        self._index = rights.index
+        self._collections = collections
+
+    def holds(self, resource: Resource) -> Collection | None:
+        """The objects that a path is about, if they are here and may be shown as they are."""
+        collection = self._collections.get((resource.group, resource.resource))
+        if collection is None or not collection.synced or resource.subresource:
+            return None
+        return collection if resource.version == collection.served.version else None
+
+    def list(self, exchange: "Exchange", resource: Resource, action: Action) -> "Handler | None":
+        """A list; None when the caller may see none of the kind. Raises Unavailable."""
+        collection = self.holds(resource)
+        if collection is None:
+            return None
+        caller = exchange.caller.caller
+        if self._access.may(caller, action).allowed:
+            return self._listing(resource, collection, None)
+        if action.namespace:
+            return None
+        shown = self._part(caller.name, action.verb, collection.served)
+        return None if shown is None else self._listing(resource, collection, shown)
+
+    def part(self, exchange: "Exchange", resource: Resource, action: Action) -> "Handler | None":
+        """A list or watch for who may see a part; None for everything and everybody else. Raises Unavailable.
+
+        What is asked for as a table comes as objects too: kubectl prints names and ages itself.
+        """
+        collection = self.holds(resource)
+        if collection is None or action.verb not in ("list", "watch") or resource.name or action.namespace:
+            return None
+        caller = exchange.caller.caller
+        if exchange.request.method != "GET" or self._access.may(caller, action).allowed:
+            return None
+        shown = self._part(caller.name, action.verb, collection.served)
+        if shown is None:
+            return None
+        if action.verb == "list":
+            return self._listing(resource, collection, shown)
+        return self._watch(exchange, resource, collection)
+
+    def _part(self, user: str, verb: str, served: Served) -> Shown | None:
+        sight = visible(self._index, user, verb, served.group, served.resource)
+        if sight.everything:
+            return lambda _: True
+        if not (sight.scopes or sight.names):
+            return None
+        place = place_of(served.group, served.resource, self._index.scopes.homes)
+        return lambda item: sight.sees(place(item.key, item.labels), item.key.name)
+
+    def _listing(self, resource: Resource, collection: Collection, shown: Shown | None) -> "Handler":
+        async def handle(exchange: "Exchange") -> web.StreamResponse:
+            query = read_query(exchange.target, resource.namespace)
+            tag = self._tag(exchange, collection, shown) if query.is_plain else ""
+            if tag and exchange.request.headers.get("If-None-Match") == tag:
+                response = json_answer(b"", 304)
+            else:
+                response = json_answer(answer(collection, query, shown))
+            if tag:
+                response.headers["ETag"] = tag
+            return response
+
+        return handle
+
+    def _tag(self, exchange: "Exchange", collection: Collection, shown: Shown | None) -> str:
+        """Changes with the objects, and for who sees a part of them with their rights."""
+        rights = f"-{self._index.generation(exchange.caller.caller.name)}" if shown is not None else ""
+        return f'W/"{collection.epoch}-{collection.version}{rights}"'
+
+    def _watch(self, exchange: "Exchange", resource: Resource, collection: Collection) -> "Handler":
+        user, served, index = exchange.caller.caller.name, collection.served, self._index
+        place = place_of(served.group, served.resource, index.scopes.homes)
+
+        def sees(item: Stored) -> bool:
+            where = place(item.key, item.labels)
+            return index.check(user, where, "watch", served.group, served.resource, item.key.name)
+
+        query = read_query(exchange.target, resource.namespace)
+        watch = PartWatch(collection, query, lambda: self._part(user, "watch", served), sees)
+        exchange.goes_on = watch.look_again
+
+        async def handle(exchange: "Exchange") -> web.StreamResponse:
+            return await watch.send(exchange.request, exchange.target)
+
+        return handle

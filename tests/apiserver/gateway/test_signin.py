@@ -135,7 +135,7 @@ async def test_a_token_dies_with_its_user_its_state_and_its_password(
             User, Key("", "locked"), {"status": {"state": "Disabled"}}, sub="status"
         ),
         "changer": lambda: kube.merge(
-            User, Key("", "changer"), {"spec": {"encryptedPassword": QUICK_HASH[:-1] + "."}}
+            User, Key("", "changer"), {"spec": {"encryptedPassword": hash_password("another", cost=4)}}
         ),
     }.items():
         await make_user(kube, name)

@@ -94,6 +94,14 @@ async def _may_write_natively(kube: Kube, *users: str) -> None:
             "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user} for user in users],
         }
     )
+    async with asyncio.timeout(10):
+        while True:  # the API server's RBAC hears of the binding by a watch of its own
+            try:
+                for user in users:
+                    await as_user(kube, user).list(IAMRole)
+                break
+            except Forbidden:
+                await asyncio.sleep(0.05)
 
 
 def as_user(kube: Kube, name: str, *groups: str) -> Client:

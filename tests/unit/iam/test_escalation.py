@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from edge.iam.builtin import everything
 from edge.iam.escalation import (
@@ -267,6 +267,15 @@ def test_an_unchanged_object_may_take_labels_and_finalizers(world: World) -> Non
         binding("crew", "w/host/press", "boss", ("Group", "crew"), ("User", "old-boss")),
     ):
         assert world.lacks("eve", one) == []
+
+
+def test_a_template_that_is_being_deleted_gives_nothing(world: World) -> None:
+    """It is admitted unasked, so that its finalizers can go: what is written to it must not count."""
+    dying = template("slipped-in", "w/host/press", ALL, joins=True)
+    meta = structs.replace(dying.metadata, deletion_timestamp="2026-01-01T00:00:00Z")
+    world.put(role("reader", "w/host/press", READ, joins=True))
+    world.put(structs.replace(dying, metadata=meta))
+    assert not world.index.check("ann", "w/host/press", "delete", "", "secrets")
 
 
 def test_system_groups_of_a_user_object_give_nothing_and_need_nothing(world: World) -> None:

@@ -49,7 +49,9 @@ class Feed:
         elif isinstance(obj, IAMRole):
             self._role_changed(_as(IAMRole, old), _as(IAMRole, new))
         elif isinstance(obj, RoleTemplate):
-            self.index.put_template(obj.metadata.name, None if new is None else template_of(obj))
+            # One that is being deleted is admitted unasked, so that its finalizers can go: it gives nothing.
+            gone = new is None or bool(new.metadata.deletion_timestamp)
+            self.index.put_template(obj.metadata.name, None if gone else template_of(obj))
         elif isinstance(obj, User):
             if new is None or is_disabled(obj):
                 self.index.drop_user(obj.metadata.name)

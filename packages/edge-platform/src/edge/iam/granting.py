@@ -23,7 +23,7 @@ from edge_kube.meta import Resource
 from edge_kube.runtime import Author
 from edge_sdk.problem import Unavailable
 from edge_sdk.room import PatchOp
-from edge_sdk.scopes import ADMINS_GROUP, IAM_GROUP
+from edge_sdk.scopes import ADMINS_GROUP, IAM_GROUP, WORKSPACE_LABEL
 
 TRUSTED_GROUPS: Final = frozenset({"system:masters", ADMINS_GROUP, "system:serviceaccounts:kube-system"})
 """Those who may everything in the host by definition, and the cluster's own controllers."""
@@ -65,7 +65,10 @@ class Grants:
         if self._is_trusted(author):
             return ()
         noted = obj.metadata.annotations.get(CREATOR_ANNOTATION, "")
-        wanted = _person(author) if old is None else old.metadata.annotations.get(CREATOR_ANNOTATION, "")
+        if old is None or _joins(obj, old):
+            wanted = _person(author)
+        else:
+            wanted = old.metadata.annotations.get(CREATOR_ANNOTATION, "")
         if noted == wanted:
             return ()
         path = f"/metadata/annotations/{CREATOR_ANNOTATION.replace('/', '~1')}"
@@ -86,6 +89,12 @@ class Grants:
         except KubeError as error:
             log.warning("native_rights_unknown", user=author.username, error=str(error))
             return False
+
+
+def _joins(obj: Resource, old: Resource) -> bool:
+    """Whether a namespace comes into a workspace: outside of one, anybody may have noted anything on it."""
+    there = obj.metadata.labels.get(WORKSPACE_LABEL, "")
+    return bool(there) and there != old.metadata.labels.get(WORKSPACE_LABEL, "")
 
 
 def _person(author: Author) -> str:

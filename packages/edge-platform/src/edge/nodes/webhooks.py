@@ -42,7 +42,8 @@ def check_node_group(new: NodeGroup, old: NodeGroup | None) -> list[Violation]:
 def node_group_author_lacks(index: Index, who: Who, new: NodeGroup, old: NodeGroup | None) -> Iterator[Lack]:
     """Rights at a group reach the nodes that it selects, in the cluster that it is in."""
     yield from moved_lacks(index, who, "nodegroup", new.metadata, old and old.metadata)
-    if old is not None and new.spec.selector != old.spec.selector:
+    before = LabelSelector() if old is None else old.spec.selector
+    if new.spec.selector != before:
         yield from selection_lacks(index, who, new.metadata)
 
 

@@ -369,3 +369,43 @@ class CustomResourceStatus(Model):
 class CustomResourceDefinition(Resource):
     spec: CustomResourceSpec
     status: CustomResourceStatus = CustomResourceStatus()
+
+
+class RbacRule(Model):
+    """A PolicyRule of rbac.authorization.k8s.io."""
+
+    verbs: tuple[str, ...]
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    resource_names: tuple[str, ...] = ()
+    non_resource_urls: tuple[str, ...] = field(default=(), name="nonResourceURLs")
+
+
+class RbacRoleRef(Model):
+    api_group: str
+    kind: str
+    name: str
+
+
+class RbacSubject(Model):
+    kind: str
+    name: str
+    api_group: str = ""
+    namespace: str = ""
+
+
+@resource(group="rbac.authorization.k8s.io", version="v1", plural="clusterroles", scope="Cluster")
+class ClusterRole(Resource):
+    rules: tuple[RbacRule, ...] = ()
+
+
+@resource(group="rbac.authorization.k8s.io", version="v1", plural="clusterrolebindings", scope="Cluster")
+class ClusterRoleBinding(Resource):
+    role_ref: RbacRoleRef
+    subjects: tuple[RbacSubject, ...] = ()
+
+
+@resource(group="rbac.authorization.k8s.io", version="v1", plural="rolebindings", scope="Namespaced")
+class RoleBinding(Resource):
+    role_ref: RbacRoleRef
+    subjects: tuple[RbacSubject, ...] = ()

@@ -66,6 +66,23 @@ async def test_a_creator_who_was_taken_off_does_not_come_back_and_a_manager_does
     assert await bound_users(kube) == {"mia"}
 
 
+async def test_I15_another_manager_takes_the_place_of_the_first_and_no_manager_leaves_none(
+    kube: Kube,
+) -> None:
+    await kube.start(iam(), tenancy())
+    await kube.eventually(IAMRole, "workspace-admin", lambda one: True, within_s=30)
+    await kube.create(dev_team(manager="mia", creator="mia"))
+    await kube.eventually(IAMRoleBinding, f"{ADMIN}-manager", lambda one: True, within_s=20)
+    await kube.patch(Workspace, "dev-team", {"spec": {"manager": "moe"}})
+    await kube.eventually(
+        IAMRoleBinding, f"{ADMIN}-manager", lambda one: one.spec.subjects[0].name == "moe", within_s=20
+    )
+    assert await bound_users(kube) == {"mia", "moe"}, "who made the workspace is its admin still"
+    await kube.patch(Workspace, "dev-team", {"spec": {"manager": None}})
+    await kube.gone(IAMRoleBinding, f"{ADMIN}-manager", within_s=20)
+    assert await bound_users(kube) == {"mia"}
+
+
 async def test_a_deleted_namespace_comes_back_and_a_workspace_with_namespaces_stays(kube: Kube) -> None:
     await kube.start(iam(), tenancy())
     await kube.create(dev_team("dev-b"))

@@ -72,9 +72,16 @@ def test_only_the_gateway_makes_somebody_an_admin() -> None:
     caller = Caller("ada", groups=("ops", "system:masters", "edge:platform-admins"))
     assert in_the_name_of(caller, is_admin=False) == [
         ("Impersonate-User", "ada"),
-        ("Impersonate-Group", "ops"),
+        ("Impersonate-Group", "edge:group:ops"),
     ]
     assert ("Impersonate-Group", "edge:platform-admins") in in_the_name_of(caller, is_admin=True)
+
+
+def test_S6_a_group_of_the_platform_is_no_group_of_the_clusters_own_rbac() -> None:
+    caller = Caller("eve", groups=("kubeadm:cluster-admins",))
+    assert in_the_name_of(caller, is_admin=False)[1:] == [
+        ("Impersonate-Group", "edge:group:kubeadm:cluster-admins")
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "system:admin", "system:serviceaccount:kube-system:x"])

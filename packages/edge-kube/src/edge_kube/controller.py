@@ -57,6 +57,8 @@ class Loop(Protocol):
     def timeout_s(self) -> float: ...
     @property
     def lane(self) -> Callable[[Request], str] | None: ...
+    @property
+    def attach(self) -> Callable[[Callable[[Request], None]], None] | None: ...
 
 
 class Controller:
@@ -117,6 +119,8 @@ class Controller:
             self._cache.informer(watch.kind).on(self._mapped(watch.to))
         for kind in self._loop.reads:
             self._cache.informer(kind)
+        if self._loop.attach is not None:
+            self._loop.attach(self.enqueue)
 
     async def start(self) -> None:
         """Look at every object, then at what changes. Called when the lead is won and the cache is synced."""
@@ -145,7 +149,7 @@ class Controller:
         self._tasks = []
 
     def enqueue(self, request: Request) -> None:
-        """Wake a request from outside (a member's watch); nothing on a standby."""
+        """Wake a request from outside (a member's watch, an index); nothing on a standby."""
         if self._queue is not None:
             self._stalled.discard(request)
             self._queue.add(request)

@@ -47,6 +47,7 @@ class _ConfigurationLoop:
     resync_s: float = 30.0
     timeout_s: float = 30.0
     lane: Callable[[Request], str] | None = None
+    attach: Callable[[Callable[[Request], None]], None] | None = None
 
 
 class WebhookService:

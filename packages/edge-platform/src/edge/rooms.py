@@ -15,7 +15,9 @@ from edge.components.ports import Charts, Releases, ValueSources
 from edge.components.settings import ComponentSettings
 from edge.iam import room as iam
 from edge.iam.granting import Grants
+from edge.iam.projection import Projection
 from edge.nodes import room as nodes
+from edge.projection import room as projection
 from edge.tenancy import room as tenancy
 from edge_kube.runtime import MemberWatch
 from edge_sdk.room import Room
@@ -28,7 +30,7 @@ class Adapters:
     """The outside world, as the rooms' ports want it.
 
     sites: for a room's member watches, the members in which it may work.
-    grants: judges what the authors of changes give away.
+    grants: judges what the authors of changes give away. rights: the index that they are judged by.
     """
 
     charts: Charts
@@ -39,6 +41,7 @@ class Adapters:
     stores: Stores
     sites: Callable[[Sequence[MemberWatch[Any]]], Sites]
     grants: Grants
+    rights: Projection
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +69,6 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
         ),
         clusters.room(adapters.members, adapters.stores, settings.clusters, grants=adapters.grants),
         nodes.room(adapters.sites(nodes.MEMBER_WATCHES), adapters.grants),
+        projection.room(adapters.rights, adapters.sites(projection.MEMBER_WATCHES)),
         apps.room(adapters.sites(apps.MEMBER_WATCHES), settings.apps),
     )

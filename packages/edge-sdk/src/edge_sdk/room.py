@@ -85,6 +85,7 @@ class Loop(Generic[T]):
     case when empty. workers: requests at once; resync_s: each object is looked at this often from the cache.
     timeout_s: one reconcile is cancelled after it. lane: requests of one lane share two workers (default:
     the request's cluster), so that a slow member cannot take them all.
+    attach: gets, before anything runs, what puts a request into this loop's queue: for what is no object.
     """
 
     kind: type[T]
@@ -97,6 +98,7 @@ class Loop(Generic[T]):
     resync_s: float = 30.0
     timeout_s: float = 120.0
     lane: Callable[[Request], str] | None = None
+    attach: Callable[[Callable[[Request], None]], None] | None = None
 
     @property
     def label(self) -> str:

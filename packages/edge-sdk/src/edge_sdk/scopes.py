@@ -36,6 +36,9 @@ FINALIZER: Final = "theriseunion.io/finalizer"
 
 SYSTEM_NAMESPACE: Final = "edge-system"
 ADMINS_GROUP: Final = "edge:platform-admins"  # bound to cluster-admin in host and members (R13)
+GROUP_PREFIX: Final = "edge:group:"
+"""Before the groups of a user where the gateway acts for them: in the host and in members, a group of the
+platform is never one that a cluster's own RBAC knows by the same name (decision 008)."""
 
 SCOPES: Final = ("platform", "cluster", "workspace", "nodegroup", "namespace", "node")
 """From the widest to the narrowest: a right at one scope holds in all scopes below it."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from edge_sdk.access import Caller
 from edge_sdk.problem import Problem
-from edge_sdk.scopes import ADMINS_GROUP
+from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -78,7 +78,8 @@ def in_the_name_of(caller: Caller, *, is_admin: bool) -> list[tuple[str, str]]:
     """Impersonation headers (R13). Raises ValueError for a name of the system: nothing is sent then."""
     if not caller.name or caller.name.startswith("system:"):
         raise ValueError(f"{caller.name!r} must never be sent upstream as a user")
-    groups = [group for group in caller.groups if not group.startswith(("system:", "edge:"))]
+    own = [group for group in caller.groups if not group.startswith(("system:", "edge:"))]
+    groups = [f"{GROUP_PREFIX}{group}" for group in own]
     if is_admin:
         groups.append(ADMINS_GROUP)
     return [

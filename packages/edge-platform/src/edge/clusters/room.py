@@ -75,7 +75,7 @@ def room(
             Rights("", "secrets", ("get", "create", "patch", "delete")),
             Rights("", "nodes", ("get", "list", "watch")),
             Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
-            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
+            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch", "delete")),
         ),
         settings=ClusterSettings,
         measures=(measures,),

@@ -23,7 +23,7 @@ from edge_kube.meta import Resource
 from edge_kube.runtime import Author
 from edge_sdk.problem import Unavailable
 from edge_sdk.room import PatchOp
-from edge_sdk.scopes import ADMINS_GROUP, IAM_GROUP, WORKSPACE_LABEL
+from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX, IAM_GROUP, WORKSPACE_LABEL
 
 TRUSTED_GROUPS: Final = frozenset({"system:masters", ADMINS_GROUP, "system:serviceaccounts:kube-system"})
 """Those who may everything in the host by definition, and the cluster's own controllers."""
@@ -54,7 +54,7 @@ class Grants:
                 self._freshness.require("get")
             except Unavailable as problem:
                 return (f"rights are not known here yet ({problem.why}); try again in a moment",)
-            who: Who = (author.username, author.groups)
+            who: Who = (author.username, tuple(group.removeprefix(GROUP_PREFIX) for group in author.groups))
             lacks = dict.fromkeys(asks(self._index, who, new, old))
             return [lack.text for lack in lacks if not await self._may_natively(author, lack)]
 

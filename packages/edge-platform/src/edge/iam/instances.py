@@ -72,10 +72,20 @@ def instance_roles(
 
 def admin_binding(scope: str, owner: Resource, user: str, cluster: str = HOST) -> IAMRoleBinding:
     """Makes a user the admin of a scope; named after the role and the user, so there is one of them."""
-    role = instance_role_name(scope, owner.metadata.name, "admin")
     digest = hashlib.sha256(user.encode()).hexdigest()[:_HASH_LENGTH]
+    return _admin(digest, scope, owner, user, cluster)
+
+
+def manager_binding(scope: str, owner: Resource, user: str, cluster: str = HOST) -> IAMRoleBinding:
+    """Makes a scope's manager its admin. One a scope, so that another manager takes the place of the first;
+    apart from the creator's, who stays admin when somebody else manages."""
+    return _admin("manager", scope, owner, user, cluster)
+
+
+def _admin(tail: str, scope: str, owner: Resource, user: str, cluster: str) -> IAMRoleBinding:
+    role = instance_role_name(scope, owner.metadata.name, "admin")
     return IAMRoleBinding(
-        metadata=_meta(f"{role}-{digest}", scope, owner, cluster),
+        metadata=_meta(f"{role}-{tail}", scope, owner, cluster),
         spec=IAMRoleBindingSpec(
             role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role),
             subjects=(Subject(kind="User", name=user),),

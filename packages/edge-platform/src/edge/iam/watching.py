@@ -20,9 +20,9 @@ from edge_kube.meta import Resource
 from edge_kube.store import Delta
 
 SWEEP_EVERY_S: Final = 1.0
+PLACES: Final[tuple[type[Resource], ...]] = (Namespace, Node)
 KINDS: Final[tuple[type[Resource], ...]] = (
-    Namespace,
-    Node,
+    *PLACES,
     User,
     RoleTemplate,
     IAMRole,
@@ -49,6 +49,10 @@ class Watching:
             self._feed.changed(delta.old, delta.new)
         else:
             self._feed.scope_changed(kind, obj.metadata, gone=delta.new is None)
+
+    def in_member(self, delta: Delta[Resource], cluster: str) -> None:
+        """A handler for changes of PLACES in member clusters."""
+        self._feed.changed(delta.old, delta.new, cluster)
 
     async def sweep(self) -> None:
         """Frees what the index has dropped, a slice a turn. Until cancelled."""

@@ -86,6 +86,6 @@ def room(sites: Sites, grants: Grants | None = None) -> Room:
             Rights(GROUP, "clusters", ("get", "list", "watch")),
             Rights("", "nodes", ("get", "list", "watch", "patch")),
             Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
-            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
+            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch", "delete")),
         ),
     )

@@ -41,8 +41,8 @@ def _is_not_the_systems(workspace: Workspace) -> bool:
     return workspace.metadata.name != SYSTEM_WORKSPACE
 
 
-def _manager_of(workspace: Workspace) -> tuple[str, ...]:
-    return (workspace.spec.manager,) if workspace.spec.manager else ()
+def _manager_of(workspace: Workspace) -> str:
+    return workspace.spec.manager
 
 
 def _webhooks(grants: Grants) -> tuple[Webhook[Any], ...]:
@@ -101,6 +101,6 @@ def room(grants: Grants | None = None) -> Room:
             Rights(GROUP, "workspaces/status", ("get", "patch", "update")),
             Rights("", "namespaces", ("get", "list", "watch", "create", "patch")),
             Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
-            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
+            Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch", "delete")),
         ),
     )

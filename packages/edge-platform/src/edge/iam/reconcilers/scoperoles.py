@@ -1,6 +1,6 @@
 """Gives every scope of one type its own roles, and its creator and manager the admin role of it (I11).
 
-    Loop(Workspace, partial(ScopeRoles, Workspace, "workspace", managers_of), name="workspaceroles", …)
+    Loop(Workspace, partial(ScopeRoles, Workspace, "workspace", wants, manager_of), name="workspaceroles", …)
 
 Rooms of scope kinds put it among their loops. While everything stands, nothing is sent.
 """
@@ -15,6 +15,7 @@ from edge.iam.instances import (
     admin_binding,
     instance_role_name,
     instance_roles,
+    manager_binding,
     pattern_names,
     stands,
 )
@@ -35,9 +36,9 @@ def scope_named(kind: str, obj: IAMRole | IAMRoleBinding) -> Iterable[Request]:
     return [Request(name)] if labels.get(IAM_SCOPE_LABEL) == kind and name else ()
 
 
-def nobody(_: Resource) -> tuple[str, ...]:
-    """Managers of scopes that have none."""
-    return ()
+def nobody(_: Resource) -> str:
+    """The manager of scopes that have none."""
+    return ""
 
 
 SYSTEM = "system"
@@ -47,21 +48,21 @@ log = structlog.stdlib.get_logger("edge.iam")
 
 
 class ScopeRoles(Generic[T]):
-    """wants: whether an object is a scope that gets roles. managers: users who are always its admins."""
+    """wants: whether an object is a scope that gets roles. manager: who is always its admin, or ""."""
 
     def __init__(
         self,
         kind: type[T],
         scope: str,
         wants: Callable[[T], bool],
-        managers: Callable[[T], Iterable[str]],
+        manager: Callable[[T], str],
         cache: Reader,
         client: Writer,
     ) -> None:
         self._kind = kind
         self._scope = scope
         self._wants = wants
-        self._managers = managers
+        self._manager = manager
         self._cache = cache
         self._client = client
 
@@ -82,13 +83,21 @@ class ScopeRoles(Generic[T]):
             if not stands(role, found):
                 await put_back(self._client, role, found)
                 log.info("scope_role_applied", scope=self._scope, name=request.name, role=role.metadata.name)
-        for user in self._managers(owner):
-            binding = admin_binding(self._scope, owner, user, cluster)
-            there = self._cache.get(IAMRoleBinding, binding.metadata.name)
-            if not stands(binding, there):
-                await put_back(self._client, binding, there)
+        await self._bind_manager(owner, cluster)
         # At the first start the pattern roles are still being made.
         return DONE if len(patterns) == len(pattern_names(self._scope)) else Result(after_s=AGAIN_S)
+
+    async def _bind_manager(self, owner: T, cluster: str) -> None:
+        """As spec says now: who was manager before is bound no more."""
+        user = self._manager(owner)
+        binding = manager_binding(self._scope, owner, user, cluster)
+        there = self._cache.get(IAMRoleBinding, binding.metadata.name)
+        if user and not stands(binding, there):
+            await put_back(self._client, binding, there)
+            log.info("manager_bound", scope=self._scope, name=owner.metadata.name, user=user)
+        elif not user and there is not None:
+            await self._client.delete(IAMRoleBinding, there.metadata.name, uid=there.metadata.uid)
+            log.info("manager_unbound", scope=self._scope, name=owner.metadata.name)
 
     async def _bind_creator(self, owner: T, cluster: str) -> None:
         """Once, before the admin role is there: a creator who was taken off later must not come back."""

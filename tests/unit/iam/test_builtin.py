@@ -13,6 +13,7 @@ from edge.iam.types import (
     IAMRoleBinding,
     IAMRoleBindingSpec,
     IAMRoleSpec,
+    PolicyRule,
     RoleAggregation,
     RoleRef,
     Subject,
@@ -275,3 +276,15 @@ def test_a_binding_says_why_it_gives_nothing(labels: dict[str, str], role: str, 
     found = plan_binding(binding, roles().get(role), ()).conditions[0]
     assert found.reason == reason
     assert (found.status == "True") is (reason == "InForce")
+
+
+def test_I3_a_role_says_what_plain_kubectl_will_not_know_of_it() -> None:
+    rules = (PolicyRule(verbs=("get",), api_groups=("",), resources=("nodes", "pods")),)
+    meta = ObjectMeta(name="r", labels={"iam.theriseunion.io/scope": "workspace"})
+    narrow = plan_role(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=rules)), {}, ()).status.conditions
+    (told,) = [one for one in narrow if one.type == "NotProjected"]
+    assert told.reason == "NotExpressible"
+    assert "cannot say nodes at a workspace" in told.message
+    meta = ObjectMeta(name="r", labels={"iam.theriseunion.io/scope": "platform"})
+    wide = plan_role(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=rules)), {}, ()).status.conditions
+    assert "NotProjected" not in {one.type for one in wide}

@@ -16,6 +16,7 @@ Source: I3; design §7.2.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -123,6 +124,20 @@ def only_urls(rules: Iterable[PolicyRule]) -> Native:
     paths, refused = _urls(rules)
     left_out = {_say(pair) for rule in rules for pair in _pairs(rule)}
     return _native((), paths, (*sorted(left_out), *refused))
+
+
+@lru_cache(maxsize=256)  # the roles of a thousand workspaces have the same rules
+def left_out(rules: tuple[PolicyRule, ...], scope_type: str, *, on_host: bool) -> tuple[str, ...]:
+    """What of a role native RBAC does not say at a scope of this type, as text."""
+    match scope_type:
+        case "platform":
+            return everywhere(rules, urls=True).left_out
+        case "cluster":
+            return (in_host_cluster(rules) if on_host else everywhere(rules, urls=False)).left_out
+        case "workspace" | "namespace":
+            return in_namespace(rules).left_out
+        case _:
+            return ()
 
 
 def digest(rules: tuple[RbacRule, ...]) -> str:

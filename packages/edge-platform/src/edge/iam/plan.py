@@ -7,13 +7,15 @@ from msgspec import structs
 
 from edge.iam.aggregation import Resolved, Template, cycle_among, recipe_of, resolve
 from edge.iam.facts import is_known_type, label_of, role_facts
-from edge.iam.scope import kind_of_scope
+from edge.iam.native import left_out
+from edge.iam.scope import HOST, kind_of_scope
 from edge.iam.types import (
     Category,
     IAMRole,
     IAMRoleBinding,
     IAMRoleBindingStatus,
     IAMRoleStatus,
+    PolicyRule,
     RoleTemplate,
     User,
 )
@@ -24,6 +26,8 @@ T = TypeVar("T", bound=Resource)
 
 ACCEPTED: Final = "Accepted"
 RESOLVED: Final = "TemplatesResolved"
+NOT_PROJECTED: Final = "NotProjected"
+LISTED_MAX: Final = 10
 
 Builtin = Category | RoleTemplate | IAMRole | IAMRoleBinding | User
 Find = Callable[[type[Resource], str], Resource | None]
@@ -73,7 +77,12 @@ def plan_role(
         for binding in bindings
         for subject in binding.spec.subjects
     }
-    conditions = (_role_accepted(role), _templates_resolved(role, resolved, templates))
+    rules = (*role.spec.rules, *(rule for name in resolved.templates for rule in templates[name].rules))
+    conditions = (
+        _role_accepted(role),
+        _templates_resolved(role, resolved, templates),
+        *_not_projected(role, rules),
+    )
     stands = role.spec.aggregated_role_templates == resolved.templates
     return RolePlan(
         templates=None if stands else resolved.templates,
@@ -116,6 +125,20 @@ def _templates_resolved(role: IAMRole, found: Resolved, templates: Mapping[str, 
     else:
         return _condition(RESOLVED, True, "AllFound", "", generation)
     return _condition(RESOLVED, False, reason, f"{message} The other templates are in force.", generation)
+
+
+def _not_projected(role: IAMRole, rules: tuple[PolicyRule, ...]) -> tuple[Condition, ...]:
+    """Told only where there is a difference between the gateway and plain kubectl (I3)."""
+    label = label_of(role.metadata)
+    left = left_out(rules, label.kind, on_host=label.value in ("", HOST))
+    if not left:
+        return ()
+    more = f" and {len(left) - LISTED_MAX} more" if len(left) > LISTED_MAX else ""
+    message = (
+        f"Native RBAC cannot say {', '.join(left[:LISTED_MAX])}{more} at a {label.kind}: the gateway allows "
+        "it, kubectl past the gateway does not. Bind a role at a wider scope where kubectl needs it."
+    )
+    return (_condition(NOT_PROJECTED, True, "NotExpressible", message, role.metadata.generation),)
 
 
 def plan_binding(

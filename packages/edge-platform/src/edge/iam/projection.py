@@ -25,7 +25,7 @@ from edge.iam.native import (
     on_own_objects,
     only_urls,
 )
-from edge.iam.rolebook import ANONYMOUS_ROLE, Role
+from edge.iam.rolebook import ANONYMOUS_ROLE
 from edge.iam.scope import (
     ANONYMOUS,
     HOST,
@@ -305,20 +305,6 @@ def native_subject(subject: str) -> tuple[str, str, str]:
         return "ServiceAccount", name, namespace
     kind, _, name = subject.partition(":")
     return kind, name, ""
-
-
-def left_out(role: Role, scope_type: str, *, on_host: bool = False) -> tuple[str, ...]:
-    """What of a role native RBAC does not say at a scope of this type, as text."""
-    rules = tuple(one.rule for one in role.rules())
-    match scope_type:
-        case "platform":
-            return everywhere(rules, urls=True).left_out
-        case "cluster":
-            return (in_host_cluster(rules) if on_host else everywhere(rules, urls=False)).left_out
-        case "workspace" | "namespace":
-            return in_namespace(rules).left_out
-        case _:
-            return ()
 
 
 def _spread(subjects: frozenset[str]) -> list[tuple[str, ...]]:

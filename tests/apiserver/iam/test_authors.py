@@ -10,8 +10,10 @@ import pytest
 import pytest_asyncio
 
 from edge.adapters.native_rights import HostRights
-from edge.iam.freshness import Freshness
+from edge.iam.beats import Beats
+from edge.iam.freshness import STALE_S, Freshness
 from edge.iam.granting import Grants
+from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.index import Index
 from edge.iam.instances import CREATOR_ANNOTATION
 from edge.iam.room import room as iam
@@ -34,7 +36,7 @@ from edge.tenancy.room import room as tenancy
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.core import Namespace
-from edge_kube.errors import Forbidden
+from edge_kube.errors import ApiError, Forbidden
 from edge_kube.harness.kube import Kube
 from edge_kube.meta import Key, ObjectMeta
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
@@ -62,12 +64,15 @@ async def guarded(kube: Kube) -> AsyncIterator[Kube]:
     """Rooms with admission that knows authors. ann administers the workspace press, eve nothing."""
     index = Index()
     watchings: list[Watching] = []
-    freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None)
-    grants = Grants(index, freshness, HostRights(kube.client))
+    beats = Beats(kube.client, "test")
+    freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None, beats.age_s)
+    grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
     manager = await kube.start(iam(grants=grants), tenancy(grants), webhooks=True)
     watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
+    watchings[0].hear(beats)
     await manager.cache.wait_synced(30)
     await kube.eventually(IAMRole, "workspace-admin", lambda one: bool(one.spec.aggregated_role_templates))
+    await kube.eventually(User, HEARTBEAT, within_s=20)
     for name in ("ann", "eve", "bob"):
         await kube.create(User(metadata=ObjectMeta(name=name), spec=UserSpec()))
     for name in ("press", "paint"):
@@ -199,3 +204,21 @@ async def test_who_may_escalate_natively_is_trusted_as_kubernetes_trusts_them(gu
                 await asyncio.sleep(0.05)
     role = IAMRole(metadata=ObjectMeta(name="by-pipeline", labels=MINE), spec=IAMRoleSpec(rules=(ALL,)))
     await pipeline.create(role, manager="test")
+
+
+async def test_I6_a_change_is_not_judged_by_rights_that_are_not_known_to_hold_still(guarded: Kube) -> None:
+    """Neither admitted nor forbidden: 503, and the next try may be another."""
+    manager = guarded.manager
+    assert manager is not None
+    ann = as_user(guarded, "ann")
+    informer = manager.cache.informer(IAMRoleBinding)
+    put = informer.put
+    await asyncio.sleep(STALE_S)  # until no earlier proof serves
+    informer.put = lambda obj: None  # type: ignore[method-assign]  # its watch brings nothing any more
+    try:
+        with pytest.raises(ApiError, match="may have changed since they were last heard of") as refused:
+            await ann.create(binding("bob-views", "workspace-viewer", "bob"), manager="test")
+        assert refused.value.status == 503
+    finally:
+        informer.put = put  # type: ignore[method-assign]
+    await ann.create(binding("bob-views", "workspace-viewer", "bob"), manager="test")

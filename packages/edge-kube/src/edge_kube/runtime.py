@@ -18,7 +18,7 @@ from edge_kube.reconcile import (
     Watch,
     Writer,
 )
-from edge_kube.webhook import Author
+from edge_kube.webhook import Author, NotNow
 
 __all__ = [
     "DONE",
@@ -26,6 +26,7 @@ __all__ = [
     "Index",
     "Measure",
     "MemberWatch",
+    "NotNow",
     "Reader",
     "Reconciler",
     "ReconcilerFactory",

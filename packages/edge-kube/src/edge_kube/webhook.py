@@ -45,6 +45,10 @@ class Author(msgspec.Struct, rename="camel", frozen=True):
     uid: str = ""
 
 
+class NotNow(Exception):
+    """It cannot be told at the moment whether the change is admitted: 503, to be tried again."""
+
+
 class Webhook(Protocol):
     """What a room says about the admission of one kind; `edge_sdk.room.Webhook` has this shape."""
 
@@ -185,6 +189,8 @@ class WebhookServer:
                 return await answer(webhook, request)
         except UndecodableError as error:
             return _denied(422, "Invalid", f"the object does not have the shape of its kind: {error}", ())
+        except NotNow as later:
+            return _denied(503, "ServiceUnavailable", str(later), ())
         except Exception:
             kind = kind_of(webhook.kind).kind
             log.exception("admission_crashed", kind=kind, uid=request.uid)

@@ -13,11 +13,11 @@ from typing import Final, TypeVar
 
 import structlog
 
-from edge.apiserver.beats import Beats
 from edge.apiserver.store import Listener
 from edge.apiserver.streams import Streams
 from edge.clusters.types import Cluster
 from edge.iam.access import IndexAccess
+from edge.iam.beats import Beats
 from edge.iam.feed import Feed
 from edge.iam.firstadmin import ADMIN_ROLE
 from edge.iam.freshness import Freshness
@@ -48,7 +48,7 @@ class Rights:
     ) -> None:
         """silence_s: as `Freshness` wants it, over the mirrors of all kinds that are fed."""
         self.index = Index(cache_size)
-        self.beats = Beats(client)
+        self.beats = Beats(client, "edge-apiserver")
         self.freshness = Freshness(silence_s, self.beats.age_s)
         self.access = IndexAccess(self.index, self.freshness)
         self._feed = Feed(self.index)

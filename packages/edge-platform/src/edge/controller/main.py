@@ -35,6 +35,7 @@ from edge.controller.settings import (
     LogSettings,
     WebhookSettings,
 )
+from edge.iam.beats import Beats
 from edge.iam.freshness import Freshness
 from edge.iam.granting import Grants
 from edge.iam.projection import Projection
@@ -119,7 +120,9 @@ async def run(connection: Connection, settings: Settings) -> None:
             manager.unpark(cluster)
 
         index = Projection()
-        freshness = Freshness(lambda: watching.silence_s())  # noqa: PLW0108 - it is made below
+        beats = Beats(client, SERVICE)
+        stack.push_async_callback(beats.close)
+        freshness = Freshness(lambda: watching.silence_s(), beats.age_s)  # noqa: PLW0108 - it is made below
         namespace = settings[ControllerSettings].namespace
         own = [f"system:serviceaccount:{namespace}:{account}" for account in OWN_ACCOUNTS]
 
@@ -135,7 +138,7 @@ async def run(connection: Connection, settings: Settings) -> None:
                 members=probes,
                 stores=EtcdTenants(),
                 sites=lambda watches: MemberSites(pool, watches, gate=is_leader),
-                grants=Grants(index, freshness, HostRights(client), own),
+                grants=Grants(index, freshness, HostRights(client), own, beats.prove),
                 rights=index,
             ),
         )
@@ -147,6 +150,7 @@ async def run(connection: Connection, settings: Settings) -> None:
             member_answers=lambda cluster: pool.state(cluster) is ClusterState.UP,
         )
         watching = Watching(manager.cache, index, SCOPES)
+        watching.hear(beats)
         sweeping = asyncio.create_task(watching.sweep(), name="rights-sweep")
         stack.callback(sweeping.cancel)
         connect(pool, manager.controllers)

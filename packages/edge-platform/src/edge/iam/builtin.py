@@ -120,11 +120,14 @@ def categories() -> Mapping[str, Category]:
 
 
 def everything() -> Iterator[Builtin]:
-    """All built-in objects, in the order in which they are best made: a role after its templates."""
+    """All built-in objects, in the order in which they are best made: a role after its templates.
+
+    First what proofs of freshness are written to: until then nothing that changes something is decided.
+    """
+    yield from heartbeat_objects()
     yield from categories().values()
     yield from templates().values()
     yield from roles().values()
-    yield from heartbeat_objects()
 
 
 def _read(name: str) -> Any:

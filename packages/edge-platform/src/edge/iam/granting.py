@@ -20,7 +20,7 @@ from edge.iam.instances import CREATOR_ANNOTATION
 from edge.iam.ports import NativeRights
 from edge_kube.errors import KubeError
 from edge_kube.meta import Resource
-from edge_kube.runtime import Author
+from edge_kube.runtime import Author, NotNow
 from edge_sdk.problem import Unavailable
 from edge_sdk.room import PatchOp
 from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX, IAM_GROUP, WORKSPACE_LABEL
@@ -36,13 +36,22 @@ log = structlog.stdlib.get_logger("edge.iam")
 
 class Grants:
     def __init__(
-        self, index: Index, freshness: Freshness, native: NativeRights, own: Collection[str] = ()
+        self,
+        index: Index,
+        freshness: Freshness,
+        native: NativeRights,
+        own: Collection[str] = (),
+        prove: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """own: names of the platform's own service accounts; their authors were asked before."""
+        """own: names of the platform's own service accounts; their authors were asked before.
+
+        prove: makes sure that all changes of rights made before now have arrived in the index (decision 006).
+        """
         self._index = index
         self._freshness = freshness
         self._native = native
         self._own = frozenset(own)
+        self._prove = prove
 
     def guard(self, asks: Asks[T]) -> Callable[[T, T | None, Author], Awaitable[Sequence[str]]]:
         """An `authorize` of a webhook: sentences about what the author lacks."""
@@ -50,10 +59,7 @@ class Grants:
         async def authorize(new: T, old: T | None, author: Author) -> Sequence[str]:
             if self._is_trusted(author):
                 return ()
-            try:
-                self._freshness.require("get")
-            except Unavailable as problem:
-                return (f"rights are not known here yet ({problem.why}); try again in a moment",)
+            await self._require_fresh()
             who: Who = (author.username, tuple(group.removeprefix(GROUP_PREFIX) for group in author.groups))
             lacks = dict.fromkeys(asks(self._index, who, new, old))
             return [lack.text for lack in lacks if not await self._may_natively(author, lack)]
@@ -77,6 +83,15 @@ class Grants:
         if not obj.metadata.annotations:
             return ({"op": "add", "path": "/metadata/annotations", "value": {CREATOR_ANNOTATION: wanted}},)
         return ({"op": "add", "path": path, "value": wanted},)
+
+    async def _require_fresh(self) -> None:
+        """Raises NotNow: what is not known to hold still is neither allowed nor forbidden."""
+        if self._prove is not None:
+            await self._prove()
+        try:
+            self._freshness.require("create")
+        except Unavailable as problem:
+            raise NotNow(f"{problem.what}: {problem.why}. {problem.do}") from None
 
     def _is_trusted(self, author: Author) -> bool:
         return author.username in self._own or not TRUSTED_GROUPS.isdisjoint(author.groups)

@@ -125,6 +125,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
             Rights(GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "iamrolebindings/status", ("get", "patch", "update")),
             Rights(GROUP, "roletemplates", ("get", "list", "watch", "create", "patch")),
+            Rights(GROUP, "roletemplates/status", ("get", "patch")),
             Rights(GROUP, "categories", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "scopepatterns", ("get", "list", "watch")),
             Rights(GROUP, "loginrecords", ("get", "list", "watch", "delete")),

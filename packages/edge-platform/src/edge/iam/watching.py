@@ -9,9 +9,11 @@ The kinds of scopes are given, because this room knows none of the rooms above i
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+from edge.iam.beats import Beats
 from edge.iam.feed import Feed
+from edge.iam.heartbeat import BEATING, HEARTBEAT
 from edge.iam.index import Index
 from edge.iam.types import IAMRole, IAMRoleBinding, RoleTemplate, ScopePattern, User
 from edge_kube.cache import Cache
@@ -49,6 +51,17 @@ class Watching:
             self._feed.changed(delta.old, delta.new)
         else:
             self._feed.scope_changed(kind, obj.metadata, gone=delta.new is None)
+
+    def hear(self, beats: Beats) -> None:
+        """Tell of every heartbeat that the watches bring. Call it before the cache starts."""
+
+        def told(delta: Delta[Any]) -> None:
+            new: Resource | None = delta.new
+            if new is not None and new.metadata.name == HEARTBEAT:
+                beats.heard(type(new), new.metadata.resource_version)
+
+        for kind in BEATING:
+            self._cache.informer(kind).on(told)
 
     def in_member(self, delta: Delta[Resource], cluster: str) -> None:
         """A handler for changes of PLACES in member clusters."""

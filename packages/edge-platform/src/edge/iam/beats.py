@@ -4,7 +4,7 @@
     beats.age_s() <= STALE_S     # unless the server, or the way to it, is in trouble
 
 A beat writes to one object of each kind that gives or takes rights and waits for the four events. It is made
-when somebody needs it, not for ever: an idle gateway writes nothing, and all who ask at once share one.
+when somebody needs it, not for ever: an idle process writes nothing, and all who ask at once share one.
 """
 
 import asyncio
@@ -23,17 +23,18 @@ from edge_kube.conditions import rfc3339
 from edge_kube.errors import KubeError
 from edge_kube.meta import Manifest, Resource, kind_of
 
-FIELD_MANAGER: Final = "edge-apiserver"
 WITHIN_S: Final = 0.5
 RENEW_AFTER_S: Final = STALE_S / 2
 """A proof that is younger is good enough: it still holds when the request is decided."""
 
-log = structlog.stdlib.get_logger("edge.apiserver")
+log = structlog.stdlib.get_logger("edge.iam")
 
 
 class Beats:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, writer: str) -> None:
+        """client: ungated. writer: field manager of the beats, one for each kind of process."""
         self._client = client
+        self._writer = writer
         self._proven_at = -math.inf
         self._running: asyncio.Task[None] | None = None
         self._seen: dict[type[Resource], int] = dict.fromkeys(BEATING, 0)
@@ -83,7 +84,7 @@ class Beats:
             "metadata": {"name": HEARTBEAT},
             "status": _user_status(begun) if kind is User else _status(begun),
         }
-        applied = await self._client.apply(manifest, manager=FIELD_MANAGER, sub="status", rv="")
+        applied = await self._client.apply(manifest, manager=self._writer, sub="status", rv="")
         version: str = applied.obj["metadata"]["resourceVersion"]
         return int(version)
 

@@ -20,6 +20,8 @@ class Action:
     """One thing a caller wants to do. path is set, and group … name empty, for what is no resource.
 
     scope: "platform", or kind and name of the narrowest scope that holds the object, "namespace/press".
+    within: where the scope is one that a ScopePattern names, the scope without that pattern; a right there
+    counts as well, so that no pattern takes rights away.
     """
 
     verb: str
@@ -30,6 +32,7 @@ class Action:
     name: str = ""
     path: str = ""
     scope: str = "platform"
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,18 @@ IAM_GROUP: Final = "iam.theriseunion.io"
 APP_GROUP: Final = "app.theriseunion.io"
 EXT_GROUP: Final = "ext.theriseunion.io"
 
+SHORT_GROUPS: Final[Mapping[str, str]] = {
+    "iam": IAM_GROUP,
+    "scope": SCOPE_GROUP,
+    "app": APP_GROUP,
+    "ext": EXT_GROUP,
+    "image": "image.theriseunion.io",
+    "registry": "registry.theriseunion.io",
+}
+"""Groups as paths may shorten them (G11)."""
+TENANT_GROUPS: Final = ("tenant", "tenant.theriseunion.io")
+"""Groups in which paths name clusters, workspaces, node groups, namespaces and nodes."""
+
 WORKSPACE_LABEL: Final = "theriseunion.io/workspace"
 NODE_GROUP_LABEL: Final = "theriseunion.io/nodegroup"
 NODE_GROUP_MEMBER_PREFIX: Final = (

@@ -11,16 +11,8 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from edge_sdk.access import Action
 from edge_sdk.problem import Missing, Problem
+from edge_sdk.scopes import SHORT_GROUPS, TENANT_GROUPS
 
-SHORT_GROUPS: Final[Mapping[str, str]] = {
-    "iam": "iam.theriseunion.io",
-    "scope": "scope.theriseunion.io",
-    "app": "app.theriseunion.io",
-    "ext": "ext.theriseunion.io",
-    "image": "image.theriseunion.io",
-    "registry": "registry.theriseunion.io",
-}
-TENANT_GROUPS: Final = ("tenant", "tenant.theriseunion.io")
 TENANT_RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "clusters": ("scope.theriseunion.io", "v1alpha1"),
     "workspaces": ("scope.theriseunion.io", "v1alpha1"),

@@ -31,6 +31,7 @@ from edge.apiserver.proxy import Forwarding
 from edge.apiserver.rights import Rights
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import Upstream
+from edge.iam.patterns import path_of
 from edge.iam.scope import scope_text
 from edge_kube.meta import Key
 from edge_sdk.access import Action
@@ -162,6 +163,7 @@ class Router:
             )
         else:
             action = self._placed(action_of(method, resource, target, cluster), cluster)
+            action = self._in_pattern(action, resource, cluster)
         exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
         exchange.stream = is_stream(resource, target)
         return action
@@ -175,7 +177,18 @@ class Router:
         if stored is None:
             return action
         place = place_of(action.group, action.resource, self._index.scopes.homes)
-        return replace(action, scope=scope_text(place(stored.key, stored.labels)))
+        key = place(stored.key, stored.labels)
+        # Of a scope type that is registered no longer, or not yet: the platform's, as before it was labelled.
+        return replace(action, scope=scope_text(key)) if self._index.scopes.is_typed(key) else action
+
+    def _in_pattern(self, action: Action, resource: Resource, cluster: str) -> Action:
+        """A path that a ScopePattern stands for is asked about at the scope that it names (I9)."""
+        registered = self._index.scopes.registered
+        if not registered.about(resource.group, resource.resource):
+            return action
+        path = path_of(cluster, native_segments(resource))
+        key = registered.scope(resource.group, resource.resource, path)
+        return action if key is None else replace(action, scope=scope_text(key), within=action.scope)
 
     def _decide(self, exchange: "Exchange", action: Action) -> None:
         """Raises Forbidden with the sentence that says which right is missing."""

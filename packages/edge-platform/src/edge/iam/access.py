@@ -27,27 +27,31 @@ class IndexAccess:
         if action.path:
             allowed = self._index.check_url(caller.name, action.verb, action.path)
             return Decision(allowed, _sentence(caller, action, "the platform", allowed))
-        scope = self.scope_of(action)
-        if scope is None:
+        named = (action.scope, action.within) if action.within else (action.scope,)
+        scopes = [key for one in named if (key := self.scope_of(one)) is not None]
+        if not scopes:
             reason = f'User "{caller.name}" cannot {action.verb}: {action.scope!r} names no scope'
             return Decision(allowed=False, reason=reason)
         verb, resource = _asked(caller, action)
-        allowed = self._index.check(caller.name, scope, verb, action.group, resource, action.name)
-        return Decision(allowed, _sentence(caller, action, scope_text(scope), allowed))
+        allowed = any(
+            self._index.check(caller.name, scope, verb, action.group, resource, action.name)
+            for scope in scopes
+        )
+        return Decision(allowed, _sentence(caller, action, scope_text(scopes[0]), allowed))
 
-    def scope_of(self, action: Action) -> str | None:
-        """The scope key of an action; None for a scope nobody knows the type of.
+    def scope_of(self, scope: str) -> str | None:
+        """The key of an action's scope; None for a scope nobody knows the type of.
 
         Workspaces and node groups of every cluster have their objects on the host, so a scope that is named
         without a cluster is looked for where its object says it is.
         """
         scopes = self._index.scopes
-        kind, _, name = action.scope.partition("/")
+        kind, _, name = scope.partition("/")
         if kind in MOVABLE:
             home = scopes.homes.get((kind, name), HOST)
             if home != HOST:
-                return parse_scope(f"cluster/{home}/{action.scope}", scopes.registered)
-        return parse_scope(action.scope, scopes.registered)
+                return parse_scope(f"cluster/{home}/{scope}", scopes.registered)
+        return parse_scope(scope, scopes.registered)
 
 
 def _asked(caller: Caller, action: Action) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from edge.iam.facts import binding_facts, home_of, label_of, role_facts
 from edge.iam.index import Index, Who
 from edge.iam.rolebook import Role
 from edge.iam.scope import HOST, PLATFORM, SYSTEM_NAMESPACES, kind_of_scope, scope_text
-from edge.iam.types import IAMRole, IAMRoleBinding, PolicyRule, RoleTemplate, User
+from edge.iam.types import IAMRole, IAMRoleBinding, PolicyRule, RoleTemplate, ScopePattern, User
 from edge_kube.meta import ObjectMeta
 from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
 
@@ -91,6 +91,16 @@ def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Iterator[
         role = index.role_of(binding)
         if role is not None:
             yield from _bound_lack(index, who, binding.scope, role)
+
+
+def pattern_lacks(index: Index, who: Who, new: ScopePattern, old: ScopePattern | None) -> Iterator[Lack]:
+    """A pattern says for the whole platform where requests are decided, whichever namespace it is in."""
+    if old is not None and old.spec == new.spec:
+        return
+    verb = "create" if old is None else "update"
+    if not index.check(who, PLATFORM, verb, IAM_GROUP, "scopepatterns", new.metadata.name):
+        text = f"it registers a scope type for the whole platform, which needs {verb} on scopepatterns there"
+        yield Lack(text, "escalate")
 
 
 def namespace_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:

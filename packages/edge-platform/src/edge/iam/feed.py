@@ -18,6 +18,8 @@ from edge.iam.facts import (
     role_facts,
 )
 from edge.iam.index import Index
+from edge.iam.patternbook import Entry
+from edge.iam.registration import is_registered, owner_of, pattern_of
 from edge.iam.scope import HOST, LETTERS
 from edge.iam.types import IAMRole, IAMRoleBinding, RoleTemplate, ScopePattern, User
 from edge_kube.core import Namespace, Node
@@ -58,8 +60,7 @@ class Feed:
             else:
                 self.index.put_user(obj.metadata.name, obj.spec.groups)
         elif isinstance(obj, ScopePattern):
-            registered = new is not None and obj.status.registered is True
-            self.index.register_scope_type(obj.spec.scope_type, obj.spec.pattern if registered else None)
+            self._pattern_changed(obj, new is None)
 
     def scope_changed(self, kind: str, meta: ObjectMeta, *, gone: bool = False) -> None:
         """A Cluster, Workspace or NodeGroup (`kind` in lower case) came, changed or went."""
@@ -93,6 +94,16 @@ class Feed:
             return
         wants = namespace_wants(meta, cluster) if letter == "n" else node_wants(meta, cluster)
         self.index.put_scope(key, wants, meta.uid, meta.creation_timestamp)
+
+    def _pattern_changed(self, obj: ScopePattern, gone: bool) -> None:
+        """What the controller has not judged yet is in force only where it says the same as before."""
+        owner = owner_of(obj.metadata)
+        pattern = None if gone else pattern_of(obj)
+        unchanged = pattern is not None and self.index.scopes.registered.get(owner) == pattern
+        if pattern is None or not (is_registered(obj) or unchanged):
+            self.index.put_pattern(owner, None)
+        else:
+            self.index.put_pattern(owner, Entry(pattern, obj.metadata.creation_timestamp))
 
     def _role_changed(self, old: IAMRole | None, new: IAMRole | None) -> None:
         if old is not None and (place := self._movable(old.metadata)) is not None:

@@ -10,6 +10,7 @@ above it do. Source: I1, I4; design §2.
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from edge.iam.patternbook import PatternBook
 from edge.iam.scope import ANONYMOUS, HOST_SCOPE, PLATFORM, cluster_of_scope
 
 TOP: Final = (PLATFORM, ANONYMOUS)
@@ -32,8 +33,8 @@ class ScopeGraph:
         self._chains: dict[str, tuple[str, ...]] = {}
         self.homes: dict[tuple[str, str], str] = {}
         """(workspace or nodegroup, name) → the cluster it is in: their objects are all on the host."""
-        self.registered: dict[str, str] = {}
-        """Scope types that ScopePatterns have added, each with its pattern."""
+        self.registered = PatternBook()
+        """Scope types that ScopePatterns have added."""
 
     def put(self, key: str, wants: Iterable[str] = (), uid: str = "", born: str = "") -> set[str]:
         """Learn of a scope; returns the scopes whose bindings now reach other places than before."""
@@ -73,7 +74,11 @@ class ScopeGraph:
     def knows(self, key: str) -> bool:
         if key == PLATFORM or key in self._known:
             return True
-        return key.startswith("x/") and key.split("/", 2)[1] in self.registered
+        return key.startswith("x/") and self.is_typed(key)
+
+    def is_typed(self, key: str) -> bool:
+        """Whether there are scopes of the key's type; a type of a ScopePattern comes and goes with it."""
+        return not key.startswith("x/") or key.split("/", 2)[1] in self.registered
 
     def place(self, key: str) -> Place | None:
         return self._known.get(key)

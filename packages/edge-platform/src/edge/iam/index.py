@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from edge.iam.aggregation import Template
 from edge.iam.graph import ScopeGraph
+from edge.iam.patternbook import Entry
 from edge.iam.rolebook import ANONYMOUS_ROLE, Role, RoleBook, RoleFacts
 from edge.iam.rules import ALL, BITS, UNNAMED, Table, asked_bit, ui_held, url_covers, url_path, url_verb
 from edge.iam.rules import pairs as pairs_of
@@ -153,13 +154,10 @@ class Index:
     def drop_scope(self, key: str) -> None:
         self._scopes_changed(self.scopes.drop(key))
 
-    def register_scope_type(self, name: str, pattern: str | None) -> None:
-        """A scope type of a ScopePattern; None takes it away."""
-        if pattern is None:
-            self.scopes.registered.pop(name, None)
-        else:
-            self.scopes.registered[name] = pattern
-        self._drop_all()
+    def put_pattern(self, owner: str, entry: Entry | None) -> None:
+        """A ScopePattern that is in force; None takes its scope type away, and what is bound there."""
+        if self.scopes.registered.put(owner, entry):
+            self._drop_all()
 
     def _roles_changed(self, names: Iterable[str]) -> None:
         found: set[str] = set()

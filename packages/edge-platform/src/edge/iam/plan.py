@@ -8,7 +8,7 @@ from msgspec import structs
 from edge.iam.aggregation import Resolved, Template, cycle_among, recipe_of, resolve
 from edge.iam.facts import is_known_type, label_of, role_facts
 from edge.iam.native import left_out
-from edge.iam.scope import HOST, kind_of_scope
+from edge.iam.scope import HOST, LETTERS, kind_of_scope
 from edge.iam.types import (
     Category,
     IAMRole,
@@ -152,7 +152,15 @@ def _binding_accepted(binding: IAMRoleBinding, role: IAMRole | None, registered:
     generation, name = binding.metadata.generation, binding.spec.role_ref.name
     label = label_of(binding.metadata)
     key = label.key()
-    if key is None or not (is_known_type(label.kind) or label.kind in registered):
+    types = ", ".join((*LETTERS, *sorted(registered)))
+    if key is not None and not (is_known_type(label.kind) or label.kind in registered):
+        return _condition(
+            ACCEPTED, False, "ScopeUnknown",
+            f"The binding gives nothing: there is no scope type {label.kind} (label {IAM_SCOPE_LABEL}). It "
+            f"counts once a ScopePattern registers it. There are {types}.",
+            generation,
+        )  # fmt: skip
+    if key is None:
         return _condition(
             ACCEPTED, False, "ScopeUnknown",
             f"The binding gives nothing: its labels {IAM_SCOPE_LABEL}={label.kind or '(none)'} and "

@@ -13,7 +13,16 @@ from edge.iam.explain import Question, Via, rules_of, who_can
 from edge.iam.facts import MOVABLE, subject_of
 from edge.iam.index import Binding, Index, Who
 from edge.iam.rules import ui_held
-from edge.iam.scope import ANONYMOUS, HOST, PLATFORM, kind_of_scope, name_of_scope, parse_scope, scope_text
+from edge.iam.scope import (
+    ANONYMOUS,
+    HOST,
+    LETTERS,
+    PLATFORM,
+    kind_of_scope,
+    name_of_scope,
+    parse_scope,
+    scope_text,
+)
 from edge_sdk.problem import Problem
 from edge_sdk.scopes import IAM_GROUP, SCOPE_GROUP
 
@@ -120,11 +129,12 @@ def scope_of(index: Index, text: str) -> str:
     full = text if home == HOST else f"cluster/{home}/{text}"
     key = parse_scope(full, index.scopes.registered)
     if key is None:
+        types = ", ".join((*(one for one in LETTERS if one != "platform"), *index.scopes.registered))
         raise Problem(
             "bad-scope",
             what=f'"{text[:200]}" names no scope',
-            why="it is not written as one",
-            do="use platform, cluster/C, workspace/W, nodegroup/G, namespace/N, node/N, cluster/C/node/N",
+            why="it is not written as one, or no ScopePattern has registered its type",
+            do=f"use platform, TYPE/NAME or cluster/C/TYPE/NAME; types: {types}",
         )
     return key
 

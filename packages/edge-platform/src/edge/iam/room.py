@@ -3,7 +3,7 @@
 from functools import partial
 
 from edge.iam.builtin import categories, roles, templates
-from edge.iam.escalation import binding_lacks, role_lacks, template_lacks, user_lacks
+from edge.iam.escalation import binding_lacks, pattern_lacks, role_lacks, template_lacks, user_lacks
 from edge.iam.firstadmin import DEFAULT_PASSWORD, DEFAULT_USERNAME
 from edge.iam.granting import Grants
 from edge.iam.guards import check_binding, check_role, check_template
@@ -12,7 +12,15 @@ from edge.iam.reconcilers.builtins import BuiltinsReconciler
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
 from edge.iam.reconcilers.loginrecord import LoginRecordReconciler
 from edge.iam.reconcilers.role import BY_ROLE, BindingReconciler, RoleReconciler, TemplateReconciler
+from edge.iam.reconcilers.scopepattern import (
+    BY_RESOURCE,
+    BY_SCOPE_TYPE,
+    Concerned,
+    ScopePatternReconciler,
+    scope_type_labelled,
+)
 from edge.iam.reconcilers.user import UserReconciler
+from edge.iam.registration import resource_of
 from edge.iam.types import (
     GROUP,
     KINDS,
@@ -24,7 +32,7 @@ from edge.iam.types import (
     ScopePattern,
     User,
 )
-from edge.iam.webhooks import check_user, hash_plain_password
+from edge.iam.webhooks import check_pattern, check_user, hash_plain_password
 from edge_kube.core import Namespace
 from edge_kube.runtime import Index, Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
@@ -64,6 +72,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
         username=username or DEFAULT_USERNAME,
         password=password or Secret(DEFAULT_PASSWORD),
     )
+    concerned = Concerned()
     return Room(
         name="iam",
         kinds=KINDS,
@@ -101,11 +110,27 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
                 resync_s=300,
             ),
             Loop(RoleTemplate, TemplateReconciler, reads=(IAMRole,), workers=1, resync_s=3600),
-            Loop(IAMRoleBinding, BindingReconciler, reads=(IAMRole, ScopePattern), resync_s=60),
+            Loop(
+                IAMRoleBinding,
+                BindingReconciler,
+                watches=(Watch(ScopePattern, concerned.bindings),),
+                reads=(IAMRole,),
+                resync_s=60,
+            ),
+            Loop(
+                ScopePattern,
+                partial(ScopePatternReconciler, concerned=concerned),
+                watches=(Watch(ScopePattern, concerned.rivals),),
+                resync_s=300,
+            ),
             Loop(User, UserReconciler),
             Loop(LoginRecord, LoginRecordReconciler, resync_s=3600),
         ),
-        indexes=(Index(IAMRoleBinding, BY_ROLE, _role_named),),
+        indexes=(
+            Index(IAMRoleBinding, BY_ROLE, _role_named),
+            Index(IAMRoleBinding, BY_SCOPE_TYPE, scope_type_labelled),
+            Index(ScopePattern, BY_RESOURCE, resource_of),
+        ),
         webhooks=(
             Webhook(
                 User,
@@ -115,6 +140,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
             ),
             Webhook(RoleTemplate, validate=check_template, authorize=grants and grants.guard(template_lacks)),
             Webhook(IAMRole, validate=check_role, authorize=grants and grants.guard(role_lacks)),
+            Webhook(ScopePattern, validate=check_pattern, authorize=grants and grants.guard(pattern_lacks)),
             Webhook(IAMRoleBinding, validate=check_binding, authorize=grants and grants.guard(binding_lacks)),
         ),
         rights=(
@@ -128,6 +154,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
             Rights(GROUP, "roletemplates/status", ("get", "patch")),
             Rights(GROUP, "categories", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "scopepatterns", ("get", "list", "watch")),
+            Rights(GROUP, "scopepatterns/status", ("get", "patch", "update")),
             Rights(GROUP, "loginrecords", ("get", "list", "watch", "delete")),
             Rights("", "namespaces", ("get", "list", "watch")),
             Rights("authorization.k8s.io", "subjectaccessreviews", ("create",)),

@@ -16,6 +16,7 @@ from typing import Final
 HOST: Final = "host"
 PLATFORM: Final = "p"
 ANONYMOUS: Final = "a"
+ANONYMOUS_WORD: Final = "anonymous"
 HOST_SCOPE: Final = "c/host"
 
 LETTERS: Final[Mapping[str, str]] = {
@@ -88,7 +89,7 @@ def scope_text(key: str) -> str:
     if key == PLATFORM:
         return "platform"
     if key == ANONYMOUS:
-        return "anonymous"
+        return ANONYMOUS_WORD
     letter, *rest = key.split("/")
     if letter == "c":
         return f"cluster/{rest[0]}"
@@ -100,7 +101,7 @@ def kind_of_scope(key: str) -> str:
     """The scope type of a key: platform, cluster, …; a registered type by its own name."""
     if key.startswith("x/"):
         return key.split("/", 2)[1]
-    return WORDS.get(key[0], "anonymous")
+    return WORDS.get(key[0], ANONYMOUS_WORD)
 
 
 def cluster_of_scope(key: str) -> str:

@@ -255,9 +255,21 @@ class LoginRecord(Resource):
 class ScopePatternSpec(Model):
     pattern: Annotated[
         str,
-        Meta(description="URL pattern of literal segments and {name}, without expressions.", max_length=512),
+        Meta(
+            description=(
+                "URL pattern: literal segments, {name} or {_} for one segment, * at the end for the rest; no "
+                "regular expressions."
+            ),
+            max_length=512,
+        ),
     ]
-    scope_type: Annotated[str, Meta(description="Scope type that the pattern registers.", max_length=64)]
+    scope_type: Annotated[
+        str,
+        Meta(
+            description="Scope type that the pattern registers: the name of one of its parameters.",
+            max_length=64,
+        ),
+    ]
     description: Annotated[str, Meta(description="What the scope type stands for.")] = ""
     labels: Annotated[Mapping[str, str], Meta(description="Labels that scopes of this type carry.")] = {}
 
@@ -272,6 +284,7 @@ class ScopePatternStatus(Model):
     ] = UNSET
     message: Annotated[str, Meta(description="Why the pattern was refused, if it was.")] = ""
     registered: Annotated[bool | UnsetType, Meta(description="Whether the pattern is in force.")] = UNSET
+    conditions: Conditions = ()
 
 
 @resource(

@@ -1,9 +1,14 @@
-"""Admission of users: a password is stored as its hash, and a bad one is refused when it is set (I14)."""
+"""Admission of users and scope patterns. Pure.
+
+A password is stored as its hash, and a bad one is refused when it is set (I14); a pattern that could never be
+in force is refused with the reason (I9).
+"""
 
 from collections.abc import Sequence
 
 from edge.iam.passwords import hash_password, is_hash, password_violation
-from edge.iam.types import User
+from edge.iam.patterns import PATTERN_FIELD, PatternError, parse_pattern
+from edge.iam.types import ScopePattern, User
 from edge_sdk.problem import Violation
 from edge_sdk.room import PatchOp
 
@@ -26,3 +31,16 @@ def check_user(user: User, _: User | None) -> Sequence[Violation]:
     given = user.spec.encrypted_password
     violation = password_violation(given, FIELD) if given else None
     return () if violation is None else (violation,)
+
+
+def check_pattern(new: ScopePattern, old: ScopePattern | None) -> Sequence[Violation]:
+    """Two patterns that are in each other's way are told apart later, in their status: that takes others."""
+    if old is not None and old.spec == new.spec:
+        return ()
+    spec = new.spec
+    try:
+        parse_pattern(spec.pattern, spec.scope_type)
+    except PatternError as error:
+        value = spec.pattern if error.field == PATTERN_FIELD else spec.scope_type
+        return (Violation(error.field, value, str(error), error.accepted),)
+    return ()

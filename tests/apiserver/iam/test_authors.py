@@ -27,6 +27,8 @@ from edge.iam.types import (
     RoleRef,
     RoleTemplate,
     RoleTemplateSpec,
+    ScopePattern,
+    ScopePatternSpec,
     Subject,
     User,
     UserSpec,
@@ -222,3 +224,27 @@ async def test_I6_a_change_is_not_judged_by_rights_that_are_not_known_to_hold_st
     finally:
         informer.put = put  # type: ignore[method-assign]
     await ann.create(binding("bob-views", "workspace-viewer", "bob"), manager="test")
+
+
+async def test_only_who_may_on_the_platform_registers_scope_types(guarded: Kube) -> None:
+    """A pattern is in a namespace, but says for all of them where requests are decided (I9)."""
+    spec = ScopePatternSpec(pattern="/api/v1/namespaces/{_}/secrets/{secret}", scope_type="secret")
+    made = ScopePattern(metadata=ObjectMeta(name="mine", namespace="default"), spec=spec)
+    for author in ("ann", "eve"):
+        with pytest.raises(Forbidden, match="registers a scope type for the whole platform"):
+            await as_user(guarded, author).create(made, manager="test")
+    labels = {IAM_SCOPE_LABEL: "platform", IAM_SCOPE_VALUE_LABEL: "global"}
+    rule = PolicyRule(verbs=("create",), api_groups=(GROUP,), resources=("scopepatterns",))
+    role = IAMRole(metadata=ObjectMeta(name="registrars", labels=labels), spec=IAMRoleSpec(rules=(rule,)))
+    await guarded.create(role)
+    await guarded.create(binding("registrars", "registrars", "eve", labels=labels))
+    async with asyncio.timeout(10):
+        while True:  # admission hears of the binding by a watch of its own
+            try:
+                await as_user(guarded, "eve").create(made, manager="test")
+                break
+            except Forbidden:
+                await asyncio.sleep(0.05)
+    changed = {"spec": {"pattern": "/api/v1/namespaces/{_}/configmaps/{secret}"}}
+    with pytest.raises(Forbidden, match="needs update on scopepatterns there"):
+        await as_user(guarded, "eve").merge(ScopePattern, Key("default", "mine"), changed)

@@ -12,10 +12,11 @@ from aiohttp import web
 from edge.apiserver.answers import json_answer
 from edge.apiserver.listing import Shown, answer, read_query
 from edge.apiserver.partwatch import PartWatch
-from edge.apiserver.paths import Resource
+from edge.apiserver.paths import Resource, native_segments
 from edge.apiserver.places import place_of
 from edge.apiserver.rights import Rights
 from edge.apiserver.store import Collection, Served, Stored
+from edge.iam.patterns import path_of
 from edge.iam.visible import visible
 from edge_sdk.access import Action
 
@@ -75,7 +76,22 @@ class Memory:
         if not (sight.scopes or sight.names):
             return None
         place = place_of(served.group, served.resource, self._index.scopes.homes)
-        return lambda item: sight.sees(place(item.key, item.labels), item.key.name)
+        if not self._index.scopes.registered.about(served.group, served.resource):
+            return lambda item: sight.sees(place(item.key, item.labels), item.key.name)
+        chain = self._index.scopes.chain
+
+        def sees(item: Stored) -> bool:
+            named = self._named(served, item)
+            levels = (place(item.key, item.labels), *(chain(named) if named else ()))
+            return any(sight.sees(level, item.key.name) for level in levels)
+
+        return sees
+
+    def _named(self, served: Served, item: Stored) -> str | None:
+        """The scope that a ScopePattern names for an object; a right there shows it as well (I9)."""
+        about, key = (served.group, served.resource), item.key
+        one = Resource(served.group, served.version, served.resource, key.namespace, key.name)
+        return self._index.scopes.registered.scope(*about, path_of("", native_segments(one)))
 
     def _listing(self, resource: Resource, collection: Collection, shown: Shown | None) -> "Handler":
         async def handle(exchange: "Exchange") -> web.StreamResponse:
@@ -101,8 +117,9 @@ class Memory:
         place = place_of(served.group, served.resource, index.scopes.homes)
 
         def sees(item: Stored) -> bool:
-            where = place(item.key, item.labels)
-            return index.check(user, where, "watch", served.group, served.resource, item.key.name)
+            where = (place(item.key, item.labels), self._named(served, item))
+            asked = ("watch", served.group, served.resource, item.key.name)
+            return any(index.check(user, scope, *asked) for scope in where if scope)
 
         query = read_query(exchange.target, resource.namespace)
         watch = PartWatch(collection, query, lambda: self._part(user, "watch", served), sees)

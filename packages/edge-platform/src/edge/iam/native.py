@@ -136,8 +136,10 @@ def left_out(rules: tuple[PolicyRule, ...], scope_type: str, *, on_host: bool) -
             return (in_host_cluster(rules) if on_host else everywhere(rules, urls=False)).left_out
         case "workspace" | "namespace":
             return in_namespace(rules).left_out
+        case "nodegroup" | "node":
+            return ()  # named nodes are all that such a scope holds
         case _:
-            return ()
+            return tuple(sorted({_say(pair) for rule in rules for pair in _pairs(rule)}))
 
 
 def digest(rules: tuple[RbacRule, ...]) -> str:

@@ -14,7 +14,7 @@ from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 
 
-async def _prepare(cluster: LightCluster) -> None:
+async def prepare(cluster: LightCluster) -> None:
     await cluster.install(*SERVED)
     async with cluster.client() as client:
         for one in everything():
@@ -32,7 +32,7 @@ def gateway_cluster() -> Iterator[LightCluster]:
             *("create", "clusterrolebinding", "edge-platform-admins"),
             *("--clusterrole=cluster-admin", "--group=edge:platform-admins"),
         )
-        asyncio.run(_prepare(cluster))
+        asyncio.run(prepare(cluster))
         yield cluster
 
 

@@ -25,6 +25,7 @@ import yaml
 
 from edge_kube.client import Client
 from edge_kube.config import Connection, load_kubeconfig
+from edge_kube.harness.authz import authorization_config
 from edge_kube.harness.crds import install
 from edge_kube.harness.pki import TestAuthority, signing_key
 from edge_kube.harness.probe import is_ready
@@ -42,10 +43,17 @@ class LightCluster:
     controllers: names such as "namespace-controller" or "garbage-collector-controller".
     """
 
-    def __init__(self, *, controllers: Sequence[str] = (), api_flags: Sequence[str] = ()) -> None:
-        """Starts nothing yet. api_flags: further flags of kube-apiserver."""
+    def __init__(
+        self, *, controllers: Sequence[str] = (), api_flags: Sequence[str] = (), reviews_at: str = ""
+    ) -> None:
+        """Starts nothing yet. api_flags: further flags of kube-apiserver.
+
+        reviews_at: https address of an authorization webhook, whose certificate `authority` has signed and
+        which is asked before Node and RBAC; it may start later.
+        """
         self._controllers = tuple(controllers)
         self._api_flags = tuple(api_flags)
+        self._reviews_at = reviews_at
         self._cleanup = ExitStack()
         self.authority = TestAuthority()
         self.folder = Path()
@@ -201,6 +209,9 @@ class LightCluster:
         )
         (self.folder / "serving.crt").write_bytes(serving.cert)
         (self.folder / "serving.key").write_bytes(serving.key)
+        if self._reviews_at:
+            reviewed = authorization_config(self.folder, self._reviews_at, self.authority)
+            (self.folder / "authorization.yaml").write_text(yaml.safe_dump(reviewed))
 
     def _start_apiserver_on_free_port(self) -> None:
         for attempt in range(1, _STARTS_MAX + 1):
@@ -237,7 +248,9 @@ class LightCluster:
             f"--service-account-key-file={folder}/sa.key",
             f"--service-account-signing-key-file={folder}/sa.key",
             "--service-cluster-ip-range=10.96.0.0/16",
-            "--authorization-mode=Node,RBAC",
+            f"--authorization-config={folder}/authorization.yaml"
+            if self._reviews_at
+            else "--authorization-mode=Node,RBAC",
             "--disable-admission-plugins=ServiceAccount",  # nobody makes the accounts that it asks for
             "--allow-privileged=true",
             "--endpoint-reconciler-type=none",

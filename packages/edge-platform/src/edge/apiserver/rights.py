@@ -13,10 +13,10 @@ from typing import Final, TypeVar
 
 import structlog
 
+from edge.apiserver.authzmeasures import Checks, CountedAccess
 from edge.apiserver.store import Listener
 from edge.apiserver.streams import Streams
 from edge.clusters.types import Cluster
-from edge.iam.access import IndexAccess
 from edge.iam.beats import Beats
 from edge.iam.feed import Feed
 from edge.iam.firstadmin import ADMIN_ROLE
@@ -50,10 +50,13 @@ class Rights:
         self.index = Index(cache_size)
         self.beats = Beats(client, "edge-apiserver")
         self.freshness = Freshness(silence_s, self.beats.age_s)
-        self.access = IndexAccess(self.index, self.freshness)
+        self.checks = Checks()
+        self.access = CountedAccess(self.index, self.freshness, self.checks)
         self._feed = Feed(self.index)
         self._streams = streams
         self._touched = asyncio.Event()
+        self.drops = {"some": 0, "all": 0}
+        """Times that the worked out rights of some callers, or of all, were dropped."""
         self.index.on_drop = self._dropped
 
     def is_admin(self, user: str) -> bool:
@@ -96,6 +99,7 @@ class Rights:
                     self.index.drop_scope(key)
 
     def _dropped(self, callers: list[Who] | None) -> None:
+        self.drops["all" if callers is None else "some"] += 1
         self._streams.rights_changed(callers)
         self._touched.set()
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from edge.apiserver.access_routes import AccessRoutes
 from edge.apiserver.account import Account
+from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import find_signing_key
@@ -21,9 +22,11 @@ from edge.apiserver.measures import Measures
 from edge.apiserver.members import Members
 from edge.apiserver.memberscopes import MemberScopes
 from edge.apiserver.mirror import Mirror
+from edge.apiserver.reviewlistener import ReviewListener
+from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Router
-from edge.apiserver.settings import GatewaySettings
+from edge.apiserver.settings import GatewaySettings, WebhookSettings
 from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener
 from edge.apiserver.streams import Streams
@@ -78,11 +81,22 @@ class ApiServer:
             streams=self._open_streams,
             silence_s=self._silence_s,
         )
+        AuthzCollector(
+            self._registry,
+            self._rights.checks,
+            state=self._rights.freshness.state,
+            identities=lambda: self._rights.index.remembered,
+            ages_s=lambda: {one.collection.served.resource: one.silence_s() for one in self._mirrors},
+            drops=self._rights.drops,
+            drift=lambda: sum(mirror.drift for mirror in self._mirrors),
+        )
         self._member_scopes = MemberScopes(self._members, self._rights)
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
         self._runner: web.ServerRunner | None = None
+        self.reviews: ReviewListener | None = None
+        """The authorization webhook, where it is switched on."""
         self._system: System | None = None
         self._sign_in: SignIn | None = None
 
@@ -121,12 +135,31 @@ class ApiServer:
             await web.TCPSite(self._runner, host, port, backlog=1024).start()
         if self._settings.server.tls.enabled:
             await self._listen_tls(self._runner, self._settings.server.tls.port)
+        if self._settings.authorization.webhook.enabled:
+            await self._listen_for_reviews(self._settings.authorization.webhook)
         log.info("gateway_listening", addresses=[f"{host}:{port}" for host, port in self.addresses])
 
     async def _listen_tls(self, runner: web.ServerRunner, port: int) -> None:
         self._spawn(self.tls.run())
         host = self._settings.binds[0][0]
         await web.TCPSite(runner, host, port, backlog=1024, ssl_context=self.tls.context).start()
+
+    async def _listen_for_reviews(self, settings: WebhookSettings) -> None:
+        waiting = Gate(settings.max_concurrent, "reviews")
+        reviewer = Reviewer(self._rights, lambda name: self._people.user(name) is not None, waiting)
+        self.reviews = ReviewListener(settings, reviewer)
+        await self.reviews.start()
+        self._spawn(self.reviews.run())
+        self._spawn(self._learn_own_name(reviewer))
+
+    async def _learn_own_name(self, reviewer: Reviewer) -> None:
+        """Again and again until the API server says as whom it sees us."""
+        while not reviewer.own_name:
+            try:
+                reviewer.own_name = await own_name(self._client)
+            except (KubeError, OSError) as error:
+                log.info("own_name_not_learned", error=str(error))
+                await asyncio.sleep(1)
 
     async def wait_synced(self, within_s: float = 30.0) -> None:
         """Until every kind has been listed once. Raises TimeoutError."""
@@ -140,6 +173,8 @@ class ApiServer:
             self._system.draining = True
         await asyncio.sleep(self._settings.server.drain.s)
         self._open_streams.end_all()
+        if self.reviews is not None:
+            await self.reviews.stop()
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:

@@ -113,6 +113,27 @@ class AuthenticationSettings(Section):
     ldap: LdapSettings = LdapSettings()
 
 
+class WebhookSettings(Section):
+    """Where an API server asks for SubjectAccessReviews; mutual TLS with certificates from files (I10)."""
+
+    enabled: bool = False
+    bind_address: Annotated[str, setting("host:port.", pattern=r"^[^\s]*:\d{1,5}$")] = "0.0.0.0:9444"
+    cert_file: str = "/etc/edge/authz/tls.crt"
+    key_file: str = "/etc/edge/authz/tls.key"
+    client_ca_file: Annotated[
+        str, setting("Signs the API server's client certificate. Best a CA that signs nothing else.")
+    ] = field(default="/etc/edge/authz/ca.crt", name="clientCAFile")
+    client_names: Annotated[
+        tuple[str, ...], setting("Common names that may ask; empty: all that the CA has signed.")
+    ] = ()
+    max_concurrent: Annotated[int, setting("Reviews that wait for a proof of freshness.", ge=1)] = 1000
+
+    @property
+    def bind(self) -> tuple[str, int]:
+        host, _, port = self.bind_address.rpartition(":")
+        return (host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104
+
+
 class AuthorizationSettings(Section):
     mode: Annotated[str, setting("RBAC or AlwaysAllow.", pattern="^(RBAC|AlwaysAllow)$", accepted="RBAC")] = (
         "RBAC"
@@ -120,6 +141,7 @@ class AuthorizationSettings(Section):
     cache_enabled: bool = True
     cache_size: Annotated[int, setting(ge=100)] = 10_000
     cache_ttl: Annotated[Duration, setting()] = field(default=Duration(300), name="cacheTTL")
+    webhook: WebhookSettings = WebhookSettings()
 
 
 class RateLimitSettings(Section):

@@ -225,6 +225,11 @@ class Index:
 
     # -- questions -------------------------------------------------------------------------------------------
 
+    @property
+    def remembered(self) -> int:
+        """Callers whose rights are worked out."""
+        return len(self._identities)
+
     def check(self, who: Who, scope: str, verb: str, group: str, resource: str, name: str = "") -> bool:
         """Whether `who` may do `verb` on `resource` ("pods", "pods/log") at `scope`, a scope key.
 

@@ -14,8 +14,9 @@ ALL: Final = -1
 UNNAMED: Final = 1
 """Bit of every verb that no rule names: only `*` holds it. So callers cannot make the table of bits grow."""
 
-BITS: Final[dict[str, int]] = {"*": ALL}
-"""Verb → bit, for the check itself; everyone else asks `bit` or `asked_bit`."""
+BITS: Final[dict[str, int]] = {}
+"""Verb → bit, for the check itself; everyone else asks `bit` or `asked_bit`. Not in it: `*`, which is every
+bit in a rule, and in a question one that only such a rule answers."""
 MEMO_LIMIT: Final = 1024
 
 _URL_VERBS: Final = {"list": "get", "watch": "get"}
@@ -23,7 +24,7 @@ _URL_VERBS: Final = {"list": "get", "watch": "get"}
 
 def bit(verb: str) -> int:
     """The bit of a verb, given out on first use. For verbs of rules only, never of requests."""
-    return BITS.setdefault(verb, 1 << len(BITS))
+    return ALL if verb == "*" else BITS.setdefault(verb, 2 << len(BITS))
 
 
 def asked_bit(verb: str) -> int:

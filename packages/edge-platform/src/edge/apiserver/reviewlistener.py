@@ -11,8 +11,10 @@ Source: design §7.1.
 import asyncio
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 import structlog
 
@@ -32,7 +34,7 @@ class ReviewListener:
         self._settings = settings
         self._reviewer = reviewer
         self._names = frozenset(settings.client_names)
-        self._open: set[ReviewConnection] = set()
+        self._connections: WeakSet[ReviewConnection] = WeakSet()
         self._loaded: tuple[bytes, ...] = ()
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -69,10 +71,11 @@ class ReviewListener:
         for closing in (self._server, self._socket):
             if closing is not None:
                 closing.close()
-        for one in tuple(self._open):
+        connections = tuple(self._connections)
+        for one in connections:
             one.finish()
-        ends_at = asyncio.get_running_loop().time() + CLOSES_WITHIN_S
-        while self._open and asyncio.get_running_loop().time() < ends_at:  # noqa: ASYNC110 - they tell nobody
+        ends_at = time.monotonic() + CLOSES_WITHIN_S
+        while any(one.is_open for one in connections) and time.monotonic() < ends_at:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await self._reviewer.close()
 
@@ -91,13 +94,18 @@ class ReviewListener:
         if before is not None:
             before.close()
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: ReviewConnection(self._reviewer, self._open, self._admits),
+            self._connection,
             sock=listening.dup(),
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_WITHIN_S,
             ssl_shutdown_timeout=1.0,
         )
         self._loaded = files
+
+    def _connection(self) -> ReviewConnection:
+        made = ReviewConnection(self._reviewer, self._admits)
+        self._connections.add(made)
+        return made
 
     def _admits(self, name: str) -> bool:
         return not self._names or name in self._names

@@ -27,12 +27,9 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 
 
 class ReviewConnection(asyncio.Protocol):
-    def __init__(
-        self, reviewer: Reviewer, open_ones: "set[ReviewConnection]", admits: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, reviewer: Reviewer, admits: Callable[[str], bool]) -> None:
         """admits: whether a client certificate of this common name may ask."""
         self._reviewer = reviewer
-        self._open = open_ones
         self._admits = admits
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -46,12 +43,11 @@ class ReviewConnection(asyncio.Protocol):
         name = _common_name(transport.get_extra_info("peercert"))
         if not self._admits(name):
             log.warning("reviewer_client_refused", name=name)
+            self._last = True
+        if self._last:
             transport.abort()
-            return
-        self._open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._open.discard(self)
         self._transport = None
         if self._waiting is not None:
             self._waiting.cancel()
@@ -60,19 +56,26 @@ class ReviewConnection(asyncio.Protocol):
         self._rest = self._rest + data if self._rest else data
         self._go_on()
 
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
     def finish(self) -> None:
-        """Answer what is in hand, then close."""
+        """Answer what is in hand, then close; one that is still shaking hands closes after that."""
         self._last = True
         if self._waiting is None and self._transport is not None:
             self._transport.close()
 
     def _go_on(self) -> None:
         """Answer every whole request that is there."""
-        while self._rest and self._waiting is None and self._transport is not None:
+        while self._rest and self._waiting is None:
+            if self._transport is None or self._transport.is_closing():
+                return
             end = self._rest.find(b"\r\n\r\n")
             if end > HEAD_MAX or (end < 0 and len(self._rest) > HEAD_MAX):
                 self._refuse(431, "the head of the request is too long")
-            if end < 0 or self._last:
+                return
+            if end < 0:
                 return
             length = self._read_head(self._rest[:end])
             if length < 0:

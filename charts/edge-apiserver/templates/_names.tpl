@@ -21,6 +21,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- (((.Values.global).image).pullPolicy) | default .Values.image.pullPolicy -}}
 {{- end -}}
 
+{{/* Port of the authorization webhook; empty: off. */}}
+{{- define "edge-apiserver.reviewsPort" -}}
+{{- $webhook := .Values.authorization.webhook | default dict -}}
+{{- if $webhook.enabled }}{{ $webhook.bindAddress | default "0.0.0.0:9444" | splitList ":" | last }}{{ end -}}
+{{- end -}}
+
 {{- define "edge-apiserver.autoscaled" -}}
 {{- if and (.Values.ha).enabled (.Values.autoscaling).enabled }}yes{{ end -}}
 {{- end -}}
@@ -57,6 +63,7 @@ authentication:
   jwt: {{- toYaml (omit .Values.authentication.jwt "secret") | nindent 4 }}
   oidc: {{- toYaml (omit .Values.authentication.oidc "clientSecret") | nindent 4 }}
   ldap: {{- toYaml (omit .Values.authentication.ldap "bindPassword") | nindent 4 }}
-authorization: {{- toYaml .Values.authorization | nindent 2 }}
+authorization: {{- toYaml (omit .Values.authorization "webhook") | nindent 2 }}
+  webhook: {{- toYaml (omit (.Values.authorization.webhook | default dict) "secretName") | nindent 4 }}
 rateLimit: {{- toYaml .Values.rateLimit | nindent 2 }}
 {{- end -}}

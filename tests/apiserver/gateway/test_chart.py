@@ -33,6 +33,7 @@ def objects(*settings: str) -> dict[tuple[str, str], dict[str, Any]]:
     [
         (),
         ("ha.enabled=false", "service.type=NodePort", "tls.enabled=false"),
+        ("authorization.webhook.enabled=true",),
         (
             "ingress.enabled=true",
             "ingress.hosts[0].host=api.edge.example.com",
@@ -106,6 +107,21 @@ def test_the_rendered_file_is_one_that_the_gateway_reads(tmp_path: Path) -> None
     settings = read_settings(file=file, environ={"OAUTH_CLIENTS": "edge-console:edge-secret"}, flags={})
     assert (settings.rate_limit.qps, settings.rate_limit.burst) == (1000, 2000)
     assert settings.authentication.jwt.expire.s == 24 * 3600
+
+
+def test_the_authorization_webhook_has_its_port_and_certificates_when_it_is_on(tmp_path: Path) -> None:
+    assert "reviews" not in render()
+    found = objects("authorization.webhook.enabled=true", "authorization.webhook.bindAddress=0.0.0.0:9555")
+    assert found["Service", "edge-apiserver"]["spec"]["ports"][-1]["port"] == 9555
+    pod = found["Deployment", "edge-apiserver"]["spec"]["template"]["spec"]
+    (secret,) = [one["secret"] for one in pod["volumes"] if one["name"] == "reviews"]
+    assert secret["secretName"] == "edge-authz-webhook"
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "reviews"]
+    file = tmp_path / "edge.yaml"
+    file.write_text(found["ConfigMap", "edge-apiserver"]["data"]["edge.yaml"])
+    webhook = read_settings(file=file, environ={}, flags={}).authorization.webhook
+    assert (webhook.enabled, webhook.bind) == (True, ("0.0.0.0", 9555))  # noqa: S104
+    assert Path(webhook.cert_file).parent == Path(webhook.client_ca_file).parent == Path(mount["mountPath"])
 
 
 def test_published_secrets_are_not_used_as_keys() -> None:

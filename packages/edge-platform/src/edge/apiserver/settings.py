@@ -118,11 +118,11 @@ class WebhookSettings(Section):
 
     enabled: bool = False
     bind_address: Annotated[str, setting("host:port.", pattern=r"^[^\s]*:\d{1,5}$")] = "0.0.0.0:9444"
-    cert_file: str = "/etc/edge/authz/tls.crt"
-    key_file: str = "/etc/edge/authz/tls.key"
+    cert_file: str = "/etc/edge-authz/tls.crt"
+    key_file: str = "/etc/edge-authz/tls.key"
     client_ca_file: Annotated[
         str, setting("Signs the API server's client certificate. Best a CA that signs nothing else.")
-    ] = field(default="/etc/edge/authz/ca.crt", name="clientCAFile")
+    ] = field(default="/etc/edge-authz/ca.crt", name="clientCAFile")
     client_names: Annotated[
         tuple[str, ...], setting("Common names that may ask; empty: all that the CA has signed.")
     ] = ()

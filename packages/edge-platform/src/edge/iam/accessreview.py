@@ -12,8 +12,10 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from edge.iam.accounts import groups_behind
 from edge.iam.explain import Question
 from edge.iam.index import URL_SCOPE, Index, Who
+from edge.iam.patterns import path_of
 from edge.iam.scope import HOST, HOST_SCOPE, PLATFORM, scope_text
 from edge_sdk.scopes import IAM_GROUP, PLATFORM_GROUP, SCOPE_GROUP
 
@@ -46,6 +48,7 @@ class ResourceAttributes(Struct):
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    version: str = ""
 
 
 class PathAttributes(Struct):
@@ -76,13 +79,13 @@ class Verdict(NamedTuple):
 
 def caller_of(index: Index, spec: ReviewSpec, known: Callable[[str], bool]) -> Who | None:
     """Who asks, to the index. known: whether a User object has this name; None: one that may not act."""
-    name = spec.user
+    name, groups = spec.user, groups_behind(spec.groups)
     if name in index.users:
         own = index.users[name] if SESSION_EXTRA in spec.extra else ()
-        return (name, spec.groups + own)
+        return (name, groups + own)
     if name.startswith(_ACCOUNT) or name == _ANONYMOUS_USER:
-        return (name, spec.groups)
-    return None if known(name) else ("", spec.groups)
+        return (name, groups)
+    return None if known(name) else ("", groups)
 
 
 def check(asked: Review) -> None:
@@ -110,20 +113,34 @@ def _on_path(index: Index, who: Who, about: PathAttributes) -> Verdict:
 
 
 def _on_resource(index: Index, who: Who, about: ResourceAttributes) -> Verdict:
-    scope = scope_of(index, about)
-    if scope is None:
+    scopes = [scope for scope in (scope_of(index, about), _in_pattern(index, about)) if scope is not None]
+    if not scopes:
         return Verdict(allowed=False, reason="the request names no scope that the platform knows")
-    verb, resource = about.verb, about.resource
+    verbs, resource = (about.verb,), about.resource
     if about.subresource:
         resource = f"{resource}/{about.subresource}"
-        if about.subresource in RUNS and verb != "create":
-            if not index.check(who, scope, "create", about.group, resource, about.name):
-                return Verdict(allowed=False, reason=_denied(scope))
+        if about.subresource in RUNS and about.verb != "create":
+            verbs = ("create", about.verb)
         elif resource == "users/password" and about.group == IAM_GROUP and about.name != _name(who):
-            verb, resource = "update", "users"
-    if not index.check(who, scope, verb, about.group, resource, about.name):
-        return Verdict(allowed=False, reason=_denied(scope))
-    return Verdict(True, _granted(index, who, scope, Question(verb, about.group, resource, about.name)))
+            verbs, resource = ("update",), "users"
+    for scope in scopes:
+        if all(index.check(who, scope, verb, about.group, resource, about.name) for verb in verbs):
+            asked = Question(verbs[-1], about.group, resource, about.name)
+            return Verdict(True, _granted(index, who, scope, asked))
+    return Verdict(allowed=False, reason=_denied(scopes[0]))
+
+
+def _in_pattern(index: Index, about: ResourceAttributes) -> str | None:
+    """The scope that a ScopePattern names for the request; what held without it holds still (I9)."""
+    registered = index.scopes.registered
+    if not registered.about(about.group, about.resource):
+        return None
+    root = ("apis", about.group) if about.group else ("api",)
+    itself = (about.group, about.resource) == ("", "namespaces")  # an API server reads its path as in it, too
+    inside = ("namespaces", about.namespace) if about.namespace and not itself else ()
+    tail = [one for one in (about.resource, about.name, about.subresource) if one]
+    path = path_of("", (*root, about.version, *inside, *tail))
+    return registered.scope(about.group, about.resource, path)
 
 
 def scope_of(index: Index, about: ResourceAttributes) -> str | None:

@@ -1,10 +1,12 @@
 """Decisions about user accounts that are no reconcile. Pure."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from edge.iam.types import LoginRecord, User
+from edge_sdk.scopes import GROUP_PREFIX
 
 DISABLED: Final = "Disabled"
 ACTIVE: Final = "Active"
@@ -14,6 +16,13 @@ PASSWORD_CHANGED_ANNOTATION: Final = "iam.theriseunion.io/last-password-change-t
 USER_LABEL: Final = "iam.theriseunion.io/user"
 
 RECORDS_KEPT_S: Final = 90 * 86_400.0
+
+
+def groups_behind(groups: Iterable[str]) -> tuple[str, ...]:
+    """Groups that an API server states, as the platform calls them: where the gateway acts for a user, a
+    group of the platform carries a prefix (decision 008)."""
+    return tuple(group.removeprefix(GROUP_PREFIX) for group in groups)
+
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 

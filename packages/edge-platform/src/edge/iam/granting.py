@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from edge.iam.accounts import groups_behind
 from edge.iam.escalation import ROLES, Lack
 from edge.iam.freshness import Freshness
 from edge.iam.index import Index, Who
@@ -23,7 +24,7 @@ from edge_kube.meta import Resource
 from edge_kube.runtime import Author, NotNow
 from edge_sdk.problem import Unavailable
 from edge_sdk.room import PatchOp
-from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX, IAM_GROUP, WORKSPACE_LABEL
+from edge_sdk.scopes import ADMINS_GROUP, IAM_GROUP, WORKSPACE_LABEL
 
 TRUSTED_GROUPS: Final = frozenset({"system:masters", ADMINS_GROUP, "system:serviceaccounts:kube-system"})
 """Those who may everything in the host by definition, and the cluster's own controllers."""
@@ -60,7 +61,7 @@ class Grants:
             if self._is_trusted(author):
                 return ()
             await self._require_fresh()
-            who: Who = (author.username, tuple(group.removeprefix(GROUP_PREFIX) for group in author.groups))
+            who: Who = (author.username, groups_behind(author.groups))
             lacks = dict.fromkeys(asks(self._index, who, new, old))
             return [lack.text for lack in lacks if not await self._may_natively(author, lack)]
 

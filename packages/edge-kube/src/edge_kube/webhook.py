@@ -26,6 +26,9 @@ log = structlog.stdlib.get_logger("edge_kube.webhook")
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 ANSWER_WITHIN_S = 5.0  # the API server gives up after ten
+WARN_WITHIN_S = 3.0  # a warning is no reason to refuse
+WARNING_MAX = 256  # the API server cuts longer ones
+WARNINGS_MAX = 15  # together they stay under the 4,096 characters that it passes on
 
 PatchOps = Sequence[Mapping[str, Any]]
 
@@ -63,6 +66,12 @@ class Webhook(Protocol):
     @property
     def authorize(self) -> Callable[[Any, Any, Author], Awaitable[Sequence[str]]] | None: ...
     @property
+    def warn(self) -> Callable[[Any, Any, Author], Awaitable[Sequence[str]]] | None: ...
+    @property
+    def retain(self) -> Callable[[Any, Author], Awaitable[Sequence[str]]] | None: ...
+    @property
+    def retain_if(self) -> str: ...
+    @property
     def conditions(self) -> Mapping[str, str]: ...
     @property
     def failure_policy(self) -> Literal["Fail", "Ignore"]: ...
@@ -73,7 +82,12 @@ def mutates(webhook: Webhook) -> bool:
 
 
 def validates(webhook: Webhook) -> bool:
-    return webhook.validate is not None or webhook.authorize is not None
+    return bool(webhook.validate or webhook.authorize or webhook.warn)
+
+
+def releases(webhook: Webhook) -> bool:
+    """Whether it is asked about deletions."""
+    return bool(webhook.warn or webhook.retain)
 
 
 class AdmissionRequest(msgspec.Struct, rename="camel", frozen=True):
@@ -82,6 +96,7 @@ class AdmissionRequest(msgspec.Struct, rename="camel", frozen=True):
     user_info: Author = Author()
     object: msgspec.Raw = msgspec.Raw(b"null")
     old_object: msgspec.Raw = msgspec.Raw(b"null")
+    dry_run: bool | None = None
 
 
 class AdmissionReview(msgspec.Struct, rename="camel", frozen=True):
@@ -98,6 +113,10 @@ def mutate_path(kind: type[Resource]) -> str:
 
 def validate_path(kind: type[Resource]) -> str:
     return f"/validate/{kind_of(kind)}"
+
+
+def delete_path(kind: type[Resource]) -> str:
+    return f"/delete/{kind_of(kind)}"
 
 
 class WebhookServer:
@@ -130,6 +149,8 @@ class WebhookServer:
                 app.router.add_post(mutate_path(webhook.kind), self._handler(webhook, self._mutate))
             if validates(webhook):
                 app.router.add_post(validate_path(webhook.kind), self._handler(webhook, self._validate))
+            if releases(webhook):
+                app.router.add_post(delete_path(webhook.kind), self._handler(webhook, self._delete))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=self._context)
@@ -232,7 +253,42 @@ class WebhookServer:
             lacks = await webhook.authorize(obj, old, request.user_info)
             if lacks:
                 return _denied(403, "Forbidden", title + "; ".join(lacks), ())
+        return await _allowed(webhook, request, obj, old)
+
+    @staticmethod
+    async def _delete(webhook: Webhook, request: AdmissionRequest) -> Manifest:
+        old = _decoded(webhook.kind, request.old_object)
+        if old is None or old.metadata.deletion_timestamp:
+            return {"allowed": True}
+        if webhook.retain is not None:
+            reasons = await webhook.retain(old, request.user_info)
+            if reasons:
+                title = f"{kind_of(webhook.kind).kind} {old.metadata.name} is not deleted: "
+                return _denied(403, "Forbidden", title + "; ".join(reasons), ())
+        return await _allowed(webhook, request, None, old)
+
+
+async def _allowed(
+    webhook: Webhook, request: AdmissionRequest, new: Resource | None, old: Resource | None
+) -> Manifest:
+    """Yes; on a dry run with what the change would bring about."""
+    if webhook.warn is None or not request.dry_run:
         return {"allowed": True}
+    try:
+        async with asyncio.timeout(WARN_WITHIN_S):
+            found = await webhook.warn(new, old, request.user_info)
+    except Exception:
+        log.exception("preview_crashed", kind=kind_of(webhook.kind).kind, uid=request.uid)
+        found = ("what this would change could not be worked out; the controller's log has the reason",)
+    return (
+        {"allowed": True, "warnings": [_cut(one) for one in found[:WARNINGS_MAX]]}
+        if found
+        else {"allowed": True}
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WARNING_MAX else f"{text[: WARNING_MAX - 3]}..."
 
 
 def _decoded(kind: type[Resource], body: msgspec.Raw) -> Resource | None:

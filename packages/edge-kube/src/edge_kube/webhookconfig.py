@@ -19,13 +19,22 @@ from edge_kube.crd import resource
 from edge_kube.errors import AlreadyExists, Conflict
 from edge_kube.meta import Key, Manifest, ObjectMeta, Resource, kind_of
 from edge_kube.reconcile import DONE, Reader, Request, Result, Writer
-from edge_kube.webhook import Webhook, mutate_path, mutates, validate_path, validates
+from edge_kube.webhook import (
+    Webhook,
+    delete_path,
+    mutate_path,
+    mutates,
+    releases,
+    validate_path,
+    validates,
+)
 
 log = structlog.stdlib.get_logger("edge_kube.webhook")
 
 FIELD_MANAGER = "edge-webhooks"
 TIMEOUT_S = 10
 _TRIES = 4
+_DRY_RUN = "has(request.dryRun) && request.dryRun"
 
 
 @resource(
@@ -170,7 +179,7 @@ class ConfigurationReconciler:
 def mutating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[Manifest]:
     return [
         {
-            **_entry(webhook, "default", mutate_path(webhook.kind), target, ca),
+            **_entry(webhook, "default", mutate_path(webhook.kind), target, ca, _changes(webhook)),
             "reinvocationPolicy": "IfNeeded",
         }
         for webhook in webhooks
@@ -179,14 +188,47 @@ def mutating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[Man
 
 
 def validating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[Manifest]:
-    return [
-        _entry(webhook, "validate", validate_path(webhook.kind), target, ca)
+    changes = [
+        _entry(webhook, "validate", validate_path(webhook.kind), target, ca, _changes(webhook))
         for webhook in webhooks
         if validates(webhook)
     ]
+    deletions = [
+        _entry(webhook, "delete", delete_path(webhook.kind), target, ca, _deletions(webhook))
+        | {"failurePolicy": webhook.failure_policy if webhook.retain else "Ignore"}
+        for webhook in webhooks
+        if releases(webhook)
+    ]
+    return [*changes, *deletions]
 
 
-def _entry(webhook: Webhook, verb: str, path: str, target: Target, ca: bytes) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which requests are sent to us."""
+
+    operations: tuple[str, ...]
+    conditions: Sequence[tuple[str, str]]
+
+
+def _changes(webhook: Webhook) -> _Asked:
+    # What is being deleted is let go without asking: a dead server must not hold its finalizers (D14).
+    alive = ("not-being-deleted", "!has(object.metadata.deletionTimestamp)")
+    return _Asked(("CREATE", "UPDATE"), (alive, *webhook.conditions.items()))
+
+
+def _deletions(webhook: Webhook) -> _Asked:
+    """Only deletions that something hangs on wait for us: dry runs, and those that may be refused."""
+    wanted = [text for text in (_DRY_RUN if webhook.warn else "", _retains(webhook)) if text]
+    return _Asked(("DELETE",), (("asked-about", " || ".join(f"({text})" for text in wanted)),))
+
+
+def _retains(webhook: Webhook) -> str:
+    return (webhook.retain_if or "true") if webhook.retain else ""
+
+
+def _entry(
+    webhook: Webhook, verb: str, path: str, target: Target, ca: bytes, asked: _Asked
+) -> dict[str, Any]:
     kind = kind_of(webhook.kind)
     return {
         "name": f"{verb}.{kind if kind.group else f'{kind}.core'}",  # three parts at least, says the API
@@ -196,17 +238,13 @@ def _entry(webhook: Webhook, verb: str, path: str, target: Target, ca: bytes) ->
         "failurePolicy": webhook.failure_policy,
         "matchPolicy": "Equivalent",
         "timeoutSeconds": TIMEOUT_S,
-        # What is being deleted is let go without asking: a dead server must not hold its finalizers (D14).
-        "matchConditions": [
-            {"name": "not-being-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
-            *({"name": name, "expression": text} for name, text in webhook.conditions.items()),
-        ],
+        "matchConditions": [{"name": name, "expression": text} for name, text in asked.conditions],
         "rules": [
             {
                 "apiGroups": [kind.group],
                 "apiVersions": [kind.version],
                 "resources": [kind.plural],
-                "operations": ["CREATE", "UPDATE"],
+                "operations": list(asked.operations),
                 "scope": "Namespaced" if kind.namespaced else "Cluster",
             }
         ],

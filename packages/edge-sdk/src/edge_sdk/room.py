@@ -28,12 +28,16 @@ PatchOp = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Generic[T]):
-    """Admission of one kind. All but `authorize` are pure: no clock, no cluster, no side effect.
+    """Admission of one kind. default, stamp and validate are pure: no clock, no cluster, no side effect.
 
     default: new object → JSON patch that fills what the user left out; run twice it changes nothing more.
     stamp: new object, old one (None on create) and author → JSON patch that notes what the author is.
     validate: new object and old one (None on create) → what is wrong with it; an empty list admits it.
     authorize: the same with the author → rights that the author lacks for it, as sentences; runs on the loop.
+    warn: new object (None on delete), old one (None on create) and author → what the change would bring, as
+    sentences of at most 256 characters; only asked on a dry run, and only for a change that is admitted.
+    retain: object that is to be deleted and author → why it must stay, as sentences; runs on the loop.
+    retain_if: CEL expression over `oldObject`; a deletion for which it does not hold never waits for retain.
     conditions: name → CEL expression; only requests for which all hold are asked about.
     """
 
@@ -42,6 +46,9 @@ class Webhook(Generic[T]):
     stamp: Callable[[T, T | None, Author], Sequence[PatchOp]] | None = None
     validate: Callable[[T, T | None], Sequence[Violation]] | None = None
     authorize: Callable[[T, T | None, Author], Awaitable[Sequence[str]]] | None = None
+    warn: Callable[[T | None, T | None, Author], Awaitable[Sequence[str]]] | None = None
+    retain: Callable[[T, Author], Awaitable[Sequence[str]]] | None = None
+    retain_if: str = ""
     conditions: Mapping[str, str] = field(default_factory=dict[str, str])
     failure_policy: Literal["Fail", "Ignore"] = "Fail"
 

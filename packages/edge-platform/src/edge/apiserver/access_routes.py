@@ -1,4 +1,4 @@
-"""`me/access`, `me/scopes`, `access/explain|who-can|grants`: rights as people ask about them (I8, I19, R36).
+"""`me/access`, `me/scopes`, `access/explain|who-can|grants|impact`: rights as people ask (I8, I19, R36).
 
 Answers beyond one's own rights are for those who may read the bindings at that scope.
 """
@@ -13,6 +13,7 @@ from aiohttp import web
 from msgspec import UnsetType
 
 from edge.apiserver.answers import document
+from edge.apiserver.impact_route import ImpactRoute
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.iam import questions, review
@@ -42,6 +43,7 @@ class AccessRoutes:
             ("POST", "access", "explain"): self._explain,
             ("POST", "access", "who-can"): self._who_can,
             ("GET", "access", "grants"): self._grants,
+            ("POST", "access", "impact"): ImpactRoute(rights).answer,
         }
 
     def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":

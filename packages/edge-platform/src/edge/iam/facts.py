@@ -63,13 +63,22 @@ def role_facts(role: IAMRole, home: str = HOST) -> RoleFacts | None:
     if not label.kind or anchor is None:
         return None
     spec = role.spec
-    return RoleFacts(role.metadata.name, label.kind, anchor, spec.rules, spec.ui_permissions, recipe_of(role))
+    return RoleFacts(
+        role.metadata.name,
+        label.kind,
+        anchor,
+        spec.rules,
+        spec.ui_permissions,
+        recipe_of(role),
+        pinned=bool(label.cluster),
+    )
 
 
 def binding_facts(binding: IAMRoleBinding, home: str = HOST) -> Binding | None:
     """What the engine keeps of a binding; None when it confers nothing whatever else there is."""
     meta, ref = binding.metadata, binding.spec.role_ref
-    key = label_of(meta).key(home)
+    label = label_of(meta)
+    key = label.key(home)
     if key is None or ref.kind != "IAMRole" or ref.api_group not in ("", IAM_GROUP):
         return None
     subjects = dict.fromkeys(found for one in binding.spec.subjects if (found := subject_key(one)))
@@ -80,6 +89,7 @@ def binding_facts(binding: IAMRoleBinding, home: str = HOST) -> Binding | None:
         subjects=tuple(subjects),
         uid=meta.labels.get(SCOPE_UID_LABEL, ""),
         born=meta.creation_timestamp,
+        pinned=bool(label.cluster),
     )
 
 

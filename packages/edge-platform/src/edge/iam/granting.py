@@ -14,11 +14,13 @@ from typing import Final, TypeVar
 import structlog
 
 from edge.iam.accounts import groups_behind
-from edge.iam.escalation import ROLES, Lack
+from edge.iam.escalation import ROLES, Lack, binding_lacks
+from edge.iam.foretelling import Foretelling
 from edge.iam.freshness import Freshness
 from edge.iam.index import Index, Who
 from edge.iam.instances import CREATOR_ANNOTATION
 from edge.iam.ports import NativeRights
+from edge.iam.types import IAMRoleBinding
 from edge_kube.errors import KubeError
 from edge_kube.meta import Resource
 from edge_kube.runtime import Author, NotNow
@@ -53,6 +55,17 @@ class Grants:
         self._native = native
         self._own = frozenset(own)
         self._prove = prove
+        self._foretelling = Foretelling(index, freshness, native, own)
+        self.warn = self._foretelling.warn
+        """The `warn` of every kind that rights hang on."""
+        self.keep_last_admin = self._foretelling.keep_last_admin
+
+    async def bindings(
+        self, new: IAMRoleBinding, old: IAMRoleBinding | None, author: Author
+    ) -> Sequence[str]:
+        """The `authorize` of bindings: what the author lacks, and whether an administrator remains."""
+        lacks = await self.guard(binding_lacks)(new, old, author)
+        return lacks or await self._foretelling.keeps_an_admin(new, old, author)
 
     def guard(self, asks: Asks[T]) -> Callable[[T, T | None, Author], Awaitable[Sequence[str]]]:
         """An `authorize` of a webhook: sentences about what the author lacks."""

@@ -121,6 +121,10 @@ class ScopeGraph:
         cluster = f"c/{cluster_of_scope(key)}"
         return [cluster] if cluster in self._known else []
 
+    def inside(self) -> dict[str, set[str]]:
+        """Scope → those that say they are in it, whether or not it exists. Not to be changed."""
+        return self._inside
+
     def below(self, key: str) -> set[str]:
         """The scope and every known one in it: what a right at `key` reaches."""
         if key == PLATFORM:

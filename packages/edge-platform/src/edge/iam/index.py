@@ -35,7 +35,10 @@ _ACCOUNT: Final = "system:serviceaccount:"
 
 
 class Binding(NamedTuple):
-    """A binding as the index keeps it. uid: of the scope's object, where it is named; born: when made."""
+    """A binding as the index keeps it. uid: of the scope's object, where it is named; born: when made.
+
+    pinned: its own label says in which cluster the scope is, so it stays when the scope's object moves.
+    """
 
     name: str
     role: str
@@ -43,6 +46,7 @@ class Binding(NamedTuple):
     subjects: tuple[str, ...]
     uid: str = ""
     born: str = ""
+    pinned: bool = False
 
 
 class Grant(NamedTuple):
@@ -300,6 +304,10 @@ class Index:
         for subject in subjects:
             for bindings in self._by_subject.get(subject, {}).values():
                 yield from bindings.values()
+
+    def is_bound(self, subject: str) -> bool:
+        """Whether some binding names the subject."""
+        return subject in self._by_subject
 
     def bound_at(self, subject: str, scope: str) -> Iterable[Binding]:
         """The bindings at one scope that name the subject."""

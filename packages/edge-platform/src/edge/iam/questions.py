@@ -31,6 +31,8 @@ SCOPES_MAX: Final = 20
 SUBJECTS_MAX: Final = 200
 SCOPES_PAGE_MAX: Final = 500
 BINDINGS: Final = "iamrolebindings"
+_ALIASES: Final = {BINDINGS: "members", "iamroles": "roles"}
+_PARENTS: Final = {"w": "workspaces", "g": "nodegroups", "n": "namespaces", "c": "clusters"}
 _OBJECTS: Final = {
     "cluster": (SCOPE_GROUP, "clusters"),
     "workspace": (SCOPE_GROUP, "workspaces"),
@@ -157,6 +159,20 @@ def sees_binding(index: Index, who: Who, binding: Binding) -> bool:
     if not set(index.subjects_of(who)).isdisjoint(binding.subjects):
         return True
     return index.check(who, binding.scope, "get", IAM_GROUP, BINDINGS, binding.name)
+
+
+def may_on_scope(index: Index, who: Who, scope: str, verb: str, resource: str, name: str = "") -> bool:
+    """Whether a verb on `iamroles` or `iamrolebindings` is held at a scope.
+
+    Those of one scope are also its `roles` and `members`, and so they are called by the role templates of
+    those who look after a single scope (upstream §5).
+    """
+    if index.check(who, scope, verb, IAM_GROUP, resource, name):
+        return True
+    plural, alias = _PARENTS.get(scope[0]), _ALIASES.get(resource)
+    if not plural or not alias:
+        return False
+    return index.check(who, scope, verb, IAM_GROUP, f"{plural}/{alias}", name)
 
 
 def access_at(index: Index, who: Who, key: str) -> ScopeAccess:

@@ -3,7 +3,7 @@
 Source: I2; design §2, §4.1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from edge.iam.aggregation import Recipe, Resolved, Template, resolve
@@ -26,8 +26,18 @@ class Bundle:
         self.table = Table(())
 
 
+def compiled(resolved: Resolved, templates: Mapping[str, Template]) -> Table:
+    """The rules of all templates in force, as one table."""
+    chosen = [templates[name] for name in resolved.templates]
+    sources = [Source(one.name, n, rule) for one in chosen for n, rule in enumerate(one.rules)]
+    return Table(sources, [ui for one in chosen for ui in one.ui])
+
+
 class RoleFacts(NamedTuple):
-    """What the engine keeps of an IAMRole. anchor: scope key it is for, or "" for any of its type."""
+    """What the engine keeps of an IAMRole. anchor: scope key it is for, or "" for any of its type.
+
+    pinned: as of a `Binding`.
+    """
 
     name: str
     scope: str
@@ -35,6 +45,7 @@ class RoleFacts(NamedTuple):
     rules: tuple[PolicyRule, ...]
     ui: tuple[str, ...]
     recipe: Recipe | None
+    pinned: bool = False
 
 
 class Role:
@@ -112,7 +123,7 @@ class RoleBook:
             before = bundle.resolved
             bundle.resolved = resolve(bundle.recipe, self.templates)
             if bundle.resolved != before or name in bundle.resolved.templates:
-                bundle.table = self._compile(bundle.resolved)
+                bundle.table = compiled(bundle.resolved, self.templates)
                 changed += bundle.users
         return changed
 
@@ -120,6 +131,10 @@ class RoleBook:
         """Every role that may be bound at a scope, by name."""
         names = self._at.get((scope_type, scope), set()) | self._at.get((scope_type, ANYWHERE), set())
         return [self.roles[name] for name in sorted(names)]
+
+    def bundles(self) -> tuple[Bundle, ...]:
+        """Every recipe that some role has, with what it comes to."""
+        return tuple(self._bundles.values())
 
     def _leave(self, role: Role) -> None:
         facts = role.facts
@@ -137,10 +152,5 @@ class RoleBook:
         if bundle is None:
             bundle = self._bundles[recipe] = Bundle(recipe)
             bundle.resolved = resolve(recipe, self.templates)
-            bundle.table = self._compile(bundle.resolved)
+            bundle.table = compiled(bundle.resolved, self.templates)
         return bundle
-
-    def _compile(self, resolved: Resolved) -> Table:
-        chosen = [self.templates[name] for name in resolved.templates]
-        sources = [Source(one.name, n, rule) for one in chosen for n, rule in enumerate(one.rules)]
-        return Table(sources, [ui for one in chosen for ui in one.ui])

@@ -3,8 +3,9 @@
 from functools import partial
 
 from edge.iam.builtin import categories, roles, templates
-from edge.iam.escalation import binding_lacks, pattern_lacks, role_lacks, template_lacks, user_lacks
+from edge.iam.escalation import pattern_lacks, role_lacks, template_lacks, user_lacks
 from edge.iam.firstadmin import DEFAULT_PASSWORD, DEFAULT_USERNAME
+from edge.iam.foretelling import AT_PLATFORM
 from edge.iam.granting import Grants
 from edge.iam.guards import check_binding, check_role, check_template
 from edge.iam.heartbeat import HEARTBEAT
@@ -137,11 +138,29 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
                 default=hash_plain_password,
                 validate=check_user,
                 authorize=grants and grants.guard(user_lacks),
+                warn=grants and grants.warn,
             ),
-            Webhook(RoleTemplate, validate=check_template, authorize=grants and grants.guard(template_lacks)),
-            Webhook(IAMRole, validate=check_role, authorize=grants and grants.guard(role_lacks)),
+            Webhook(
+                RoleTemplate,
+                validate=check_template,
+                authorize=grants and grants.guard(template_lacks),
+                warn=grants and grants.warn,
+            ),
+            Webhook(
+                IAMRole,
+                validate=check_role,
+                authorize=grants and grants.guard(role_lacks),
+                warn=grants and grants.warn,
+            ),
+            Webhook(
+                IAMRoleBinding,
+                validate=check_binding,
+                authorize=grants and grants.bindings,
+                warn=grants and grants.warn,
+                retain=grants and grants.keep_last_admin,
+                retain_if=AT_PLATFORM,
+            ),
             Webhook(ScopePattern, validate=check_pattern, authorize=grants and grants.guard(pattern_lacks)),
-            Webhook(IAMRoleBinding, validate=check_binding, authorize=grants and grants.guard(binding_lacks)),
         ),
         rights=(
             Rights(GROUP, "users", ("get", "list", "watch", "create", "patch")),

@@ -131,6 +131,15 @@ class Table:
         for name in names:
             by_name[name] = by_name.get(name, 0) | verbs
 
+    def entries(self) -> Iterator[tuple[Pair, str, int]]:
+        """Everything that its rules name, as they write it: (group, resource), name ("": every), verbs."""
+        for pair, verbs in self._resources.items():
+            yield pair, "", verbs
+        for pair, by_name in self._named.items():
+            for name, verbs in by_name.items():
+                if name:  # no object has an empty name
+                    yield pair, name, verbs
+
     def match(self, pair: Pair) -> Match:
         """What the table grants on a resource; remembered, so that the next asker gets it in one step."""
         hit = self._memo.get(pair)

@@ -78,6 +78,7 @@ def room(sites: Sites, grants: Grants | None = None) -> Room:
                 validate=check_node_group,
                 stamp=grants and grants.creator,
                 authorize=grants and grants.guard(node_group_author_lacks),
+                warn=grants and grants.warn,
             ),
         ),
         rights=(

@@ -47,11 +47,17 @@ def _manager_of(workspace: Workspace) -> str:
 
 def _webhooks(grants: Grants) -> tuple[Webhook[Any], ...]:
     return (
-        Webhook(Workspace, stamp=grants.creator, authorize=grants.guard(workspace_author_lacks)),
+        Webhook(
+            Workspace,
+            stamp=grants.creator,
+            authorize=grants.guard(workspace_author_lacks),
+            warn=grants.warn,
+        ),
         Webhook(
             Namespace,
             stamp=grants.creator,
             authorize=grants.guard(namespace_author_lacks),
+            warn=grants.warn,
             conditions=MOVES_NAMESPACE,
         ),
     )

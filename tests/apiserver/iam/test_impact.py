@@ -29,7 +29,7 @@ PODS = PolicyRule(verbs=("get", "list"), api_groups=("",), resources=("pods",))
 
 @pytest_asyncio.fixture
 async def press(kube: Kube) -> AsyncIterator[Kube]:
-    """bob may get and list pods at the workspace press by the role reader; ann administers it."""
+    """bob may get and list pods at the workspace press by the role reader; una administers it."""
     index = Index()
     watchings: list[Watching] = []
     freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None)
@@ -38,18 +38,18 @@ async def press(kube: Kube) -> AsyncIterator[Kube]:
     watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
     await manager.cache.wait_synced(30)
     await kube.eventually(IAMRole, "workspace-admin", lambda one: bool(one.spec.aggregated_role_templates))
-    for name in ("ann", "bob"):
+    for name in ("una", "bob"):
         await kube.create(User(metadata=ObjectMeta(name=name), spec=UserSpec()))
     await kube.create(Workspace(metadata=ObjectMeta(name="press")))
     labels = {WORKSPACE_LABEL: "press"}
     await kube.create(Namespace(metadata=ObjectMeta(name="press-a", labels=labels)))
     await kube.create(role("reader", PODS))
     await kube.create(binding("bob-reads", "reader", "bob"))
-    await kube.create(binding("press-admin", "workspace-admin", "ann"))
+    await kube.create(binding("press-admin", "workspace-admin", "una"))
     async with asyncio.timeout(10):
-        while not (index.check("bob", "w/host/press", "list", "", "pods") and "ann" in index.users):  # noqa: ASYNC110
+        while not (index.check("bob", "w/host/press", "list", "", "pods") and "una" in index.users):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        while not index.check("ann", "n/host/press-a", "list", "", "pods"):  # noqa: ASYNC110
+        while not index.check("una", "n/host/press-a", "list", "", "pods"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         while not index.holds("admin", "platform-admin", "p"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -105,7 +105,7 @@ async def test_what_is_held_in_another_way_is_not_lost(press: Kube) -> None:
 
 async def test_users_groups_and_namespaces_are_previewed_too(press: Kube) -> None:
     await press.create(binding("crew", "reader", groups=("crew",)))
-    bob = User(metadata=ObjectMeta(name="ann"), spec=UserSpec(groups=("crew",)))
+    bob = User(metadata=ObjectMeta(name="una"), spec=UserSpec(groups=("crew",)))
     said = await kubectl(press, "delete", "user", "bob", "--dry-run=server")
     assert "Warning: bob loses get,list pods at workspace/press\n" in said
     said = await kubectl(press, "delete", "workspace", "press", "--dry-run=server")
@@ -122,18 +122,18 @@ async def test_a_real_change_is_not_commented_on(press: Kube) -> None:
 
 
 async def test_an_author_is_told_about_the_scopes_that_they_may_review(press: Kube) -> None:
-    """ann reviews press, eve nothing; natively both may delete roles and read none of the bindings."""
+    """una reviews press, zoe nothing; natively both may delete roles and read none of the bindings."""
     rules = [{"apiGroups": [GROUP], "resources": ["iamroles"], "verbs": ["get", "delete"]}]
     about = {"apiVersion": RBAC, "metadata": {"name": "edge-test-deleters"}}
     await press.apply({**about, "kind": "ClusterRole", "rules": rules})
     group = "rbac.authorization.k8s.io"
-    subjects = [{"apiGroup": group, "kind": "User", "name": name} for name in ("ann", "eve")]
+    subjects = [{"apiGroup": group, "kind": "User", "name": name} for name in ("una", "zoe")]
     ref = {"apiGroup": group, "kind": "ClusterRole", "name": "edge-test-deleters"}
     await press.apply({**about, "kind": "ClusterRoleBinding", "roleRef": ref, "subjects": subjects})
     delete = ("delete", "iamrole", "reader", "--dry-run=server")
-    said = await says(press, "deleted", *delete, "--as=ann")
+    said = await says(press, "deleted", *delete, "--as=una")
     assert "Warning: bob loses get,list pods at workspace/press\n" in said
-    said = await kubectl(press, *delete, "--as=eve")
+    said = await kubectl(press, *delete, "--as=zoe")
     assert "bob" not in said
     assert "Warning: access changes at scopes whose bindings you may not see\n" in said
 
@@ -146,7 +146,7 @@ async def test_the_last_administrator_is_not_removed(press: Kube) -> None:
     said = await kubectl(press, "patch", "iamrolebinding", name, "--type=merge", "-p", patch)
     assert "it is the last binding that gives all rights on the platform" in said
     assert await press.find(IAMRoleBinding, name) is not None
-    await press.create(binding("ann-too", "platform-admin", "ann", labels=PLATFORM))
+    await press.create(binding("una-too", "platform-admin", "una", labels=PLATFORM))
     await says(press, "deleted", "delete", "iamrolebinding", name)
 
 

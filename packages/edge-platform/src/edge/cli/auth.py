@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from edge.cli import impact
 from edge.cli.gateway import CommandError, add_flags, ask
 from edge.embedded.commands import AddVerb
 
@@ -38,6 +39,7 @@ def add_verbs(add: AddVerb) -> None:
         one.add_argument("-o", "--output", choices=("text", "json"), default="text")
         add_flags(one)
         one.set_defaults(run=run)
+    impact.add_word(words.add_parser("impact", help="whose access a change would give and take"))
 
 
 def _can_i(given: argparse.Namespace) -> int:

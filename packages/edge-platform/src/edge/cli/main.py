@@ -2,7 +2,7 @@
 
     edge up | down | status | logs | clean | images | charts | tools     the embedded mode; so does `make`
     edge login                                                           sign in to a gateway
-    edge auth can-i | why | who-can                                      rights, and the reasons for them
+    edge auth can-i | why | who-can | impact                             rights, and the reasons for them
 
 The exit code is 0; 1 with a plain message, or for a "no"; 2 for a question that was not understood; 3 when
 nothing runs; 130 when interrupted.

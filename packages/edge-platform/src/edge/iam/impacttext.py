@@ -14,7 +14,7 @@ RESOURCES_SHOWN: Final = 4
 _KINDS: Final = {"User": "", "Group": "group ", "ServiceAccount": "service account "}
 
 
-def sentences(result: ImpactResult) -> list[str]:
+def sentences(result: ImpactResult, at_most: int = SENTENCES_MAX) -> list[str]:
     """`bob loses get,list pods at workspace/press`; the last one counts what is not told."""
     if not result.subjects:
         unseen = "access changes at scopes whose bindings you may not see"
@@ -23,9 +23,9 @@ def sentences(result: ImpactResult) -> list[str]:
     told = 0
     for one in result.subjects:
         lines = list(_about(one))
-        if len(found) + len(lines) > SENTENCES_MAX - 1 and found:
+        if len(found) + len(lines) > at_most - 1 and found:
             break
-        found += lines[: SENTENCES_MAX - 1]
+        found += lines[: at_most - 1]
         told += 1
     if told < result.total:
         least = "" if result.total_is_exact else "at least "

@@ -66,18 +66,18 @@ def test_members_are_counted_once_over_all_bindings() -> None:
 def test_a_workspace_stays_while_it_holds_namespaces_and_says_how_to_go_on() -> None:
     going = workspace(deletion_timestamp="2026-01-01T00:00:00Z")
     plan = plan_workspace(going, cluster({"press": "plant-a", "lone": ""}), ())
-    assert (plan.done, plan.release, plan.status.phase) == (False, (), "Deleting")
+    assert (plan.done, plan.release, plan.status.phase) == (False, False, "Deleting")
     assert "press" in plan.status.conditions[0].message
     assert "theriseunion.io/force-delete=u-1" in plan.status.conditions[0].message
     assert plan_workspace(going, cluster({"lone": ""}), ()).done
 
 
 def test_force_lets_the_namespaces_go_only_with_the_uid_of_this_workspace() -> None:
-    for value, released in (("u-1", ("press",)), ("u-0", ()), ("true", ())):
+    for value, released in (("u-1", True), ("u-0", False), ("true", False)):
         going = workspace(
             deletion_timestamp="2026-01-01T00:00:00Z", annotations={"theriseunion.io/force-delete": value}
         )
-        assert plan_workspace(going, cluster({"press": "plant-a"}), ()).release == released
+        assert plan_workspace(going, cluster({"press": "plant-a"}), ()).release is released
 
 
 def test_a_workspace_of_a_member_cluster_makes_nothing_on_the_host() -> None:
@@ -85,3 +85,10 @@ def test_a_workspace_of_a_member_cluster_makes_nothing_on_the_host() -> None:
     plan = plan_workspace(far, {}, ())
     assert plan.missing == ()
     assert plan.status.conditions[0].reason == "InMemberCluster"
+
+
+def test_namespaces_in_member_clusters_hold_a_workspace_too() -> None:
+    going = workspace(deletion_timestamp="2026-01-01T00:00:00Z")
+    plan = plan_workspace(going, {}, (), {"factory": ["press"]})
+    assert (plan.done, plan.status.namespace_count) == (False, 1)
+    assert "press (cluster factory)" in plan.status.conditions[0].message

@@ -1,8 +1,11 @@
 """A workspace on a real API server: namespaces, roles, creator, manager, protected removal (I11, I15)."""
 
+from tests.support.members import Members
+
 from edge.iam.instances import instance_role_name
 from edge.iam.room import room as iam
 from edge.iam.types import IAMRole, IAMRoleBinding
+from edge.tenancy.room import MEMBER_WATCHES
 from edge.tenancy.room import room as tenancy
 from edge.tenancy.types import Workspace, WorkspaceSpec, WorkspaceTemplate
 from edge_kube.core import Namespace
@@ -59,10 +62,11 @@ async def test_a_creator_who_was_taken_off_does_not_come_back_and_a_manager_does
     await kube.eventually(IAMRole, "workspace-admin", lambda one: True, within_s=30)
     await kube.create(dev_team(manager="mia", creator="carl"))
     await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 2, within_s=20)
-    for one in await kube.list(IAMRoleBinding):
-        if one.spec.role_ref.name == ADMIN:
-            await kube.client.delete(IAMRoleBinding, one.metadata.name)
-    await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 1, within_s=20)
+    bound = [one for one in await kube.list(IAMRoleBinding) if one.spec.role_ref.name == ADMIN]
+    for one in bound:
+        await kube.client.delete(IAMRoleBinding, one.metadata.name)
+    (mias,) = (one.metadata for one in bound if one.spec.subjects[0].name == "mia")
+    await kube.eventually(IAMRoleBinding, mias.name, lambda one: one.metadata.uid != mias.uid, within_s=20)
     assert await bound_users(kube) == {"mia"}
 
 
@@ -108,3 +112,42 @@ async def test_the_clusters_own_namespaces_are_in_the_system_workspace(kube: Kub
         Namespace, "kube-system", lambda one: one.metadata.labels.get(LABEL) == "system-workspace"
     )
     await kube.eventually(Workspace, "system-workspace", lambda one: one.status.phase == "Active")
+
+
+async def test_namespaces_in_a_member_cluster_hold_a_workspace_until_they_are_let_go(
+    kube: Kube, member: Kube
+) -> None:
+    async with Members(MEMBER_WATCHES) as members:
+        members.connect(await kube.start(iam(), tenancy(sites=members.sites)))
+        members.join("factory", member.cluster)
+        members.join_dead("lost", member.cluster)
+        await member.create(Namespace(metadata=ObjectMeta(name="dev-m", labels={LABEL: "dev-team"})))
+        labels = {"scope.theriseunion.io/cluster": "factory"}
+        await kube.create(Workspace(metadata=ObjectMeta(name="dev-team", labels=labels)))
+        await kube.eventually(Workspace, "dev-team", lambda one: one.status.namespace_count == 1, within_s=20)
+        await kube.client.delete(Workspace, "dev-team")
+        held = await kube.eventually(
+            Workspace, "dev-team", lambda one: one.status.phase == "Deleting", within_s=20
+        )
+        assert "dev-m (cluster factory)" in held.status.conditions[0].message
+        uid = held.metadata.uid
+        await kube.patch(
+            Workspace, "dev-team", {"metadata": {"annotations": {"theriseunion.io/force-delete": uid}}}
+        )
+        await kube.gone(Workspace, "dev-team", within_s=20)
+        assert LABEL not in (await member.get(Namespace, "dev-m")).metadata.labels
+
+
+async def test_a_workspace_whose_member_namespaces_are_deleted_goes_by_itself(
+    kube: Kube, member: Kube
+) -> None:
+    async with Members(MEMBER_WATCHES) as members:
+        members.connect(await kube.start(iam(), tenancy(sites=members.sites)))
+        members.join("factory", member.cluster)
+        await member.create(Namespace(metadata=ObjectMeta(name="dev-m", labels={LABEL: "dev-team"})))
+        await kube.create(dev_team())
+        await kube.eventually(Workspace, "dev-team", lambda one: one.status.phase == "Active", within_s=20)
+        await kube.client.delete(Workspace, "dev-team")
+        await kube.eventually(Workspace, "dev-team", lambda one: one.status.phase == "Deleting", within_s=20)
+        await member.delete(Namespace, "dev-m")
+        await kube.gone(Workspace, "dev-team", within_s=20)

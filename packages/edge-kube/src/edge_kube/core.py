@@ -92,6 +92,23 @@ class ConfigMap(Resource):
     immutable: bool = False
 
 
+class ResourceQuotaSpec(Model):
+    hard: Mapping[str, str] = {}
+
+
+class ResourceQuotaStatus(Model):
+    """hard: what the API server enforces, a moment behind the spec."""
+
+    hard: Mapping[str, str] = {}
+    used: Mapping[str, str] = {}
+
+
+@resource(group="", version="v1", plural="resourcequotas", scope="Namespaced")
+class ResourceQuota(Resource):
+    spec: ResourceQuotaSpec = ResourceQuotaSpec()
+    status: ResourceQuotaStatus = ResourceQuotaStatus()
+
+
 class ContainerState(Model):
     """One of the three is not empty; its content is read from the map (reason, message, exitCode)."""
 

@@ -59,7 +59,7 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
     """Registers only: nothing is opened, so tools and tests build the same rooms with other adapters."""
     return (
         iam.room(settings.admin_username, settings.admin_password, adapters.grants),
-        tenancy.room(adapters.grants),
+        tenancy.room(adapters.grants, adapters.sites(tenancy.MEMBER_WATCHES)),
         components.room(
             adapters.charts,
             adapters.releases,

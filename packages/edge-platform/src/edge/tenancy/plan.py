@@ -1,6 +1,7 @@
 """What a workspace wants, and what stands in the way. Pure: equal input gives an equal plan."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from edge.iam.scope import HOST, SYSTEM_WORKSPACE, workspace_of
@@ -18,10 +19,10 @@ SHOWN: Final = 10
 
 
 class WorkspacePlan(Model):
-    """missing: namespaces to create. release: namespaces to let go. done: the finalizer may come off."""
+    """missing: namespaces to create. release: let go the namespaces. done: the finalizer may come off."""
 
     missing: tuple[Namespace, ...]
-    release: tuple[str, ...]
+    release: bool
     done: bool
     status: WorkspaceStatus
 
@@ -32,19 +33,24 @@ def owner_of(namespace: Namespace) -> str:
 
 
 def plan_workspace(
-    workspace: Workspace, existing: Mapping[str, Namespace], bindings: Iterable[IAMRoleBinding]
+    workspace: Workspace,
+    existing: Mapping[str, Namespace],
+    bindings: Iterable[IAMRoleBinding],
+    members: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> WorkspacePlan:
     """Compare a workspace's template with the namespaces there are.
 
-    existing: all namespaces of the host by name; bindings: those of the workspace's scope.
+    existing: namespaces of the host by name, at least its own and those it wants; bindings: those of the
+    workspace's scope; members: its namespaces in member clusters that answer, by cluster.
     A namespace that exists and is not ours is never taken: naming `kube-system` in a template must not hand
     it to a tenant (I15, S8). One dropped from the template is kept: deleting it deletes data.
     """
     name = workspace.metadata.name
     mine = sorted(one for one, namespace in existing.items() if owner_of(namespace) == name)
-    members = {(one.kind, one.namespace, one.name) for each in bindings for one in each.spec.subjects}
+    mine += [f"{one} (cluster {cluster})" for cluster in sorted(members) for one in sorted(members[cluster])]
+    people = {(one.kind, one.namespace, one.name) for each in bindings for one in each.spec.subjects}
     if workspace.metadata.deletion_timestamp:
-        return _plan_removal(workspace, mine, len(members))
+        return _plan_removal(workspace, mine, len(people))
     wanted = workspace.spec.template.namespaces
     elsewhere = workspace.metadata.labels.get(CLUSTER_LABEL, HOST) or HOST
     foreign = [one for one in wanted if one in existing and owner_of(existing[one]) != name]
@@ -57,30 +63,29 @@ def plan_workspace(
         ready = _taken(workspace, foreign + system) if foreign or system else _in_place(workspace)
     status = WorkspaceStatus(
         phase=ACTIVE if ready.status == "True" else BLOCKED,
-        member_count=len(members),
+        member_count=len(people),
         namespace_count=len(mine) + len(missing),
         conditions=(ready,),
     )
     made = tuple(_namespace(one, name) for one in missing)
-    return WorkspacePlan(missing=made, release=(), done=False, status=status)
+    return WorkspacePlan(missing=made, release=False, done=False, status=status)
 
 
-def _plan_removal(workspace: Workspace, mine: list[str], members: int) -> WorkspacePlan:
+def _plan_removal(workspace: Workspace, mine: Sequence[str], people: int) -> WorkspacePlan:
     """A workspace stays until its namespaces are gone, moved, or let go by force."""
     meta = workspace.metadata
-    forced = meta.annotations.get(FORCE_DELETE_ANNOTATION) == meta.uid
     ready = _condition(
         workspace, False, "HoldsNamespaces",
-        f"The workspace is not removed while it has namespaces: {_shown(mine)}. Delete them, label them "
+        f"The workspace is not removed while it has namespaces: {shown(mine)}. Delete them, label them "
         f"{WORKSPACE_LABEL}=<another workspace>, or let them go as they are with `kubectl annotate workspace "
         f"{meta.name} {FORCE_DELETE_ANNOTATION}={meta.uid}`.",
     )  # fmt: skip
     return WorkspacePlan(
         missing=(),
-        release=tuple(mine) if forced else (),
+        release=bool(mine) and meta.annotations.get(FORCE_DELETE_ANNOTATION) == meta.uid,
         done=not mine,
         status=WorkspaceStatus(
-            phase=DELETING, member_count=members, namespace_count=len(mine), conditions=(ready,)
+            phase=DELETING, member_count=people, namespace_count=len(mine), conditions=(ready,)
         ),
     )
 
@@ -101,7 +106,7 @@ def _in_place(workspace: Workspace) -> Condition:
 def _taken(workspace: Workspace, foreign: list[str]) -> Condition:
     return _condition(
         workspace, False, "NamespaceTaken",
-        f"Namespaces {_shown(foreign)} belong to others or to the system, so they were not taken over. "
+        f"Namespaces {shown(foreign)} belong to others or to the system, so they were not taken over. "
         f"Choose other names in spec.template.namespaces, or have a platform admin label them "
         f"{WORKSPACE_LABEL}={workspace.metadata.name} (system namespaces never join a workspace).",
     )  # fmt: skip
@@ -116,7 +121,8 @@ def _not_here(workspace: Workspace, cluster: str) -> Condition:
     )  # fmt: skip
 
 
-def _shown(names: list[str]) -> str:
+def shown(names: Sequence[str]) -> str:
+    """Names in a message, cut where there are too many."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

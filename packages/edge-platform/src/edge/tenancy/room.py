@@ -1,27 +1,63 @@
 """The tenancy room: workspaces, their namespaces, and the roles that each of them has."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from edge.iam.granting import Grants
 from edge.iam.reconcilers.scoperoles import ScopeRoles, nobody, scope_named
 from edge.iam.scope import SYSTEM_WORKSPACE
 from edge.iam.types import GROUP as IAM_GROUP
 from edge.iam.types import IAMRole, IAMRoleBinding
+from edge.tenancy.limits import QUOTA_NAME, tells_of_refusal, workspace_named
 from edge.tenancy.plan import owner_of
+from edge.tenancy.reconcilers.quota import BY_SHARE, QuotaRefusals
 from edge.tenancy.reconcilers.system import SystemNamespaceReconciler
 from edge.tenancy.reconcilers.workspace import BY_WORKSPACE, WorkspaceReconciler
 from edge.tenancy.types import GROUP, Workspace
-from edge.tenancy.webhooks import MOVES_NAMESPACE, namespace_author_lacks, workspace_author_lacks
-from edge_kube.core import Namespace
-from edge_kube.runtime import Index, Request, Watch
+from edge.tenancy.webhooks import (
+    MOVES_NAMESPACE,
+    check_workspace,
+    namespace_author_lacks,
+    workspace_author_lacks,
+)
+from edge_kube.core import Deployment, Namespace, ResourceQuota
+from edge_kube.runtime import Index, MemberWatch, Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
+from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
+from edge_sdk.sites import Sites
 
 
 def _workspace_of(namespace: Namespace) -> list[Request]:
     owner = owner_of(namespace)
     return [Request(owner)] if owner else []
+
+
+def _in_workspace(namespace: Namespace) -> tuple[str, ...]:
+    owner = owner_of(namespace)
+    return (owner,) if owner else ()
+
+
+def _workspace_in_member(namespace: Namespace, cluster: str) -> list[Request]:
+    del cluster
+    return _workspace_of(namespace)
+
+
+def _workspace_sharing(quota: ResourceQuota) -> list[Request]:
+    owner = workspace_named(quota)
+    return [Request(owner)] if owner else []
+
+
+def _shared_with(quota: ResourceQuota) -> tuple[str, ...]:
+    owner = workspace_named(quota)
+    return (owner,) if owner else ()
+
+
+def _namespace_refused(deployment: Deployment) -> list[Request]:
+    return [Request(deployment.metadata.namespace)] if tells_of_refusal(deployment) else []
+
+
+def _namespace_shared(quota: ResourceQuota) -> list[Request]:
+    return [Request(quota.metadata.namespace)] if quota.metadata.name == QUOTA_NAME else []
 
 
 def _bound_to(binding: IAMRoleBinding) -> tuple[str, ...]:
@@ -45,10 +81,13 @@ def _manager_of(workspace: Workspace) -> str:
     return workspace.spec.manager
 
 
-def _webhooks(grants: Grants) -> tuple[Webhook[Any], ...]:
+def _webhooks(grants: Grants | None) -> tuple[Webhook[Any], ...]:
+    if grants is None:
+        return (Webhook(Workspace, validate=check_workspace),)
     return (
         Webhook(
             Workspace,
+            validate=check_workspace,
             stamp=grants.creator,
             authorize=grants.guard(workspace_author_lacks),
             warn=grants.warn,
@@ -63,16 +102,35 @@ def _webhooks(grants: Grants) -> tuple[Webhook[Any], ...]:
     )
 
 
-def room(grants: Grants | None = None) -> Room:
-    """grants: judges what authors give away; without it everybody may give everything."""
+MEMBER_WATCHES: Final = (MemberWatch(Namespace, _workspace_in_member, labels=WORKSPACE_LABEL),)
+"""What this room copies from members: the namespaces of workspaces; its `Sites` reads the same copies."""
+
+
+def room(grants: Grants | None = None, sites: Sites | None = None) -> Room:
+    """grants: judges what authors give away; without it everybody may give everything.
+
+    sites: the member clusters; without them a workspace holds the namespaces of the host only.
+    """
     return Room(
         name="tenancy",
         kinds=(Workspace,),
         loops=(
             Loop(
                 Workspace,
-                WorkspaceReconciler,
-                watches=(Watch(Namespace, _workspace_of), Watch(IAMRoleBinding, _workspace_bound)),
+                partial(WorkspaceReconciler, sites),
+                watches=(
+                    Watch(Namespace, _workspace_of),
+                    Watch(IAMRoleBinding, _workspace_bound),
+                    Watch(ResourceQuota, _workspace_sharing),
+                ),
+                member_watches=MEMBER_WATCHES,
+            ),
+            Loop(
+                Namespace,
+                QuotaRefusals,
+                name="quotarefusals",
+                watches=(Watch(Deployment, _namespace_refused), Watch(ResourceQuota, _namespace_shared)),
+                resync_s=300,
             ),
             Loop(
                 Workspace,
@@ -100,12 +158,18 @@ def room(grants: Grants | None = None) -> Room:
                 resync_s=300,
             ),
         ),
-        indexes=(Index(IAMRoleBinding, BY_WORKSPACE, _bound_to),),
-        webhooks=_webhooks(grants) if grants is not None else (),
+        indexes=(
+            Index(IAMRoleBinding, BY_WORKSPACE, _bound_to),
+            Index(Namespace, BY_WORKSPACE, _in_workspace),
+            Index(ResourceQuota, BY_SHARE, _shared_with),
+        ),
+        webhooks=_webhooks(grants),
         rights=(
             Rights(GROUP, "workspaces", ("get", "list", "watch", "create", "patch")),
             Rights(GROUP, "workspaces/status", ("get", "patch", "update")),
             Rights("", "namespaces", ("get", "list", "watch", "create", "patch")),
+            Rights("", "resourcequotas", ("get", "list", "watch", "create", "patch", "delete")),
+            Rights("apps", "deployments", ("get", "list", "watch")),
             Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
             Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch", "delete")),
         ),

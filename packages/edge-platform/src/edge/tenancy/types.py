@@ -18,7 +18,10 @@ class WorkspaceTemplate(Model):
     ] = ()
     resource_quotas: Annotated[
         Mapping[str, str],
-        Meta(description="Quota shared by the workspace's namespaces, resource name to quantity."),
+        Meta(
+            description="Total over all namespaces of the workspace, resource name to quantity; each "
+            "namespace gets a ResourceQuota edge-workspace with its share of the moment."
+        ),
     ] = {}
 
 
@@ -30,11 +33,28 @@ class WorkspaceSpec(Model):
     )
 
 
+class WorkspaceQuota(Model):
+    """Over all namespaces, resource name to quantity; as of a few seconds ago."""
+
+    hard: Annotated[Mapping[str, str], Meta(description="What the workspace may use in all.")] = {}
+    used: Annotated[Mapping[str, str], Meta(description="What its namespaces use together.")] = {}
+
+
 class WorkspaceStatus(Model):
     phase: Annotated[str, Meta(description="Active, Blocked or Deleting.")] = ""
     member_count: Annotated[Int32 | UnsetType, Meta(description="People and groups bound to it.")] = UNSET
     namespace_count: Annotated[Int32 | UnsetType, Meta(description="Namespaces that belong to it.")] = UNSET
-    conditions: Annotated[tuple[Condition, ...], Meta(description="State, with reason and message.")] = ()
+    quota: Annotated[
+        WorkspaceQuota,
+        Meta(
+            description="The quota and its use, where there is one; a few seconds behind.",
+            # Whole or not at all: taking its fields away one by one would leave a null behind.
+            extra_json_schema={"x-kubernetes-map-type": "atomic"},
+        ),
+    ] = WorkspaceQuota()
+    conditions: Annotated[
+        tuple[Condition, ...], Meta(description="Ready and WithinQuota, each with reason and message.")
+    ] = ()
 
 
 @resource(

@@ -1,12 +1,14 @@
-"""Admission of workspaces and of namespaces that go into one: who may do it. Pure."""
+"""Admission of workspaces and of namespaces that go into one: what is refused, and who may do it. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from edge.iam.escalation import Lack, manager_lacks, moved_lacks, namespace_lacks
 from edge.iam.index import Index, Who
+from edge.tenancy.limits import quota_violations
 from edge.tenancy.types import Workspace
 from edge_kube.core import Namespace
+from edge_sdk.problem import Violation
 from edge_sdk.scopes import WORKSPACE_LABEL
 
 
@@ -17,6 +19,14 @@ def _label(obj: str) -> str:
 
 MOVES_NAMESPACE: Final = {"workspace-changes": f"{_label('object')} != {_label('oldObject')}"}
 """Namespaces are everybody's: only a change of the workspace is ours to ask about, and nothing else waits."""
+
+
+def check_workspace(new: Workspace, old: Workspace | None) -> list[Violation]:
+    """An unchanged quota is never judged anew: an older object must keep taking labels and finalizers."""
+    quotas = new.spec.template.resource_quotas
+    if old is not None and old.spec.template.resource_quotas == quotas:
+        return []
+    return list(quota_violations(quotas))
 
 
 def workspace_author_lacks(index: Index, who: Who, new: Workspace, old: Workspace | None) -> Iterator[Lack]:

@@ -1,41 +1,51 @@
-"""Makes a workspace's namespaces, reports on them, and keeps the workspace while it holds some."""
+"""Makes a workspace's namespaces, keeps its quota, and keeps the workspace while it holds namespaces."""
 
+from collections.abc import Sequence
+
+import msgspec
 import structlog
 
 from edge.iam.types import IAMRoleBinding
-from edge.tenancy.plan import plan_workspace, released
+from edge.tenancy.plan import WorkspacePlan, plan_workspace, released
+from edge.tenancy.reconcilers.elsewhere import Elsewhere
+from edge.tenancy.reconcilers.quota import FIELD_MANAGER as FIELD_MANAGER
+from edge.tenancy.reconcilers.quota import QuotaKeeper
 from edge.tenancy.types import Workspace
 from edge_kube.core import Namespace
 from edge_kube.meta import Key
 from edge_kube.ownership import drop_finalizer, ensure_finalizer
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
 from edge_sdk.scopes import FINALIZER
+from edge_sdk.sites import Sites
 
-FIELD_MANAGER = "edge-tenancy"
 BY_WORKSPACE = "workspace"
-"""Index of bindings by the workspace whose scope they are for."""
+"""Index of bindings by the workspace whose scope they are for, and of namespaces by the one they are in."""
 
 log = structlog.stdlib.get_logger("edge.tenancy")
 
 
 class WorkspaceReconciler:
-    def __init__(self, cache: Reader, client: Writer) -> None:
+    def __init__(self, sites: Sites | None, cache: Reader, client: Writer) -> None:
         self._cache = cache
         self._client = client
+        self._quotas = QuotaKeeper(cache, client)
+        self._elsewhere = Elsewhere(sites)
 
     async def reconcile(self, request: Request) -> Result:
         workspace = self._cache.get(Workspace, request.name)
         if workspace is None:
+            self._quotas.forget(request.name)
             return DONE
-        namespaces = {one.metadata.name: one for one in self._cache.list(Namespace)}
+        mine = self._cache.by(Namespace, BY_WORKSPACE, request.name)
+        elsewhere = await self._elsewhere.namespaces_of(workspace)
         bindings = self._cache.by(IAMRoleBinding, BY_WORKSPACE, request.name)
-        plan = plan_workspace(workspace, namespaces, bindings)
-        for name in plan.release:
-            await self._client.merge(Namespace, Key("", name), released(name))
-            log.info("namespace_released", workspace=request.name, namespace=name)
-        if plan.done:
-            await drop_finalizer(self._client, workspace, FINALIZER)
-            return DONE
+        plan = plan_workspace(workspace, self._known(workspace, mine), bindings, elsewhere)
+        if plan.release:
+            for namespace in mine:
+                name = namespace.metadata.name
+                await self._client.merge(Namespace, Key("", name), released(name))
+                log.info("namespace_released", workspace=request.name, namespace=name)
+            await self._elsewhere.release(elsewhere)
         if not workspace.metadata.deletion_timestamp:
             workspace = await ensure_finalizer(self._client, workspace, FINALIZER)
         for namespace in plan.missing:
@@ -43,4 +53,25 @@ class WorkspaceReconciler:
             # made since. AlreadyExists brings us back here with a newer cache.
             await self._client.create(namespace, manager=FIELD_MANAGER)
             log.info("namespace_created", workspace=request.name, namespace=namespace.metadata.name)
-        return Result(status=plan.status)
+        result = await self._with_quota(workspace, mine, plan)
+        if not plan.done:
+            return result
+        await drop_finalizer(self._client, workspace, FINALIZER)
+        return DONE
+
+    async def _with_quota(
+        self, workspace: Workspace, mine: Sequence[Namespace], plan: WorkspacePlan
+    ) -> Result:
+        told = await self._quotas.keep(workspace, mine)
+        figures, again_in_s = self._quotas.due(workspace, told)
+        conditions = (*plan.status.conditions, *((told.condition,) if told.condition else ()))
+        status = msgspec.structs.replace(plan.status, quota=figures, conditions=conditions)
+        return Result(status=status, after_s=again_in_s)
+
+    def _known(self, workspace: Workspace, mine: Sequence[Namespace]) -> dict[str, Namespace]:
+        """The workspace's namespaces, and those that it wants."""
+        found = {one.metadata.name: one for one in mine}
+        for name in workspace.spec.template.namespaces:
+            if (one := self._cache.get(Namespace, name)) is not None:
+                found[name] = one
+        return found

@@ -1,0 +1,188 @@
+"""Keeps a ResourceQuota in each namespace of a workspace; together they stay within its quota (I15)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from edge.tenancy.limits import (
+    QUOTA_NAME,
+    REFUSED_ANNOTATION,
+    Told,
+    amounts_of,
+    is_kept,
+    is_ours,
+    quota_manifest,
+    quota_patch,
+    refused_in,
+    share_of,
+    tell,
+    totals,
+)
+from edge.tenancy.plan import owner_of
+from edge.tenancy.quota import Amounts, Share, next_step, raises
+from edge.tenancy.types import Workspace, WorkspaceQuota
+from edge_kube.core import Deployment, Namespace, ResourceQuota
+from edge_kube.meta import Key
+from edge_kube.runtime import DONE, Reader, Request, Result, Writer
+from edge_sdk.scopes import OWNER_UID_LABEL
+
+FIELD_MANAGER: Final = "edge-tenancy"
+BY_SHARE: Final = "workspace-share"
+"""Index of ResourceQuotas by the workspace whose shares they are."""
+SHOWN_EVERY_S: Final = 5.0
+"""How often figures of use are written to a workspace at most: each new pod changes them."""
+AT_ONCE: Final = 8
+
+log = structlog.stdlib.get_logger("edge.tenancy")
+
+Found = Mapping[str, ResourceQuota | None]
+
+
+class _Seen(NamedTuple):
+    used: Mapping[str, str]
+    order: int
+
+
+class QuotaKeeper:
+    """Used by the reconciler of workspaces; one for the process, since it remembers who grew last."""
+
+    def __init__(self, cache: Reader, client: Writer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cache = cache
+        self._client = client
+        self._clock = clock
+        self._seen: dict[str, dict[str, _Seen]] = {}
+        self._shown: dict[str, float] = {}
+        self._turns = count(1)
+
+    async def keep(self, workspace: Workspace, namespaces: Sequence[Namespace]) -> Told:
+        """Take the next step. namespaces: those of the workspace. Raises Conflict from an old view."""
+        name = workspace.metadata.name
+        total = totals(workspace) if is_kept(workspace) else {}
+        await self._clear(workspace, {one.metadata.name for one in namespaces} if total else set())
+        if not total:
+            self.forget(name)
+            return tell(workspace, {})
+        found = {one.metadata.name: self._quota_in(one.metadata.name) for one in namespaces}
+        shares = self._shares(name, namespaces, found)
+        step = next_step(total, shares)
+        if raises(shares, step):
+            # What others may come to must not be taken from a copy that is behind: theirs might have been
+            # raised by the leader before us, or by hand.
+            found = await self._live(found)
+            shares = self._shares(name, namespaces, found)
+            step = next_step(total, shares)
+        await self._carry_out(workspace, found, {**_taken_over(workspace, found, shares), **step})
+        return tell(workspace, shares)
+
+    def due(self, workspace: Workspace, told: Told) -> tuple[WorkspaceQuota, float | None]:
+        """The figures to show, and when to look again where newer ones are held back for a while."""
+        name, shown = workspace.metadata.name, workspace.status.quota
+        now = self._clock()
+        rest = self._shown.get(name, now - SHOWN_EVERY_S) + SHOWN_EVERY_S - now
+        if told.figures == shown:
+            return shown, None
+        if told.figures.hard == shown.hard and rest > 0:
+            return shown, rest
+        self._shown[name] = now
+        return told.figures, None
+
+    def forget(self, name: str) -> None:
+        self._seen.pop(name, None)
+        self._shown.pop(name, None)
+
+    def _quota_in(self, namespace: str) -> ResourceQuota | None:
+        return self._cache.get(ResourceQuota, QUOTA_NAME, namespace)
+
+    async def _live(self, found: Found) -> Found:
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def look(namespace: str) -> ResourceQuota | None:
+            async with limit:
+                return await self._client.find(ResourceQuota, QUOTA_NAME, namespace)
+
+        return dict(zip(found, await asyncio.gather(*map(look, found)), strict=True))
+
+    def _shares(self, name: str, namespaces: Sequence[Namespace], found: Found) -> dict[str, Share]:
+        before = self._seen.get(name, {})
+        seen: dict[str, _Seen] = {}
+        shares: dict[str, Share] = {}
+        for namespace in namespaces:
+            key = namespace.metadata.name
+            quota = found[key]
+            used: Mapping[str, str] = quota.status.used if quota is not None else {}
+            seen[key] = last = before.get(key, _Seen(used, 0))
+            share = share_of(namespace, quota, last.order)
+            if share is None:
+                continue
+            if last.used != used:
+                seen[key] = last = _Seen(used, next(self._turns) if _grew(last.used, share) else last.order)
+                share = msgspec.structs.replace(share, order=last.order)
+            shares[key] = share
+        self._seen[name] = seen
+        return shares
+
+    async def _carry_out(self, workspace: Workspace, found: Found, step: Mapping[str, Amounts]) -> None:
+        for namespace, hard in step.items():
+            quota = found[namespace]
+            if quota is None:
+                await self._client.create(quota_manifest(workspace, namespace, hard), manager=FIELD_MANAGER)
+            else:
+                patch, version = quota_patch(workspace, quota, hard), quota.metadata.resource_version
+                key = Key(namespace, QUOTA_NAME)
+                await self._client.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
+            log.info("quota_shared", workspace=workspace.metadata.name, namespace=namespace, hard=dict(hard))
+
+    async def _clear(self, workspace: Workspace, keep: set[str]) -> None:
+        """Take away shares that are no longer wanted; one that another workspace takes over is left to it."""
+        for quota in self._cache.by(ResourceQuota, BY_SHARE, workspace.metadata.name):
+            meta = quota.metadata
+            if meta.namespace in keep or self._is_anothers(meta.namespace, workspace.metadata.name):
+                continue
+            await self._client.delete(ResourceQuota, meta.name, meta.namespace, uid=meta.uid)
+            log.info("quota_removed", workspace=workspace.metadata.name, namespace=meta.namespace)
+
+    def _is_anothers(self, namespace: str, name: str) -> bool:
+        """Whether the namespace is now in another workspace with a quota: between the two is no gap."""
+        found = self._cache.get(Namespace, namespace)
+        owner = owner_of(found) if found is not None else ""
+        other = self._cache.get(Workspace, owner) if owner not in ("", name) else None
+        return other is not None and is_kept(other) and bool(totals(other))
+
+
+class QuotaRefusals:
+    """Notes on a namespace's share what its Deployments could not make for want of it."""
+
+    def __init__(self, cache: Reader, client: Writer) -> None:
+        self._cache = cache
+        self._client = client
+
+    async def reconcile(self, request: Request) -> Result:
+        quota = self._cache.get(ResourceQuota, QUOTA_NAME, request.name)
+        if quota is None or not is_ours(quota):
+            return DONE
+        refused = refused_in(self._cache.list(Deployment, request.name))
+        if refused != quota.metadata.annotations.get(REFUSED_ANNOTATION, ""):
+            meta = {"uid": quota.metadata.uid, "annotations": {REFUSED_ANNOTATION: refused or None}}
+            key = Key(request.name, QUOTA_NAME)
+            await self._client.merge(ResourceQuota, key, {"metadata": meta}, manager=FIELD_MANAGER)
+        return DONE
+
+
+def _taken_over(workspace: Workspace, found: Found, shares: Mapping[str, Share]) -> Mapping[str, Amounts]:
+    """Shares that bear another workspace's name, with the namespaces that have moved from it to this one."""
+    uid = workspace.metadata.uid
+    return {
+        name: shares[name].hard
+        for name, quota in found.items()
+        if quota is not None and is_ours(quota) and quota.metadata.labels.get(OWNER_UID_LABEL) != uid
+    }
+
+
+def _grew(before: Mapping[str, str], share: Share) -> bool:
+    known = amounts_of(before)
+    return any(amount > known.get(name, 0) for name, amount in share.used.items())

@@ -38,10 +38,12 @@ def deployment(
     )
 
 
-def group(name: str, cluster: str = "", *taints: str) -> NodeGroup:
+def group(name: str, cluster: str = "", *taints: str, granted: str | None = None) -> NodeGroup:
     labels = {"scope.theriseunion.io/cluster": cluster} if cluster else {}
     spec = {"template": {"taints": list(taints)}}
-    return msgspec.convert({"metadata": {"name": name, "labels": labels}, "spec": spec}, NodeGroup)
+    annotations = {} if granted is None else {"theriseunion.io/granted-workspaces": granted}
+    metadata = {"name": name, "labels": labels, "annotations": annotations}
+    return msgspec.convert({"metadata": metadata, "spec": spec}, NodeGroup)
 
 
 def cluster(name: str, **labels: str) -> Cluster:

@@ -98,3 +98,47 @@ def test_the_order_of_topologies_does_not_change_who_is_who(
     other = {place.id: place.topology for place in expand(deployment("latest", *shuffled), WORLD)}
     assert one == other
     assert len(one) == len(order)
+
+
+@pytest.mark.parametrize(
+    ("granted", "workspace", "reason"),
+    [
+        (None, "dev", ""),
+        (None, "", ""),
+        ("*", "", ""),
+        ("qa, dev", "dev", ""),
+        ("qa", "dev", "NodeGroupNotGranted"),
+        ("", "dev", "NodeGroupNotGranted"),
+        ("dev", "", "NodeGroupNotGranted"),
+    ],
+)
+def test_a_group_serves_the_workspaces_that_it_is_granted_to(
+    granted: str | None, workspace: str, reason: str
+) -> None:
+    """I18."""
+    world = World(groups={"press": group("press", granted=granted)}, workspace=workspace)
+    (place,) = expand(deployment("latest", {"nodeGroup": "press"}), world)
+    assert place.reason == reason
+    if reason:
+        assert 'node group "press" is not granted' in place.message
+        assert "theriseunion.io/granted-workspaces" in place.message
+
+
+def test_places_without_a_group_stay_off_the_nodes_of_groups_that_were_not_granted() -> None:
+    """I18: neither a node's name nor a whole cluster is a way round the grant."""
+    groups = (
+        group("mine", "factory", granted="dev"),
+        group("open", "factory"),
+        group("theirs", "factory", granted="qa"),
+        group("elsewhere", granted="qa"),
+        group("here", "main", granted="qa"),
+    )
+    clusters = {
+        "factory": cluster("factory"),
+        "main": cluster("main", **{"cluster.theriseunion.io/role": "host"}),
+    }
+    world = World(groups={one.metadata.name: one for one in groups}, clusters=clusters, workspace="dev")
+    found = expand(
+        deployment("latest", {"cluster": "factory"}, {"nodeName": "n1"}, {"nodeGroup": "mine"}), world
+    )
+    assert [place.barred for place in found] == [("theirs",), ("elsewhere", "here"), ()]

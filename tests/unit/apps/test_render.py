@@ -139,3 +139,15 @@ def test_no_term_of_an_affinity_is_a_way_out_of_the_topology(
         if node_name:
             field = {"key": "metadata.name", "operator": "In", "values": ["n1"]}
             assert field in term["matchFields"]
+
+
+def test_pods_of_a_place_without_a_group_stay_off_nodes_that_are_kept_for_others() -> None:
+    """I18."""
+    owner = deployment("latest", {"cluster": "host"})
+    (place,) = expand(owner, World(groups={"vip": group("vip", granted="qa")}, workspace="dev"))
+    plan = WorkloadProvisioner().provision(as_plugin_version(workloads("1.0.0", "qc")), place.topology)
+    (made,) = render(plan, place, owner)
+    rule = made["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    assert rule["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] == [
+        {"matchExpressions": [{"key": "nodegroup.theriseunion.io/vip", "operator": "DoesNotExist"}]}
+    ]

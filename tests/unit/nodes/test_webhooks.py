@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from edge.nodes.plan import grants_condition
 from edge.nodes.types import NodeGroup
 from edge.nodes.webhooks import check_node_group
 
@@ -67,3 +68,41 @@ def test_an_unchanged_spec_is_not_judged_anew() -> None:
     broken = group(template={"taints": ["a=b"]})
     assert check_node_group(broken, None) != []
     assert check_node_group(broken, broken) == []
+
+
+def granted(text: str) -> NodeGroup:
+    annotations = {"theriseunion.io/granted-workspaces": text}
+    return msgspec.convert({"metadata": {"name": "g", "annotations": annotations}, "spec": {}}, NodeGroup)
+
+
+@pytest.mark.parametrize("text", ["Dev", "dev,*", "a b", "dev,-x"])
+def test_grants_that_name_no_workspace_are_refused(text: str) -> None:
+    """I18."""
+    (violation,) = check_node_group(granted(text), group())
+    assert violation.field == "metadata.annotations[theriseunion.io/granted-workspaces]"
+    assert "dev-team,qa" in str(violation)
+    assert check_node_group(granted(text), granted(text)) == []
+
+
+@pytest.mark.parametrize("text", ["", "*", "dev-team", "dev-team, qa,"])
+def test_grants_to_workspaces_are_accepted(text: str) -> None:
+    assert check_node_group(granted(text), None) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "reason"),
+    [
+        ("dev, gone", "False", "UnknownWorkspace"),
+        ("dev", "True", "Granted"),
+        ("", "True", "GrantedToNobody"),
+    ],
+)
+def test_a_group_says_to_whom_it_is_granted_and_names_workspaces_that_are_not_there(
+    text: str, status: str, reason: str
+) -> None:
+    found = grants_condition(granted(text), {"dev"})
+    assert found is not None
+    assert (found.status, found.reason) == (status, reason)
+    assert ("gone" in found.message) is (reason == "UnknownWorkspace")
+    assert grants_condition(granted("*"), {"dev"}) is None
+    assert grants_condition(group(), {"dev"}) is None

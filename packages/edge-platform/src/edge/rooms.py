@@ -19,7 +19,7 @@ from edge.iam.projection import Projection
 from edge.nodes import room as nodes
 from edge.projection import room as projection
 from edge.tenancy import room as tenancy
-from edge_kube.runtime import MemberWatch
+from edge_kube.runtime import MemberWatch, Reader
 from edge_sdk.room import Room
 from edge_sdk.secret import Secret
 from edge_sdk.sites import Sites
@@ -31,6 +31,7 @@ class Adapters:
 
     sites: for a room's member watches, the members in which it may work.
     grants: judges what the authors of changes give away. rights: the index that they are judged by.
+    known: for admission, the cache of this process once it is complete.
     """
 
     charts: Charts
@@ -42,6 +43,7 @@ class Adapters:
     sites: Callable[[Sequence[MemberWatch[Any]]], Sites]
     grants: Grants
     rights: Projection
+    known: Callable[[], Reader | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +72,5 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
         clusters.room(adapters.members, adapters.stores, settings.clusters, grants=adapters.grants),
         nodes.room(adapters.sites(nodes.MEMBER_WATCHES), adapters.grants),
         projection.room(adapters.rights, adapters.sites(projection.MEMBER_WATCHES)),
-        apps.room(adapters.sites(apps.MEMBER_WATCHES), settings.apps),
+        apps.room(adapters.sites(apps.MEMBER_WATCHES), settings.apps, known=adapters.known),
     )

@@ -43,6 +43,7 @@ DISPLAY_NAME_ANNOTATION: Final = "theriseunion.io/display-name"
 NODE_COUNT_ANNOTATION: Final = "theriseunion.io/node-count"
 READY_NODE_COUNT_ANNOTATION: Final = "theriseunion.io/ready-node-count"
 DISTRIBUTION_ANNOTATION: Final = "scope.theriseunion.io/distribution"
+GRANTED_WORKSPACES_ANNOTATION: Final = "theriseunion.io/granted-workspaces"  # on a NodeGroup: "a,b" or "*"
 FORCE_DELETE_ANNOTATION: Final = "theriseunion.io/force-delete"  # value: the object's uid (R4)
 FINALIZER: Final = "theriseunion.io/finalizer"
 

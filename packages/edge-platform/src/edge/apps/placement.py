@@ -5,6 +5,7 @@ A place is known by (cluster, node group, node), never by its index: re-ordering
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,30 +13,39 @@ from msgspec import UNSET, UnsetType
 from edge.apps.types import ApplicationDeployment, WorkloadOverride
 from edge.apps.types import Topology as WrittenTopology
 from edge.clusters.types import Cluster
+from edge.nodes.rules import is_granted
 from edge.nodes.types import NodeGroup
 from edge_kube.meta import Model
 from edge_sdk.provisioner import Topology
-from edge_sdk.scopes import CLUSTER_LABEL, HOST, is_host
+from edge_sdk.scopes import CLUSTER_LABEL, GRANTED_WORKSPACES_ANNOTATION, HOST, is_host
 from edge_sdk.selectors import selects
+
+NOT_GRANTED: Final = "NodeGroupNotGranted"
 
 
 class Placement(Model):
-    """One place. reason and message are set when it cannot be worked on as it is written."""
+    """One place. reason and message are set when it cannot be worked on as it is written.
+
+    barred: node groups of its cluster that its workspace was not granted, for a place that names no group:
+    its pods stay off their nodes (I18).
+    """
 
     id: str
     index: int
     topology: Topology
     override: WorkloadOverride | UnsetType = UNSET
     taints: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
     reason: str = ""
     message: str = ""
 
 
 class World(Model):
-    """What a deployment's topologies may name."""
+    """What a deployment's topologies may name. workspace: of its namespace, "" outside of any."""
 
     groups: Mapping[str, NodeGroup] = {}
     clusters: Mapping[str, Cluster] = {}
+    workspace: str = ""
 
 
 def expand(deployment: ApplicationDeployment, world: World) -> tuple[Placement, ...]:
@@ -80,6 +90,7 @@ def _places(
             topology=topology,
             override=written.workload_override,
             taints=group.spec.template.taints if group else (),
+            barred=() if group else _barred(cluster, world),
         )
         yield _stopped(place, reason, f"spec.topologies[{index}]: {message}") if reason else place
 
@@ -105,7 +116,34 @@ def _clusters(
             yield _one(name, group, world)
         return
     home = group.metadata.labels.get(CLUSTER_LABEL, "") if group else ""
-    yield _one(written.cluster or home, group, world)
+    cluster, reason, message = _one(written.cluster or home, group, world)
+    if group and not reason and not is_granted(group, world.workspace):
+        reason, message = NOT_GRANTED, not_granted(group.metadata.name, world.workspace)
+    yield cluster, reason, message
+
+
+def not_granted(group: str, workspace: str) -> str:
+    who = f'workspace "{workspace}"' if workspace else "namespaces outside of any workspace"
+    return (
+        f'node group "{group}" is not granted to {who}; name another group, or have an administrator of the '
+        f"group add it to annotation {GRANTED_WORKSPACES_ANNOTATION}. What runs there already stays as it is"
+    )
+
+
+def _barred(cluster: str, world: World) -> tuple[str, ...]:
+    """Groups of a cluster that the workspace was not granted."""
+    return tuple(
+        name
+        for name, group in sorted(world.groups.items())
+        if not is_granted(group, world.workspace) and _home(group, world) == cluster
+    )
+
+
+def _home(group: NodeGroup, world: World) -> str:
+    """The cluster of a group as places name it: the host has several names."""
+    name = group.metadata.labels.get(CLUSTER_LABEL, "")
+    known = world.clusters.get(name)
+    return HOST if is_host(name, known.metadata.labels if known else {}) else name
 
 
 def _one(name: str, group: NodeGroup | None, world: World) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edge.apps.placement import Placement
+from edge.apps.placement import NOT_GRANTED, Placement, not_granted
 from edge.apps.plan import Inventory, Ref, plan_place, refs_of
 from edge.apps.provisioning import Plugins
 from edge.apps.render import Unrenderable, render
@@ -10,6 +10,9 @@ from edge.apps.rules import provisioner_of
 from edge.apps.sitework import NameTaken, carry_out, clear, inventories, inventory_of, observe
 from edge.apps.types import Application, ApplicationDeployment, ApplicationVersion
 from edge.apps.webhooks import as_plugin_version
+from edge.apps.world import workspace_of
+from edge.nodes.rules import groups_on
+from edge_kube.core import Node
 from edge_kube.errors import Forbidden, Invalid
 from edge_kube.runtime import Reader
 from edge_sdk.provisioner import ProvisionStatus
@@ -34,6 +37,10 @@ class PlaceWork:
         """Bring one place to the version, and say how it stands. What is wrong with it is its own."""
         if place.reason:
             return _failed(place.reason, place.message)
+        if barred := _barred_node(site, place):
+            workspace = workspace_of(self._cache, deployment.metadata.namespace)
+            where = f"node {place.topology.node_name} is in a group that is kept for others: "
+            return _failed(NOT_GRANTED, where + not_granted(barred, workspace))
         wanted = as_plugin_version(version)
         try:
             inventory = inventory_of(site, place.id, place.topology.namespace)
@@ -94,6 +101,12 @@ class PlaceWork:
         if inventory is None or inventory.version_name == version.metadata.name:
             return None
         return self._cache.get(ApplicationVersion, inventory.version_name)
+
+
+def _barred_node(site: Site, place: Placement) -> str:
+    """The group that keeps others off the node that a place names, or ""."""
+    node = site.get(Node, place.topology.node_name) if place.topology.node_name and place.barred else None
+    return next((name for name in groups_on(node) if name in place.barred), "") if node else ""
 
 
 def _failed(reason: str, message: str) -> ProvisionStatus:

@@ -138,7 +138,7 @@ def _bind_workload(obj: Manifest, place: Placement, deployment: ApplicationDeplo
         "matchLabels": {**selector, PLACEMENT_LABEL: place.id},
     }
     pod = cast("Manifest", template.setdefault("spec", {}))
-    requirement = _node_requirement(place.topology)
+    requirement = _node_requirement(place)
     if requirement:
         pod.pop("nodeName", None)  # it would go past the scheduler, and so past the affinity
         pod["affinity"] = _with_requirement(pod.get("affinity") or {}, requirement)
@@ -146,11 +146,15 @@ def _bind_workload(obj: Manifest, place: Placement, deployment: ApplicationDeplo
         pod["tolerations"] = _with_tolerations(pod.get("tolerations") or [], place.taints)
 
 
-def _node_requirement(topology: Topology) -> Manifest:
+def _node_requirement(place: Placement) -> Manifest:
     requirement: Manifest = {}
-    if topology.node_group:
-        key = f"{NODE_GROUP_MEMBER_PREFIX}{topology.node_group}"
-        requirement["matchExpressions"] = [{"key": key, "operator": "Exists"}]
+    topology = place.topology
+    groups = [(topology.node_group, "Exists")] if topology.node_group else []
+    groups += [(name, "DoesNotExist") for name in place.barred]
+    if groups:
+        requirement["matchExpressions"] = [
+            {"key": f"{NODE_GROUP_MEMBER_PREFIX}{name}", "operator": operator} for name, operator in groups
+        ]
     if topology.node_name:
         # By name, not by the hostname label: the two may differ, and a label can be changed.
         field = {"key": "metadata.name", "operator": "In", "values": [topology.node_name]}

@@ -14,9 +14,11 @@ from edge.apps.settings import AppsSettings
 from edge.apps.sitework import KINDS
 from edge.apps.types import GROUP, AppCategory, Application, ApplicationDeployment, ApplicationVersion
 from edge.apps.webhooks import check_application, check_deployment, version_check
+from edge.apps.world import Known, grants_guard
 from edge.clusters.types import Cluster
 from edge.nodes.types import NodeGroup
-from edge_kube.core import ConfigMap, Namespace, Pod
+from edge.tenancy.types import Workspace
+from edge_kube.core import ConfigMap, Namespace, Node, Pod
 from edge_kube.meta import Resource
 from edge_kube.runtime import MemberWatch, Request, Watch
 from edge_sdk.plugins import Registry
@@ -45,18 +47,30 @@ def _cluster(obj: Resource, cluster: str) -> Iterable[Request]:
     return (Request(cluster),)
 
 
+def _nobody(obj: Resource, cluster: str) -> Iterable[Request]:
+    """Nodes are read, and wake nobody: their heartbeats would."""
+    del obj, cluster
+    return ()
+
+
 def _application_of(version: ApplicationVersion) -> Iterable[Request]:
     return (Request(version.spec.application_ref),)
 
 
-MEMBER_WATCHES: Final[tuple[MemberWatch[Any], ...]] = tuple(
-    MemberWatch(kind, _in_member, labels=PLACEMENT_LABEL) for kind in (*KINDS, Pod)
+MEMBER_WATCHES: Final[tuple[MemberWatch[Any], ...]] = (
+    *(MemberWatch(kind, _in_member, labels=PLACEMENT_LABEL) for kind in (*KINDS, Pod)),
+    MemberWatch(Node, _nobody),
 )
 """What this room copies from members: what it made there; its `Sites` reads the same copies."""
 
 
-def room(sites: Sites, settings: AppsSettings, registry: Registry | None = None) -> Room:
-    """sites: the member clusters. registry: plugins; by default those of all installed packages."""
+def room(
+    sites: Sites, settings: AppsSettings, registry: Registry | None = None, known: Known = lambda: None
+) -> Room:
+    """sites: the member clusters. registry: plugins; by default those of all installed packages.
+
+    known: for admission, which knows nothing of other objects without it.
+    """
     registry = registry or Registry()
     registry.refresh()
     plugins = Plugins(registry)
@@ -69,7 +83,7 @@ def room(sites: Sites, settings: AppsSettings, registry: Registry | None = None)
                 partial(DeploymentReconciler, sites, plugins, settings),
                 watches=tuple(Watch(kind, deployment_of) for kind in (*KINDS, Pod)),
                 member_watches=MEMBER_WATCHES,
-                reads=(Application, ApplicationVersion, NodeGroup, Cluster, Namespace),
+                reads=(Application, ApplicationVersion, NodeGroup, Cluster, Namespace, Node, Workspace),
                 workers=5,
             ),
             Loop(
@@ -89,7 +103,7 @@ def room(sites: Sites, settings: AppsSettings, registry: Registry | None = None)
         webhooks=(
             Webhook(Application, validate=check_application),
             Webhook(ApplicationVersion, validate=version_check(registry)),
-            Webhook(ApplicationDeployment, validate=check_deployment),
+            Webhook(ApplicationDeployment, validate=check_deployment, authorize=grants_guard(known)),
         ),
         rights=(
             Rights(GROUP, "appcategories", READ),
@@ -101,6 +115,8 @@ def room(sites: Sites, settings: AppsSettings, registry: Registry | None = None)
             Rights(GROUP, "applicationdeployments/status", ("get", "patch")),
             Rights("scope.theriseunion.io", "nodegroups", READ),
             Rights("scope.theriseunion.io", "clusters", READ),
+            Rights("scope.theriseunion.io", "workspaces", READ),
+            Rights("", "nodes", READ),
             Rights("apps", "deployments", WRITE),
             Rights("apps", "statefulsets", WRITE),
             Rights("apps", "daemonsets", WRITE),

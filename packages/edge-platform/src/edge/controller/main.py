@@ -50,6 +50,7 @@ from edge_kube.manager import Manager, Options, WebhookOptions, stop_on_signals
 from edge_kube.meta import Resource
 from edge_kube.metrics import Metrics
 from edge_kube.transport import Limits
+from edge_kube.runtime import Reader
 from edge_kube.webhookconfig import Target
 from edge_sdk.flags import FlagError, help_text, read_flags
 from edge_sdk.logs import configure_logs
@@ -116,6 +117,9 @@ async def run(connection: Connection, settings: Settings) -> None:
         def is_leader() -> bool:
             return manager.is_leader()
 
+        def known() -> Reader | None:
+            return manager.cache if manager.cache.synced else None
+
         def wake(cluster: str) -> None:
             manager.unpark(cluster)
 
@@ -140,6 +144,7 @@ async def run(connection: Connection, settings: Settings) -> None:
                 sites=lambda watches: MemberSites(pool, watches, gate=is_leader),
                 grants=Grants(index, freshness, HostRights(client), own, beats.prove),
                 rights=index,
+                known=known,
             ),
         )
         manager = Manager(

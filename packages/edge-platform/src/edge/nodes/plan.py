@@ -4,14 +4,15 @@ All groups of a cluster are planned together: a node can be in several, and one 
 The older group wins where two want another value for one key; the younger is told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from edge.nodes.rules import TaintText, is_member, is_ready, labelled_group, parse_taints
+from edge.nodes.rules import TaintText, granted_to, is_member, is_ready, labelled_group, parse_taints
 from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup, NodeGroupStatus
 from edge_kube.core import Node, Taint
 from edge_kube.meta import Condition, Manifest, Model
 from edge_sdk.scopes import (
+    GRANTED_WORKSPACES_ANNOTATION,
     NODE_COUNT_ANNOTATION,
     NODE_GROUP_LABEL,
     NODE_GROUP_MEMBER_PREFIX,
@@ -19,6 +20,7 @@ from edge_sdk.scopes import (
 )
 
 NAMES_SHOWN: Final = 5
+GRANTS: Final = "GrantsValid"
 
 
 class Clash(Model):
@@ -183,6 +185,26 @@ def status_of(group: NodeGroup, groups: Sequence[NodeGroup], nodes: Sequence[Nod
         observed_generation=group.metadata.generation,
         conditions=(ready, degraded),
     )
+
+
+def grants_condition(group: NodeGroup, workspaces: Collection[str]) -> Condition | None:
+    """Whether the workspaces that the group is granted to are there; None where it is granted to all."""
+    names = granted_to(group)
+    if names is None:
+        return None
+    unknown = [name for name in names if name not in workspaces]
+    if unknown:
+        return Condition(
+            type=GRANTS,
+            status="False",
+            reason="UnknownWorkspace",
+            message=f"the group is granted to workspaces that are not there: {', '.join(unknown)}; create "
+            f"them, or take them out of annotation {GRANTED_WORKSPACES_ANNOTATION}",
+        )
+    if not names:
+        message = f"annotation {GRANTED_WORKSPACES_ANNOTATION} is empty: no application may use the group"
+        return Condition(type=GRANTS, status="True", reason="GrantedToNobody", message=message)
+    return Condition(type=GRANTS, status="True", reason="Granted", message=", ".join(names))
 
 
 def unreachable_status(group: NodeGroup, cluster: str, why: str, *, known: bool) -> NodeGroupStatus:

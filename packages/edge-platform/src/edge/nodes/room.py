@@ -13,6 +13,7 @@ from edge.nodes.reconcilers.nodes import ClusterNodes, HostNode
 from edge.nodes.rules import groups_on
 from edge.nodes.types import GROUP, NodeGroup
 from edge.nodes.webhooks import check_node_group, node_group_author_lacks
+from edge.tenancy.types import Workspace
 from edge_kube.core import Node
 from edge_kube.runtime import MemberWatch, Request, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
@@ -53,7 +54,7 @@ def room(sites: Sites, grants: Grants | None = None) -> Room:
                 partial(NodeGroupReconciler, sites),
                 watches=(Watch(Node, _groups),),
                 member_watches=MEMBER_WATCHES,
-                reads=(Cluster,),
+                reads=(Cluster, Workspace),
             ),
             Loop(
                 NodeGroup,
@@ -85,6 +86,7 @@ def room(sites: Sites, grants: Grants | None = None) -> Room:
             Rights(GROUP, "nodegroups", ("get", "list", "watch", "patch")),
             Rights(GROUP, "nodegroups/status", ("get", "patch")),
             Rights(GROUP, "clusters", ("get", "list", "watch")),
+            Rights(GROUP, "workspaces", ("get", "list", "watch")),
             Rights("", "nodes", ("get", "list", "watch", "patch")),
             Rights(IAM_GROUP, "iamroles", ("get", "list", "watch", "create", "patch")),
             Rights(IAM_GROUP, "iamrolebindings", ("get", "list", "watch", "create", "patch", "delete")),

@@ -5,7 +5,12 @@ from typing import Final, NamedTuple
 
 from edge.nodes.types import PRIMARY_ANNOTATION, NodeGroup
 from edge_kube.core import Node
-from edge_sdk.scopes import CLUSTER_LABEL, NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
+from edge_sdk.scopes import (
+    CLUSTER_LABEL,
+    GRANTED_WORKSPACES_ANNOTATION,
+    NODE_GROUP_LABEL,
+    NODE_GROUP_MEMBER_PREFIX,
+)
 from edge_sdk.selectors import selects
 
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -14,6 +19,8 @@ _PREFIX: Final = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 KEY: Final = re.compile(rf"({_PREFIX}/)?{_NAME}")
 VALUE: Final = re.compile(rf"({_NAME})?")
 TAINT: Final = re.compile(rf"(?P<key>({_PREFIX}/)?{_NAME})(=(?P<value>({_NAME})?))?:(?P<effect>\w+)")
+
+EVERY_WORKSPACE: Final = "*"
 
 
 class TaintText(NamedTuple):
@@ -61,6 +68,20 @@ def labelled_group(node: Node) -> str:
     """The group that a person labelled the node with; "" when the label is ours or absent."""
     value = node.metadata.labels.get(NODE_GROUP_LABEL, "")
     return "" if node.metadata.annotations.get(PRIMARY_ANNOTATION) == value else value
+
+
+def granted_to(group: NodeGroup) -> tuple[str, ...] | None:
+    """Workspaces whose applications may use the group (I18); None: every one, as without the annotation."""
+    text = group.metadata.annotations.get(GRANTED_WORKSPACES_ANNOTATION)
+    if text is None or text.strip() == EVERY_WORKSPACE:
+        return None
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def is_granted(group: NodeGroup, workspace: str) -> bool:
+    """workspace: "" for a namespace outside of any: it uses only what is granted to all."""
+    names = granted_to(group)
+    return names is None or workspace in names
 
 
 def is_member(group: NodeGroup, node: Node) -> bool:

@@ -54,7 +54,8 @@ class NodeGroupStatus(Model):
         int | UnsetType, Meta(description="Generation of the spec that this status is about.")
     ] = UNSET
     conditions: Annotated[
-        tuple[Condition, ...], Meta(description="Ready and Degraded, each with reason and message.")
+        tuple[Condition, ...],
+        Meta(description="Ready, Degraded and GrantsValid, each with reason and message."),
     ] = ()
 
 

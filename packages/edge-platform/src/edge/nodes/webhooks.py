@@ -1,15 +1,16 @@
 """Admission of NodeGroups: templates a node would refuse, and groups that select themselves."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from edge.iam.escalation import Lack, moved_lacks, selection_lacks
 from edge.iam.index import Index, Who
-from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, parse_taint
+from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, granted_to, parse_taint
 from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup
 from edge_kube.meta import LabelSelector
 from edge_sdk.problem import Violation
-from edge_sdk.scopes import NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
+from edge_sdk.scopes import GRANTED_WORKSPACES_ANNOTATION, NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
 from edge_sdk.selectors import OPERATORS, selects
 
 RESERVED: Final = (
@@ -20,6 +21,7 @@ RESERVED: Final = (
     "kubernetes.io/os",
     "kubernetes.io/arch",
 )
+WORKSPACE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 KEY_RULE: Final = "[prefix/]name of letters, digits, '-', '_', '.'; name at most 63 characters"
 
 
@@ -28,15 +30,29 @@ def check_node_group(new: NodeGroup, old: NodeGroup | None) -> list[Violation]:
 
     An unchanged spec is never judged anew: an older object must keep taking labels and finalizers.
     """
+    granted = list(_granted(new, old))
     if old is not None and old.spec == new.spec:
-        return []
+        return granted
     return [
+        *granted,
         *check_selector(new.spec.selector, "spec.selector"),
         *_map(new.spec.template.labels, "spec.template.labels", values=True),
         *_map(new.spec.template.annotations, "spec.template.annotations", values=False),
         *_taints(new.spec.template.taints),
         *_loop(new),
     ]
+
+
+def _granted(new: NodeGroup, old: NodeGroup | None) -> Iterator[Violation]:
+    """The annotation of grants, when it is new. Workspaces that are not there yet are told by a condition."""
+    text = new.metadata.annotations.get(GRANTED_WORKSPACES_ANNOTATION, "")
+    if old is not None and old.metadata.annotations.get(GRANTED_WORKSPACES_ANNOTATION, "") == text:
+        return
+    for name in granted_to(new) or ():
+        if not WORKSPACE_NAME.fullmatch(name):
+            field = f"metadata.annotations[{GRANTED_WORKSPACES_ANNOTATION}]"
+            accepted = 'names of workspaces, as in "dev-team,qa", or "*" alone for all'
+            yield Violation(field, name, "is no name of a workspace", accepted)
 
 
 def node_group_author_lacks(index: Index, who: Who, new: NodeGroup, old: NodeGroup | None) -> Iterator[Lack]:

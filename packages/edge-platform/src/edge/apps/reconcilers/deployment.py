@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
-from edge.apps.placement import Placement, World, expand
+from edge.apps.placement import Placement, expand
 from edge.apps.places import PlaceWork
 from edge.apps.plan import Inventory
 from edge.apps.provisioning import Plugins
@@ -18,8 +18,7 @@ from edge.apps.settings import AppsSettings
 from edge.apps.sitework import clear, inventories
 from edge.apps.status import STOPPED, Settled, deferred, deployment_status, failed, place_status
 from edge.apps.types import Application, ApplicationDeployment, ApplicationVersion, TopologyStatus
-from edge.clusters.types import Cluster
-from edge.nodes.types import NodeGroup
+from edge.apps.world import world_of
 from edge_kube.conditions import rfc3339
 from edge_kube.errors import ClusterUnavailable, Conflict, KubeError, NotLeader
 from edge_kube.ownership import drop_finalizer, ensure_finalizer
@@ -82,7 +81,7 @@ class DeploymentReconciler:
         if version is None:
             return ()
         provisioner = provisioner_of(application, version)
-        places = expand(deployment, self._world())
+        places = expand(deployment, world_of(self._cache, deployment.metadata.namespace))
         job = _Job(deployment, version, provisioner, places)
         clusters = {*(place.topology.cluster for place in places), HOST, *self._sites.names}
         limit = asyncio.Semaphore(CLUSTERS_AT_ONCE)
@@ -152,12 +151,6 @@ class DeploymentReconciler:
             return
         async with self._sites.open(cluster) as site:
             yield site
-
-    def _world(self) -> World:
-        return World(
-            groups={one.metadata.name: one for one in self._cache.list(NodeGroup)},
-            clusters={one.metadata.name: one for one in self._cache.list(Cluster)},
-        )
 
 
 class _Job(NamedTuple):

@@ -2,13 +2,15 @@
 
 import asyncio
 
+import msgspec
 import structlog
 
 from edge.clusters.types import Cluster
-from edge.nodes.plan import counts, plan_nodes, status_of, unreachable_status
+from edge.nodes.plan import counts, grants_condition, plan_nodes, status_of, unreachable_status
 from edge.nodes.reconcilers.keeping import carry_out, groups_of, host_named
 from edge.nodes.rules import cluster_of
 from edge.nodes.types import NodeGroup, NodeGroupStatus
+from edge.tenancy.types import Workspace
 from edge_kube.core import Node
 from edge_kube.errors import ClusterUnavailable, KubeError, NotLeader
 from edge_kube.meta import kind_of
@@ -50,6 +52,9 @@ class NodeGroupReconciler:
             again_in_s = LOOK_AGAIN_S
             known = self._cache.get(Cluster, cluster) is not None
             status = unreachable_status(group, cluster, away.why or "does not answer", known=known)
+        grants = grants_condition(group, {one.metadata.name for one in self._cache.list(Workspace)})
+        if grants is not None:
+            status = msgspec.structs.replace(status, conditions=(*status.conditions, grants))
         return Result(status=status, after_s=again_in_s)
 
     async def _give_back(self, group: NodeGroup, cluster: str) -> Result:

@@ -49,8 +49,8 @@ from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfi
 from edge_kube.manager import Manager, Options, WebhookOptions, stop_on_signals
 from edge_kube.meta import Resource
 from edge_kube.metrics import Metrics
-from edge_kube.transport import Limits
 from edge_kube.runtime import Reader
+from edge_kube.transport import Limits
 from edge_kube.webhookconfig import Target
 from edge_sdk.flags import FlagError, help_text, read_flags
 from edge_sdk.logs import configure_logs

@@ -179,6 +179,28 @@ async def test_a_question_that_makes_no_sense_is_told_what_would(
     assert says in answer.json()["message"]
 
 
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=-1", f"cursor={'9' * 4500}"])
+@pytest.mark.parametrize("path", ["me/scopes", "access/grants"])
+async def test_a_page_that_there_is_not_is_refused_with_what_there_is(
+    gateway: RunningGateway, path: str, query: str
+) -> None:
+    answer = await gateway.get(f"{IAM}/{path}?{query}", token=await gateway.token())
+    assert answer.status == 400
+    assert f"The parameter {query.split('=')[0]} is" in answer.json()["message"]
+    assert "accepted: " in answer.json()["message"]
+
+
+@pytest.mark.parametrize("page", [{"limit": 0}, {"limit": 201}, {"cursor": "-1"}, {"cursor": "9" * 4500}])
+async def test_a_page_of_who_can_that_there_is_not_is_refused_with_what_there_is(
+    gateway: RunningGateway, page: dict[str, Any]
+) -> None:
+    body = {"scope": "platform", "action": PODS, **page}
+    answer = await gateway.ask("POST", f"{IAM}/access/who-can", token=await gateway.token(), json=body)
+    assert answer.status == 400
+    assert f"The field {next(iter(page))} is" in answer.json()["message"]
+    assert "accepted: " in answer.json()["message"]
+
+
 async def edge(gateway: RunningGateway, token: str, *words: str, stdin: str = "") -> tuple[int, str]:
     """Exit code and output of the command line."""
     process = await asyncio.create_subprocess_exec(

@@ -100,6 +100,19 @@ async def test_a_watch_from_before_what_is_remembered_is_told_to_list_again(
     assert (answer.status, answer.json()["reason"]) == (410, "Expired")
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["resourceVersion=x", "resourceVersion=-1", f"resourceVersion={'9' * 4500}", "timeoutSeconds=soon"],
+)
+async def test_a_watch_from_a_version_that_is_none_is_refused_with_what_would_be(
+    gateway: RunningGateway, tenant: Tenant, query: str
+) -> None:
+    answer = await gateway.get(f"{NAMESPACES}?watch=1&{query}", token=await gateway.token(tenant.user))
+    assert answer.status == 400
+    assert f"The parameter {query.split('=')[0]} is" in answer.json()["message"]
+    assert "accepted: " in answer.json()["message"]
+
+
 async def test_a_binding_that_is_taken_ends_the_watch_with_a_sentence_and_the_next_one_is_refused(
     gateway: RunningGateway, tenant: Tenant
 ) -> None:

@@ -14,7 +14,8 @@ from msgspec import UnsetType
 
 from edge.apiserver.answers import document
 from edge.apiserver.impact_route import ImpactRoute
-from edge.apiserver.paths import Resource
+from edge.apiserver.listing import number
+from edge.apiserver.paths import Resource, Target
 from edge.apiserver.rights import Rights
 from edge.iam import questions, review
 from edge.iam.explain import explain
@@ -75,8 +76,7 @@ class AccessRoutes:
         target = exchange.target
         found = questions.own_scopes(self._index, exchange.caller.caller.name)
         found = questions.pick(found, target.first("type"), target.first("q"))
-        start, size = _number(target.first("cursor"), 0), _number(target.first("limit"), PAGE)
-        size = max(1, min(size, questions.SCOPES_PAGE_MAX))
+        start, size = _page(target)
         more = str(start + size) if start + size < len(found) else ""
         return document({"items": found[start : start + size], "cursor": more, "total": len(found)})
 
@@ -115,11 +115,7 @@ class AccessRoutes:
                 do=f"use kind={'|'.join(review.KINDS)}, or leave it out",
             )
         sees = partial(questions.sees_binding, self._index, exchange.caller.caller.name)
-        start, size = (
-            _number(exchange.target.first("cursor"), 0),
-            _number(exchange.target.first("limit"), PAGE),
-        )
-        size = max(1, min(size, questions.SCOPES_PAGE_MAX))
+        start, size = _page(exchange.target)
         items: list[review.Finding] = []
         total = 0
         async for found in self._reviewed(sees):
@@ -168,8 +164,10 @@ def _user(subject: questions.AskedSubject) -> str:
     return subject.name
 
 
-def _number(text: str, default: int) -> int:
-    return int(text) if text.isdecimal() else default
+def _page(target: Target) -> tuple[int, int]:
+    """Where a page starts and how long it is. Raises Problem (400)."""
+    start = number(target, "cursor", questions.CURSOR_MAX)
+    return start, number(target, "limit", questions.SCOPES_PAGE_MAX, least=1, default=PAGE)
 
 
 def _read(body: bytes | None, kind: type[T]) -> T:

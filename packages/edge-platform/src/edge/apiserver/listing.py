@@ -15,6 +15,7 @@ from edge_kube.meta import Key
 from edge_sdk.problem import Problem
 
 LIMIT_MAX: Final = 10_000
+DIGITS_MAX: Final = 20
 ORDERS: Final[Mapping[str, Callable[[Stored], Any]]] = {
     "name": lambda item: item.key.name,
     "creationTime": lambda item: item.created,
@@ -49,7 +50,7 @@ class Query:
 def read_query(target: Target, namespace: str = "") -> Query:
     """Raises Problem (400) that names the parameter and what it accepts."""
     order, descending = _order(target)
-    page = _number(target, "page", 1_000_000)
+    page = number(target, "page", 1_000_000)
     token = target.first("continue")
     return Query(
         labels=read_selector(target.first("labelSelector")),
@@ -58,7 +59,7 @@ def read_query(target: Target, namespace: str = "") -> Query:
         text=(target.first("q") or target.first("name")).casefold(),
         order=order,
         descending=descending,
-        limit=_number(target, "limit", LIMIT_MAX),
+        limit=number(target, "limit", LIMIT_MAX),
         page=page,
         after=_read_token(token) if token else None,
     )
@@ -111,12 +112,15 @@ def _order(target: Target) -> tuple[str, bool]:
     return order, descending
 
 
-def _number(target: Target, key: str, most: int) -> int:
+def number(target: Target, key: str, most: int, *, least: int = 0, default: int = 0) -> int:
+    """A whole number among the parameters. Raises Problem (400) that says what is accepted."""
     text = target.first(key)
     if not text:
-        return 0
-    if not text.isascii() or not text.isdigit() or int(text) > most:
-        raise _bad(key, text, "it is not a whole number in range", f"0 to {most}")
+        return default
+    # The length first: Python refuses to read a number of thousands of digits.
+    is_whole = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+    if not is_whole or not least <= int(text) <= most:
+        raise _bad(key, text, "it is not a whole number in range", f"{least} to {most}")
     return int(text)
 
 

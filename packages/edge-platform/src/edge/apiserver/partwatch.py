@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import SECURITY_HEADERS
-from edge.apiserver.listing import Query, Shown, fits
+from edge.apiserver.listing import Query, Shown, fits, number
 from edge.apiserver.paths import Target
 from edge.apiserver.splice import wanted_protocol
 from edge.apiserver.store import Change, Collection, Stored
@@ -22,6 +22,8 @@ from edge_kube.meta import Key
 from edge_sdk.problem import Expired, Forbidden, Problem
 
 WAITING_MAX: Final = 1000
+SECONDS_MAX: Final = 1_000_000
+VERSION_MAX: Final = 2**63 - 1
 BOOKMARK_EVERY_S: Final = 60.0
 INITIAL_END: Final = {"k8s.io/initial-events-end": "true"}
 
@@ -59,7 +61,7 @@ class PartWatch:
                 what="A part of these objects is not watched over a web socket",
                 do="watch them with a plain GET and ?watch=1",
             )
-        seconds = target.first("timeoutSeconds")
+        seconds = number(target, "timeoutSeconds", SECONDS_MAX)
         self._collection.followers.add(self._follow)
         try:
             first = b"".join(self._begin(target))
@@ -70,7 +72,7 @@ class PartWatch:
             await out.prepare(request)
             await out.write(first)
             try:
-                async with asyncio.timeout(int(seconds) if seconds.isdecimal() and int(seconds) else None):
+                async with asyncio.timeout(seconds or None):
                     await self._go_on(out, bookmarks=target.flag("allowWatchBookmarks"))
             except TimeoutError:
                 await out.write_eof()
@@ -108,18 +110,14 @@ class PartWatch:
         """From nothing, or from the version of a list. Raises Expired, Forbidden, Problem."""
         shown = self._shown_now()
         present = [item for item in self._collection.ordered() if shown(item)]
-        version, initial = target.first("resourceVersion"), target.flag("sendInitialEvents")
-        if initial or version in ("", "0"):
+        version, initial = number(target, "resourceVersion", VERSION_MAX), target.flag("sendInitialEvents")
+        if initial or not version:
             for item in present:
                 yield self._event("ADDED", item)
             if initial:
                 yield self._bookmark(INITIAL_END)
             return
-        if not version.isdecimal():
-            raise Problem(
-                "bad-parameter", what=f'The resourceVersion is "{version[:80]}"', why="it is no number"
-            )
-        changes = self._collection.changes_since(int(version))
+        changes = self._collection.changes_since(version)
         if changes is None:
             raise _too_old()
         self._shown = {item.key: item.resource_version for item in present}

@@ -30,6 +30,7 @@ TTL_S: Final = 300
 SCOPES_MAX: Final = 20
 SUBJECTS_MAX: Final = 200
 SCOPES_PAGE_MAX: Final = 500
+CURSOR_MAX: Final = 10_000_000
 BINDINGS: Final = "iamrolebindings"
 _ALIASES: Final = {BINDINGS: "members", "iamroles": "roles"}
 _PARENTS: Final = {"w": "workspaces", "g": "nodegroups", "n": "namespaces", "c": "clusters"}
@@ -222,13 +223,27 @@ def _parent(index: Index, key: str) -> str:
 
 
 def subjects_that_can(index: Index, scope: str, question: Question, limit: int, cursor: str) -> WhoCan:
-    """A page of those who may do it. Groups are not expanded."""
+    """A page of those who may do it. Groups are not expanded. Raises Problem (400)."""
+    start, size = _page(limit, cursor)
     found = list(who_can(index, scope, question).items())
-    start = int(cursor) if cursor.isdecimal() else 0
-    size = max(1, min(limit, SUBJECTS_MAX))
     page = [ShownSubject(*_named(subject), via) for subject, via in found[start : start + size]]
     more = str(start + size) if start + size < len(found) else ""
     return WhoCan(page, len(found), True, more)
+
+
+def _page(limit: int, cursor: str) -> tuple[int, int]:
+    is_ours = cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(CURSOR_MAX))
+    if cursor and not is_ours:
+        raise _bad("cursor", cursor, "no page has this one", "the cursor of the page before, or none")
+    if not 1 <= limit <= SUBJECTS_MAX:
+        raise _bad("limit", str(limit), "it is out of range", f"1 to {SUBJECTS_MAX}")
+    return int(cursor or 0), limit
+
+
+def _bad(field: str, value: str, why: str, accepted: str) -> Problem:
+    return Problem(
+        "bad-parameter", what=f'The field {field} is "{value[:200]}"', why=why, do=f"accepted: {accepted}"
+    )
 
 
 def _named(subject: str) -> tuple[str, str]:

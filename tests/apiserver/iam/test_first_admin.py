@@ -5,13 +5,16 @@ import asyncio
 import pytest
 
 from edge.iam.accounts import must_change_password
+from edge.iam.firstadmin import admin_binding
 from edge.iam.passwords import is_hash, password_matches
 from edge.iam.room import room
-from edge.iam.types import IAMRoleBinding, LoginRecord, User, UserSpec
+from edge.iam.types import IAMRoleBinding, LoginRecord, Subject, User, UserSpec
 from edge_kube.errors import ApiError
 from edge_kube.harness.kube import Kube
 from edge_kube.meta import Key, ObjectMeta
 from edge_sdk.secret import Secret
+
+ADMIN = (Subject(kind="User", name="admin"),)
 
 
 def is_active(user: User) -> bool:
@@ -49,6 +52,29 @@ async def test_the_last_administrator_comes_back(kube: Kube) -> None:
     again = await kube.eventually(User, "admin", lambda user: user.metadata.uid != first.metadata.uid)
     assert must_change_password(again)
     await kube.eventually(IAMRoleBinding, "admin-platform-admin", lambda _: True)
+
+
+async def test_the_last_administrator_cannot_be_taken_out_of_the_binding(kube: Kube) -> None:
+    await kube.start(room())
+    await kube.eventually(User, "admin", is_active)
+    name = "admin-platform-admin"
+    await kube.eventually(IAMRoleBinding, name)
+    for subjects in ([], [{"kind": "User", "name": "nobody-there"}], [{"kind": "Group", "name": "empty"}]):
+        await kube.patch(IAMRoleBinding, name, {"spec": {"subjects": subjects}})
+        await kube.eventually(IAMRoleBinding, name, lambda one: one.spec.subjects == ADMIN)
+
+
+async def test_a_deleted_first_administrator_stays_away_while_another_is_there(kube: Kube) -> None:
+    """Or it would come back with the published password, and its binding would still count."""
+    await kube.start(room())
+    await kube.eventually(User, "admin", is_active)
+    await kube.create(User(metadata=ObjectMeta(name="ada")))
+    await kube.create(admin_binding("ada"))
+    await kube.client.delete(User, "admin")
+    await asyncio.sleep(0.5)
+    assert await kube.client.find(User, "admin") is None
+    await kube.client.delete(IAMRoleBinding, "ada-platform-admin")
+    await kube.eventually(User, "admin", is_active)
 
 
 async def test_a_plain_password_is_stored_as_its_hash_and_leaves_no_copy(kube: Kube) -> None:

@@ -4,10 +4,10 @@ The user and its binding are made when they are missing and then belong to the i
 password, name or group is never set back. The role that they are bound to is one of the built-in ones.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from edge.iam.accounts import MUST_CHANGE_ANNOTATION
+from edge.iam.accounts import MUST_CHANGE_ANNOTATION, is_disabled
 from edge.iam.types import (
     GROUP,
     IAMRoleBinding,
@@ -29,24 +29,45 @@ CLUSTERS_ANNOTATION: Final = "iam.theriseunion.io/granted-clusters"
 
 
 class FirstAdminPlan(Model):
-    """user, binding: to be created, in this order; None: leave alone."""
+    """user: to be created. binding: to be created, or put back as it is here. None: leave alone."""
 
     user: User | None
     binding: IAMRoleBinding | None
 
 
-def plan_first_admin(username: str, user: User | None, bindings: Iterable[IAMRoleBinding]) -> FirstAdminPlan:
-    """bindings: all there are. Without an administrator nobody could make one: the first is bound again."""
-    has_admin = any(_gives_admin(binding) for binding in bindings)
+def plan_first_admin(
+    username: str, users: Collection[User], bindings: Collection[IAMRoleBinding]
+) -> FirstAdminPlan:
+    """users, bindings: all there are. Without an administrator nobody could make one, so there always is one.
+
+    While somebody else administers the platform, a first administrator that was deleted stays deleted: it
+    would come back with a published password. One that was disabled stays disabled.
+    """
+    known = {user.metadata.name: user for user in users}
+    active = {name: user for name, user in known.items() if not is_disabled(user)}
+    if any(_has_admin(binding, active) for binding in bindings):
+        return FirstAdminPlan(user=None, binding=None)
+    wanted = admin_binding(username)
+    bound = any(one.metadata.name == wanted.metadata.name and _stands(one, wanted) for one in bindings)
     return FirstAdminPlan(
-        user=None if user is not None else first_admin(username),
-        binding=None if has_admin else admin_binding(username),
+        user=None if username in known else first_admin(username), binding=None if bound else wanted
     )
 
 
-def _gives_admin(binding: IAMRoleBinding) -> bool:
-    at_platform = binding.metadata.labels.get(IAM_SCOPE_LABEL) == "platform"
-    return at_platform and binding.spec.role_ref.name == ADMIN_ROLE and bool(binding.spec.subjects)
+def _has_admin(binding: IAMRoleBinding, active: Mapping[str, User]) -> bool:
+    """Whether somebody who can sign in administers the platform by this binding."""
+    labels = binding.metadata.labels
+    counts = SCOPE_LABELS.items() <= labels.items() and binding.spec.role_ref.name == ADMIN_ROLE
+    if not counts or binding.metadata.deletion_timestamp:
+        return False
+    people = {subject.name for subject in binding.spec.subjects if subject.kind == "User"}
+    groups = {subject.name for subject in binding.spec.subjects if subject.kind == "Group"}
+    in_groups = (group in groups for user in active.values() for group in user.spec.groups)
+    return not people.isdisjoint(active) or any(in_groups)
+
+
+def _stands(found: IAMRoleBinding, wanted: IAMRoleBinding) -> bool:
+    return found.spec == wanted.spec and not found.metadata.deletion_timestamp
 
 
 def first_admin(username: str) -> User:

@@ -7,12 +7,12 @@ import structlog
 
 from edge.iam.firstadmin import plan_first_admin
 from edge.iam.passwords import hash_password, is_hash
+from edge.iam.reconcilers.healing import FIELD_MANAGER, put_back
 from edge.iam.types import IAMRoleBinding, User
 from edge_kube.errors import AlreadyExists, KubeError
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
 from edge_sdk.secret import Secret
 
-FIELD_MANAGER = "edge-iam"
 ANCHOR = "kube-system"
 AGAIN_S = 5.0
 
@@ -39,11 +39,16 @@ class FirstAdminReconciler:
 
     async def _ensure(self) -> None:
         name = self._username
-        plan = plan_first_admin(name, self._cache.get(User, name), self._cache.list(IAMRoleBinding))
+        plan = plan_first_admin(name, self._cache.list(User), self._cache.list(IAMRoleBinding))
         if plan.user is not None:
             await self._create(await self._with_password(plan.user))
         if plan.binding is not None:
-            await self._create(plan.binding)
+            found = self._cache.get(IAMRoleBinding, plan.binding.metadata.name)
+            if found is None:
+                await self._create(plan.binding)
+            else:
+                await put_back(self._client, plan.binding, found)
+                log.warning("last_administrator_bound_again", name=name)
 
     async def _with_password(self, user: User) -> User:
         given = self._password.reveal()

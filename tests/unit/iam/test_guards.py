@@ -79,10 +79,32 @@ def test_a_rule_that_allows_nothing_is_refused_with_its_field(rule: PolicyRule, 
         (binding(Subject(kind="Robot", name="r2")), "spec.subjects[0].kind"),
         (binding(Subject(kind="User", name="")), "spec.subjects[0].name"),
         (binding(Subject(kind="ServiceAccount", name="sa")), "spec.subjects[0].namespace"),
+        (binding(Subject(kind="Group", name="system:masters")), "spec.subjects[0].name"),
+        (binding(Subject(kind="Group", name="system:nodes")), "spec.subjects[0].name"),
+        (binding(Subject(kind="User", name="system:kube-scheduler")), "spec.subjects[0].name"),
     ],
 )
 def test_a_binding_that_names_nobody_or_no_role_is_refused(given: IAMRoleBinding, field: str) -> None:
     assert [one.field for one in check_binding(given, None)] == [field]
+
+
+def test_everybody_and_service_accounts_may_be_bound() -> None:
+    named = [
+        ("Group", "system:authenticated"),
+        ("Group", "system:unauthenticated"),
+        ("Group", "system:serviceaccounts"),
+        ("Group", "system:serviceaccounts:press"),
+        ("User", "system:anonymous"),
+        ("User", "system:serviceaccount:press:printer"),
+    ]
+    assert not check_binding(binding(*(Subject(kind=kind, name=name) for kind, name in named)), None)
+
+
+def test_of_very_many_mistakes_the_first_are_told() -> None:
+    subjects = (Subject(kind="Group", name="system:masters"),) * 10_000
+    assert len(check_binding(binding(*subjects), None)) == 20
+    role = IAMRole(metadata=ObjectMeta(name="r"), spec=IAMRoleSpec(rules=(PolicyRule(verbs=()),) * 5_000))
+    assert len(check_role(role, None)) == 20
 
 
 def test_a_binding_of_ten_thousand_subjects_is_admitted() -> None:

@@ -470,4 +470,4 @@ IndexMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestTheIndexAgreesWithTheObjects = IndexMachine.TestCase
+TestX1X2X3X4TheIndexAgreesWithTheObjects = IndexMachine.TestCase

@@ -1,14 +1,20 @@
 """Built-in roles and templates on a real API server: made, shown, and healed (R12, I2)."""
 
-import pytest
+import asyncio
 
-from edge.iam.builtin import everything, roles
+import pytest
+from msgspec import structs
+
+from edge.iam.aggregation import strays
+from edge.iam.builtin import everything, roles, templates
 from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.room import room
 from edge.iam.types import (
     IAMRole,
     IAMRoleBinding,
     IAMRoleBindingSpec,
+    IAMRoleSpec,
+    PolicyRule,
     RoleRef,
     RoleTemplate,
     RoleTemplateSpec,
@@ -99,3 +105,60 @@ async def test_with_admission_on_built_in_roles_come_up_and_a_moved_binding_is_r
     wide = {"iam.theriseunion.io/scope": "platform", "iam.theriseunion.io/scope-value": "global"}
     with pytest.raises(ApiError, match="stays as it was made"):
         await kube.patch(IAMRoleBinding, "moving", {"metadata": {"labels": wide}})
+
+
+async def test_a_newer_shipped_template_replaces_the_older_one_and_a_changed_one_is_healed(
+    kube: Kube,
+) -> None:
+    """R12: an older controller left a template and a role of its version; then a person edits them."""
+    name, was = "workspace-view-projects", templates()["workspace-view-projects"]
+    older = structs.replace(
+        was,
+        metadata=structs.replace(was.metadata, labels={**was.metadata.labels, "app/old-mark": "1"}),
+        spec=RoleTemplateSpec(rules=(PolicyRule(verbs=("*",), api_groups=("",), resources=("secrets",)),)),
+    )
+    await kube.install(RoleTemplate, IAMRole)
+    await kube.apply(older, manager="edge-iam")
+    role = roles()["workspace-viewer"]
+    wide = IAMRoleSpec(rules=(PolicyRule(verbs=("*",), api_groups=("*",), resources=("*",)),))
+    await kube.apply(structs.replace(role, spec=wide), manager="edge-iam")
+    await kube.start(room())
+    await kube.eventually(RoleTemplate, name, lambda one: one.spec == was.spec, within_s=30)
+    healed = await kube.eventually(IAMRole, "workspace-viewer", lambda one: one.spec.rules == (), within_s=30)
+    assert healed.spec.aggregation_role_templates == role.spec.aggregation_role_templates
+    await kube.eventually(
+        IAMRole, "workspace-viewer", lambda one: name in one.spec.aggregated_role_templates, within_s=20
+    )
+    for patch in (
+        {"spec": {"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}},
+        {"spec": {"uiPermissions": ["platform/*.*"]}},
+        {"metadata": {"labels": {"iam.theriseunion.io/aggregate-to-viewer": None}}},
+        {"metadata": {"annotations": {"theriseunion.io/alias-name": "mine"}}},
+        {"metadata": {"labels": {"iam.theriseunion.io/aggregate-to-self-provisioner": ""}}},
+        {"metadata": {"annotations": {"iam.theriseunion.io/dependencies": "workspace-manage-members"}}},
+    ):
+        await kube.patch(RoleTemplate, name, patch)
+        await kube.eventually(RoleTemplate, name, lambda one: stands(one, was), within_s=20)
+    await kube.patch(
+        IAMRole,
+        "workspace-viewer",
+        {"metadata": {"annotations": {"iam.theriseunion.io/ignore-aggregate": "true"}}},
+    )
+    await kube.eventually(
+        IAMRole,
+        "workspace-viewer",
+        lambda one: "iam.theriseunion.io/ignore-aggregate" not in one.metadata.annotations,
+        within_s=20,
+    )
+    await kube.patch(RoleTemplate, name, {"metadata": {"labels": {"team": "ours"}}})
+    await asyncio.sleep(0.5)
+    assert (await kube.get(RoleTemplate, name)).metadata.labels["team"] == "ours", "what is not ours is left"
+
+
+def stands(found: RoleTemplate, wanted: RoleTemplate) -> bool:
+    return (
+        found.spec == wanted.spec
+        and not strays(wanted.metadata, found.metadata)
+        and wanted.metadata.labels.items() <= found.metadata.labels.items()
+        and wanted.metadata.annotations.items() <= found.metadata.annotations.items()
+    )

@@ -12,9 +12,10 @@ from msgspec import UNSET
 
 from edge.iam.scope import HOLDS
 from edge.iam.types import IAMRole, PolicyRule, RoleTemplate
-from edge_kube.meta import LabelSelector
+from edge_kube.meta import LabelSelector, Manifest, ObjectMeta
 from edge_sdk.scopes import IAM_SCOPE_LABEL
 
+AGGREGATE_PREFIX: Final = "iam.theriseunion.io/aggregate-to-"
 DEPENDENCIES_ANNOTATION: Final = "iam.theriseunion.io/dependencies"
 IGNORE_AGGREGATE_ANNOTATION: Final = "iam.theriseunion.io/ignore-aggregate"
 
@@ -64,6 +65,19 @@ def template_of(obj: RoleTemplate) -> Template:
         rules=obj.spec.rules,
         ui=obj.spec.ui_permissions,
     )
+
+
+def strays(wanted: ObjectMeta, found: ObjectMeta) -> Manifest:
+    """Labels and annotations that mean rights and that somebody added to an object of ours, as the merge
+    patch that takes them off; empty when there are none. Other additions are people's own."""
+    labels = {
+        key: None for key in found.labels if key.startswith(AGGREGATE_PREFIX) and key not in wanted.labels
+    }
+    marks = (DEPENDENCIES_ANNOTATION, IGNORE_AGGREGATE_ANNOTATION)
+    annotations = {key: None for key in marks if key in found.annotations and key not in wanted.annotations}
+    if not labels and not annotations:
+        return {}
+    return {"metadata": {"labels": labels, "annotations": annotations}}
 
 
 def recipe_of(role: IAMRole) -> Recipe | None:

@@ -14,7 +14,7 @@ import msgspec
 import yaml
 from msgspec import UNSET, Struct, UnsetType
 
-from edge.iam.aggregation import DEPENDENCIES_ANNOTATION, IGNORE_AGGREGATE_ANNOTATION
+from edge.iam.aggregation import AGGREGATE_PREFIX, DEPENDENCIES_ANNOTATION, IGNORE_AGGREGATE_ANNOTATION
 from edge.iam.heartbeat import heartbeat_objects
 from edge.iam.types import (
     Category,
@@ -31,7 +31,6 @@ from edge.iam.types import (
 from edge_kube.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from edge_sdk.scopes import IAM_CATEGORY_LABEL, IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
-AGGREGATE_PREFIX: Final = "iam.theriseunion.io/aggregate-to-"
 BUILTIN_LABEL: Final = "iam.theriseunion.io/builtin"
 MANAGED_LABEL: Final = "theriseunion.io/managed"
 ALIAS_ANNOTATION: Final = "theriseunion.io/alias-name"

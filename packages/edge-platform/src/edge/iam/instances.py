@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import structs
 
+from edge.iam.aggregation import strays
 from edge.iam.builtin import BUILTIN_LABEL, MANAGED_LABEL
 from edge.iam.facts import SCOPE_CLUSTER_LABEL, SCOPE_UID_LABEL
 from edge.iam.scope import HOST
@@ -96,6 +97,8 @@ def _admin(tail: str, scope: str, owner: Resource, user: str, cluster: str) -> I
 def stands(wanted: IAMRole | IAMRoleBinding, found: IAMRole | IAMRoleBinding | None) -> bool:
     """Whether what is there is what is wanted; the list of templates in force is output."""
     if found is None or not wanted.metadata.labels.items() <= found.metadata.labels.items():
+        return False
+    if strays(wanted.metadata, found.metadata):
         return False
     if isinstance(found, IAMRole):
         return wanted.spec == structs.replace(found.spec, aggregated_role_templates=())

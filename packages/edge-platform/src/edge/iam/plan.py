@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from msgspec import structs
 
-from edge.iam.aggregation import Resolved, Template, cycle_among, recipe_of, resolve
+from edge.iam.aggregation import Resolved, Template, cycle_among, recipe_of, resolve, strays
 from edge.iam.facts import is_known_type, label_of, role_facts
 from edge.iam.native import left_out
 from edge.iam.scope import HOST, LETTERS, kind_of_scope
@@ -45,7 +45,7 @@ def _stands(wanted: Builtin, found: Resource | None) -> bool:
         return False
     if not _covers(found.metadata.annotations, wanted.metadata.annotations):
         return False
-    return _spec(found) == _spec(wanted)
+    return _spec(found) == _spec(wanted) and not strays(wanted.metadata, found.metadata)
 
 
 def _covers(found: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from edge.iam.aggregation import strays
 from edge.iam.types import Category, IAMRole, IAMRoleBinding, RoleTemplate, User
 from edge_kube.meta import Resource, key_of
 from edge_kube.runtime import Writer
@@ -31,4 +32,6 @@ async def put_back(client: Writer, wanted: Ours, found: Resource | None) -> None
                 {"op": "replace", "path": "/spec", "value": spec},
             ],
         )
+    if found is not None and (patch := strays(wanted.metadata, found.metadata)):
+        await client.merge(type(wanted), key_of(wanted), patch)
     await client.apply(wanted, manager=FIELD_MANAGER)

@@ -28,6 +28,7 @@ from edge.projection.room import room as projection_room
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.harness import Kube
+from edge_kube.harness.kube import RoomWithKinds
 from edge_kube.meta import ObjectMeta, Resource
 from edge_kube.transport import Call
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
@@ -44,10 +45,11 @@ class Projected:
         self.rights = Projection()
         self.tail = secrets.token_hex(2)
 
-    async def start(self) -> None:
-        rooms = (iam(), projection_room(self.rights, self.members.sites, kept_s=0.5))
+    async def start(self, *more: RoomWithKinds, webhooks: bool = False) -> None:
+        """more: rooms that run beside iam and projection."""
+        rooms = (iam(), projection_room(self.rights, self.members.sites, kept_s=0.5), *more)
         await self.kube.install(*SCOPES)
-        manager = await self.kube.start(*rooms)
+        manager = await self.kube.start(*rooms, webhooks=webhooks)
         watching = Watching(manager.cache, self.rights, SCOPES)
         self.members.connect(manager)
         for kind in PLACES:

@@ -63,7 +63,8 @@ class _Watch:
 class FaultProxy:
     """Settings may be changed at any time; they hold for watches that are open too.
 
-    duplicate, reorder: probability per event. delay_s: up to so long before each event. drip: a byte a write.
+    duplicate, reorder: probability per event. lose: events that never arrive. delay_s: up to so long before
+    each event. drip: a byte a write.
     watch_list False: the server is too old to know sendInitialEvents. silent: nothing comes through.
     """
 
@@ -78,6 +79,7 @@ class FaultProxy:
         self._speak.set()
         self.duplicate = 0.0
         self.reorder = 0.0
+        self.lose: Callable[[bytes], bool] = lambda line: False
         self.delay_s = 0.0
         self.drip = False
         self.watch_list = True
@@ -220,6 +222,8 @@ class FaultProxy:
             async for chunk in answer.content.iter_any():
                 for line in splitter.feed(chunk):
                     await self._speak.wait()
+                    if self.lose(line):
+                        continue
                     if self.delay_s:
                         await asyncio.sleep(self._random.uniform(0, self.delay_s))
                     if held is not None:

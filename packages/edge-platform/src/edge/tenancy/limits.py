@@ -43,6 +43,8 @@ NAMES_ACCEPTED: Final = (
 )
 REFUSED_ANNOTATION: Final = "theriseunion.io/refused-requests"
 """On a share: what was refused there for want of quota, resource=quantity, comma-separated."""
+TERM_ANNOTATION: Final = "theriseunion.io/share-term"
+"""On a share: whose turn of writing it belongs to; see `QuotaKeeper`."""
 _REFUSED: Final = re.compile(rf"exceeded quota: {QUOTA_NAME}, requested: (?P<items>\S+), used: ")
 
 
@@ -135,21 +137,30 @@ def _listed(items: str) -> dict[str, int]:
     return amounts_of({name: text for name, _, text in pairs})
 
 
-def quota_manifest(workspace: Workspace, namespace: str, hard: Amounts) -> Manifest:
+def quota_manifest(workspace: Workspace, namespace: str, hard: Amounts, term: str) -> Manifest:
     kind = kind_of(ResourceQuota)
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
-        "metadata": {"name": QUOTA_NAME, "namespace": namespace, "labels": owner_labels(workspace)},
+        "metadata": {
+            "name": QUOTA_NAME,
+            "namespace": namespace,
+            "labels": owner_labels(workspace),
+            "annotations": {TERM_ANNOTATION: term},
+        },
         "spec": {"hard": {name: text_of(amount) for name, amount in hard.items()}},
     }
 
 
-def quota_patch(workspace: Workspace, quota: ResourceQuota, hard: Amounts) -> Manifest:
+def quota_patch(workspace: Workspace, quota: ResourceQuota, hard: Amounts, term: str) -> Manifest:
     """Merge patch to a new share; resources that the workspace no longer limits go."""
     gone = {name: None for name in quota.spec.hard if name not in hard}
     return {
-        "metadata": {"labels": owner_labels(workspace), "uid": quota.metadata.uid},
+        "metadata": {
+            "labels": owner_labels(workspace),
+            "annotations": {TERM_ANNOTATION: term},
+            "uid": quota.metadata.uid,
+        },
         "spec": {"hard": {**{name: text_of(amount) for name, amount in hard.items()}, **gone}},
     }
 

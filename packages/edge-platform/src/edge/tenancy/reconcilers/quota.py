@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, NamedTuple
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from edge.tenancy.limits import (
     QUOTA_NAME,
     REFUSED_ANNOTATION,
+    TERM_ANNOTATION,
     Told,
     amounts_of,
     is_kept,
@@ -27,6 +29,7 @@ from edge.tenancy.plan import owner_of
 from edge.tenancy.quota import Amounts, Share, next_step, raises
 from edge.tenancy.types import Workspace, WorkspaceQuota
 from edge_kube.core import Deployment, Namespace, ResourceQuota
+from edge_kube.errors import AlreadyExists, Conflict
 from edge_kube.meta import Key
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
 from edge_sdk.scopes import OWNER_UID_LABEL
@@ -49,7 +52,12 @@ class _Seen(NamedTuple):
 
 
 class QuotaKeeper:
-    """Used by the reconciler of workspaces; one for the process, since it remembers who grew last."""
+    """Used by the reconciler of workspaces; one for the process, since it remembers who grew last.
+
+    A raise that was sent by a controller before it was killed, or before its reconcile was cut off, may still
+    be on its way. So a term of writing begins with a mark on every share of the workspace: each write names
+    the version that it was made from, and what is on its way from an earlier term is refused from then on.
+    """
 
     def __init__(self, cache: Reader, client: Writer, clock: Callable[[], float] = time.monotonic) -> None:
         self._cache = cache
@@ -58,6 +66,7 @@ class QuotaKeeper:
         self._seen: dict[str, dict[str, _Seen]] = {}
         self._shown: dict[str, float] = {}
         self._turns = count(1)
+        self._term = uuid4().hex
 
     async def keep(self, workspace: Workspace, namespaces: Sequence[Namespace]) -> Told:
         """Take the next step. namespaces: those of the workspace. Raises Conflict from an old view."""
@@ -73,7 +82,7 @@ class QuotaKeeper:
         if raises(shares, step):
             # What others may come to must not be taken from a copy that is behind: theirs might have been
             # raised by the leader before us, or by hand.
-            found = await self._live(found)
+            found = await self._asked(found)
             shares = self._shares(name, namespaces, found)
             step = next_step(total, shares)
         await self._carry_out(workspace, found, {**_taken_over(workspace, found, shares), **step})
@@ -98,12 +107,20 @@ class QuotaKeeper:
     def _quota_in(self, namespace: str) -> ResourceQuota | None:
         return self._cache.get(ResourceQuota, QUOTA_NAME, namespace)
 
-    async def _live(self, found: Found) -> Found:
+    async def _asked(self, found: Found) -> Found:
+        """The shares as they are, each marked with our term."""
         limit = asyncio.Semaphore(AT_ONCE)
 
         async def look(namespace: str) -> ResourceQuota | None:
             async with limit:
-                return await self._client.find(ResourceQuota, QUOTA_NAME, namespace)
+                live = await self._client.find(ResourceQuota, QUOTA_NAME, namespace)
+                if live is None or not is_ours(live):
+                    return live
+                if live.metadata.annotations.get(TERM_ANNOTATION) == self._term:
+                    return live
+                patch = {"metadata": {"annotations": {TERM_ANNOTATION: self._term}}}
+                key, version = Key(namespace, QUOTA_NAME), live.metadata.resource_version
+                return await self._client.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
 
         return dict(zip(found, await asyncio.gather(*map(look, found)), strict=True))
 
@@ -127,15 +144,26 @@ class QuotaKeeper:
         return shares
 
     async def _carry_out(self, workspace: Workspace, found: Found, step: Mapping[str, Amounts]) -> None:
-        for namespace, hard in step.items():
-            quota = found[namespace]
-            if quota is None:
-                await self._client.create(quota_manifest(workspace, namespace, hard), manager=FIELD_MANAGER)
-            else:
-                patch, version = quota_patch(workspace, quota, hard), quota.metadata.resource_version
-                key = Key(namespace, QUOTA_NAME)
-                await self._client.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
-            log.info("quota_shared", workspace=workspace.metadata.name, namespace=namespace, hard=dict(hard))
+        try:
+            for namespace, hard in step.items():
+                await self._write(workspace, namespace, found[namespace], hard)
+        except (Conflict, AlreadyExists):
+            raise  # it was refused, so nothing is on its way
+        except BaseException:
+            self._term = uuid4().hex
+            raise
+
+    async def _write(
+        self, workspace: Workspace, namespace: str, quota: ResourceQuota | None, hard: Amounts
+    ) -> None:
+        if quota is None:
+            manifest = quota_manifest(workspace, namespace, hard, self._term)
+            await self._client.create(manifest, manager=FIELD_MANAGER)
+        else:
+            patch, version = quota_patch(workspace, quota, hard, self._term), quota.metadata.resource_version
+            key = Key(namespace, QUOTA_NAME)
+            await self._client.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
+        log.info("quota_shared", workspace=workspace.metadata.name, namespace=namespace, hard=dict(hard))
 
     async def _clear(self, workspace: Workspace, keep: set[str]) -> None:
         """Take away shares that are no longer wanted; one that another workspace takes over is left to it."""

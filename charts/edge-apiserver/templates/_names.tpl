@@ -66,4 +66,5 @@ authentication:
 authorization: {{- toYaml (omit .Values.authorization "webhook") | nindent 2 }}
   webhook: {{- toYaml (omit (.Values.authorization.webhook | default dict) "secretName") | nindent 4 }}
 rateLimit: {{- toYaml .Values.rateLimit | nindent 2 }}
+kubeconfig: {{- toYaml .Values.kubeconfig | nindent 2 }}
 {{- end -}}

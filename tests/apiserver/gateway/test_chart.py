@@ -107,6 +107,7 @@ def test_the_rendered_file_is_one_that_the_gateway_reads(tmp_path: Path) -> None
     settings = read_settings(file=file, environ={"OAUTH_CLIENTS": "edge-console:edge-secret"}, flags={})
     assert (settings.rate_limit.qps, settings.rate_limit.burst) == (1000, 2000)
     assert settings.authentication.jwt.expire.s == 24 * 3600
+    assert (settings.kubeconfig.ttl.s, settings.kubeconfig.max_ttl.s) == (24 * 3600, 30 * 86400)
 
 
 def test_the_authorization_webhook_has_its_port_and_certificates_when_it_is_on(tmp_path: Path) -> None:

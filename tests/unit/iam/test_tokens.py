@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.iam.tokens import AUDIENCE, TokenRefused, Tokens, signing_key
+from edge.iam.tokens import AUDIENCE, KUBECONFIG_AUDIENCE, Claims, TokenRefused, Tokens, signing_key
 from edge_sdk.secret import Secret
 
 KEY = b"k" * 64
@@ -97,3 +97,35 @@ def test_the_mark_changes_with_the_password_and_with_the_key() -> None:
 def test_a_short_secret_is_stretched_to_a_full_key() -> None:
     assert len(signing_key(Secret("short"))) == 32
     assert signing_key(Secret("x" * 40)) == b"x" * 40
+
+
+def of_kubeconfig(cluster: str = "east") -> Claims:
+    mark = tokens().password_mark("$2b$hash")
+    return Claims("ada", "u1", mark, "a" * 32, NOW, NOW + 3600, cluster)
+
+
+def test_a_kubeconfigs_token_is_for_another_audience_and_names_its_cluster() -> None:
+    token = tokens().issue_kubeconfig(of_kubeconfig())
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == KUBECONFIG_AUDIENCE
+    assert tokens().check(token, NOW) == of_kubeconfig()
+    assert tokens().check(issue(), NOW).cluster == ""
+    with pytest.raises(ValueError, match="one cluster"):
+        tokens().issue_kubeconfig(of_kubeconfig(""))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": KUBECONFIG_AUDIENCE},
+        {"cluster": "east"},
+        {"aud": [AUDIENCE], "cluster": "east"},
+        {"aud": [AUDIENCE, KUBECONFIG_AUDIENCE]},
+        {"aud": KUBECONFIG_AUDIENCE, "cluster": ["east"]},
+        {"aud": KUBECONFIG_AUDIENCE, "cluster": ""},
+        {"aud": {"a": 1}},
+        {"aud": None},
+    ],
+)
+def test_purpose_and_cluster_of_a_token_must_agree(claims: dict[str, object]) -> None:
+    with pytest.raises(TokenRefused):
+        tokens().check(forged({"kid": kid()}, claims), NOW)

@@ -110,6 +110,11 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     return address if _is_address(address) else peer
 
 
+def came_over_tls(peer: str, forwarded_proto: str, trusted: Sequence[Network]) -> bool:
+    """Whether a trusted proxy says that its own client spoke TLS with it."""
+    return _is_in(peer, trusted) and forwarded_proto.rpartition(",")[2].strip().lower() == "https"
+
+
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
     return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
 

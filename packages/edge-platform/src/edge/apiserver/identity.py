@@ -18,7 +18,7 @@ from edge.iam.types import User
 from edge_kube.meta import Key
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.access import Caller
-from edge_sdk.problem import NotAuthenticated
+from edge_sdk.problem import Forbidden, NotAuthenticated
 
 TOKENS_REMEMBERED = 10_000
 SIGN_IN = "sign in again at /oauth/token and send the token as `Authorization: Bearer …`"
@@ -30,12 +30,16 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A caller that proved who they are. restricted: the password must be changed before anything is."""
+    """A caller that proved who they are. restricted: the password must be changed before anything is.
+
+    cluster: the only one that a kubeconfig opens, by its Kubernetes API alone; "" for who signed in.
+    """
 
     caller: Caller
     restricted: bool
     is_admin: bool
     expires_s: float
+    cluster: str = ""
 
 
 class People:
@@ -61,8 +65,18 @@ class People:
 class Authenticator:
     """From a bearer token to a Session. A token is verified once and then remembered by its hash."""
 
-    def __init__(self, tokens: Tokens, people: People, is_admin: Callable[[str], bool]) -> None:
-        """is_admin: whether the permission engine makes the user a platform administrator."""
+    def __init__(
+        self,
+        tokens: Tokens,
+        people: People,
+        is_admin: Callable[[str], bool],
+        check_kubeconfig: Callable[[Claims, float], None],
+    ) -> None:
+        """is_admin: whether the permission engine makes the user a platform administrator.
+
+        check_kubeconfig: raises Problem unless the kubeconfig with these claims is still in force.
+        """
+        self._check_kubeconfig = check_kubeconfig
         self._tokens = tokens
         self._people = people
         self._is_admin = is_admin
@@ -80,12 +94,15 @@ class Authenticator:
             )
         if self._tokens.password_mark(user.spec.encrypted_password) != claims.password_mark:
             raise _refused("token-revoked", "the password has been changed since")
+        if claims.cluster:
+            self._check_kubeconfig(claims, now_s)
         groups = tuple(group for group in user.spec.groups if not group.startswith("system:"))
         return Session(
             caller=Caller(name=claims.user, uid=claims.uid, groups=groups),
             restricted=must_change_password(user),
             is_admin=self._is_admin(claims.user),
             expires_s=claims.expires_s,
+            cluster=claims.cluster,
         )
 
     def _claims(self, token: str, now_s: float) -> Claims:
@@ -101,6 +118,16 @@ class Authenticator:
         if len(self._known) > TOKENS_REMEMBERED:
             self._known.popitem(last=False)
         return claims
+
+
+def change_password_first(user: str) -> Forbidden:
+    return Forbidden(
+        "password-change-required",
+        what="Nothing was changed",
+        why="your password was chosen by somebody else; until you change it, you may only read",
+        do=f"PUT /oapis/iam.theriseunion.io/v1alpha1/users/{user}/password "
+        'with {"currentPassword": …, "newPassword": …}, then sign in again',
+    )
 
 
 def _refused(code: str, why: str) -> NotAuthenticated:

@@ -93,13 +93,17 @@ class Members:
         member = self._members.get(name)
         if member is not None:
             return member
+        self.require(name)
+        return self._members.setdefault(name, Member(name, self._upstream(name)))
+
+    def require(self, name: str) -> None:
+        """Raises Missing (404) unless there is such a cluster, be it reachable or not."""
         if name not in self._kubeconfigs:
             raise Missing(
                 "unknown-cluster",
-                what=f'There is no cluster "{name}"',
+                what=f'There is no cluster "{name[:80]}"',
                 do=f'use "{HOST}" for the platform\'s own, or a name from /oapis/tenant/v1alpha1/clusters',
             )
-        return self._members.setdefault(name, Member(name, self._upstream(name)))
 
     async def close(self) -> None:
         for member in self._members.values():

@@ -31,9 +31,21 @@ class Mirror:
     """One kind of one cluster. `run` ends only when it is cancelled."""
 
     def __init__(
-        self, client: Client, kind: Kind, collection: Collection, *, relist_s: float = math.inf
+        self,
+        client: Client,
+        kind: Kind,
+        collection: Collection,
+        *,
+        relist_s: float = math.inf,
+        namespace: str = "",
+        fields: str = "",
     ) -> None:
-        """relist_s: how old a list may become before it is made anew."""
+        """relist_s: how old a list may become before it is made anew.
+
+        namespace, fields: limit both to a part of the kind, fields as a selector.
+        """
+        self._namespace = namespace
+        self._fields = fields
         self.collection = collection
         self.drift = 0
         """Objects that a watch should have brought and a later list had to."""
@@ -74,7 +86,7 @@ class Mirror:
         known_to = int(self._version) if self._version.isdecimal() else -1
         seen: set[Key] = set()
         version = ""
-        async for page in self._client.pages(self._kind):
+        async for page in self._client.pages(self._kind, self._namespace, fields=self._fields):
             if page is None:
                 seen.clear()
                 continue
@@ -107,7 +119,10 @@ class Mirror:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
-        response = await self._client.raw("GET", self._kind.path(), params=params, sock_read_s=SILENCE_MAX_S)
+        if self._fields:
+            params["fieldSelector"] = self._fields
+        path = self._kind.path(self._namespace)
+        response = await self._client.raw("GET", path, params=params, sock_read_s=SILENCE_MAX_S)
         async with response:
             if response.status != 200:
                 raise error_of_body(response.status, await response.read())

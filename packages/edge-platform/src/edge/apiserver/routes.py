@@ -12,6 +12,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import json_answer
 from edge.apiserver.headers import in_the_name_of
+from edge.apiserver.identity import change_password_first
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.memory import Memory
@@ -85,6 +86,8 @@ class Router:
         """The handler, once the caller may. Raises Forbidden, Missing, Problem."""
         segments = exchange.target.segments
         root = segments[0] if segments else ""
+        if exchange.caller.cluster:
+            _confine(exchange.caller.cluster, segments)
         if root in BASES:
             return self._platform(exchange)
         if root in KUBERNETES_ROOTS:
@@ -200,13 +203,7 @@ class Router:
                     raise _forbidden(one, decision.reason)
         reads = action.verb in READ_VERBS or (bool(action.path) and method in ("GET", "HEAD"))
         if session.restricted and not reads and action.resource not in OWN_QUESTIONS:
-            raise Forbidden(
-                "password-change-required",
-                what="Nothing was changed",
-                why="your password was chosen by somebody else; until you change it, you may only read",
-                do=f"PUT /oapis/iam.theriseunion.io/v1alpha1/users/{session.caller.name}/password "
-                'with {"currentPassword": …, "newPassword": …}, then sign in again',
-            )
+            raise change_password_first(session.caller.name)
 
     def may_go_on(self, exchange: "Exchange") -> bool:
         """Whether the right that a stream began with still holds; by what is known, however old."""
@@ -261,6 +258,24 @@ class Router:
             scope=f"cluster/{resource.name}" if resource.name else "platform",
         )
         return self._access.may(session.caller, action).allowed
+
+
+def _confine(cluster: str, segments: Sequence[str]) -> None:
+    """A kubeconfig opens the Kubernetes API of its cluster and nothing else: above all it makes no other.
+
+    Raises Forbidden.
+    """
+    named, below = [HOST], list(segments)
+    if below[:1] == ["clusters"]:
+        named, below = below[1:2], below[2:]
+    if named == [cluster] and below and below[0] in KUBERNETES_ROOTS:
+        return
+    raise Forbidden(
+        "kubeconfig-elsewhere",
+        what=f'A kubeconfig for cluster "{cluster}" was used for something else',
+        why="it opens the Kubernetes API of that cluster alone",
+        do="sign in at /oauth/token for the rest, or make a kubeconfig for the cluster that you mean",
+    )
 
 
 def _for_everybody(action: Action, method: str) -> bool:

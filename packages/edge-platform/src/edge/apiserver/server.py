@@ -12,10 +12,13 @@ from prometheus_client import CollectorRegistry
 from edge.apiserver.access_routes import AccessRoutes
 from edge.apiserver.account import Account
 from edge.apiserver.authzmeasures import AuthzCollector
+from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import find_signing_key
 from edge.apiserver.kinds import SERVED, collection_of
+from edge.apiserver.kubeconfig_routes import KubeconfigRoutes
+from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.loginrecords import LoginRecords
 from edge.apiserver.measures import Measures
@@ -91,6 +94,13 @@ class ApiServer:
             drift=lambda: sum(mirror.drift for mirror in self._mirrors),
         )
         self._member_scopes = MemberScopes(self._members, self._rights)
+        self.kubeconfigs = Kubeconfigs(
+            self._client,
+            settings.server.namespace,
+            self._open_streams.look,
+            clock=self._clock,
+            relist_s=settings.authorization.cache_ttl.s,
+        )
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
@@ -164,7 +174,7 @@ class ApiServer:
     async def wait_synced(self, within_s: float = 30.0) -> None:
         """Until every kind has been listed once. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
-            for collection in self._collections.values():
+            for collection in (*self._collections.values(), self.kubeconfigs.mirror.collection):
                 await collection.listed.wait()
 
     async def stop(self) -> None:
@@ -205,7 +215,7 @@ class ApiServer:
         )
         self._system = system = System(
             host=self._host,
-            needed=tuple(mirror.collection for mirror in self._mirrors),
+            needed=tuple(mirror.collection for mirror in (*self._mirrors, self.kubeconfigs.mirror)),
             measures=self._measures,
             kubernetes_version=lambda: self._kubernetes_version,
         )
@@ -221,12 +231,16 @@ class ApiServer:
                 **system.routes(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
             },
-            own=(account.handler, AccessRoutes(self._rights).handler),
+            own=(
+                account.handler,
+                AccessRoutes(self._rights).handler,
+                self._kubeconfig_routes(tokens).handler,
+            ),
             request_timeout_s=settings.request_timeout_s,
         )
         return Gateway(
             router=router,
-            authenticator=Authenticator(tokens, self._people, self._rights.is_admin),
+            authenticator=Authenticator(tokens, self._people, self._rights.is_admin, self.kubeconfigs.check),
             limiter=self._limiter(),
             short=self._short,
             streams=self._streams,
@@ -235,6 +249,24 @@ class ApiServer:
             clock=self._clock,
             open_streams=self._open_streams,
             request_timeout_s=settings.request_timeout_s,
+        )
+
+    def _kubeconfig_routes(self, tokens: Tokens) -> KubeconfigRoutes:
+        entrances = Entrances(
+            self._settings.kubeconfig,
+            trusted=self._settings.trusted_networks,
+            tls=self.tls if self._settings.server.tls.enabled else None,
+            tls_port=lambda: self.addresses[-1][1],
+        )
+        return KubeconfigRoutes(
+            tokens=tokens,
+            people=self._people,
+            members=self._members,
+            rights=self._rights,
+            kubeconfigs=self.kubeconfigs,
+            entrances=entrances,
+            settings=self._settings.kubeconfig,
+            clock=self._clock,
         )
 
     def _limiter(self) -> Limiter | None:
@@ -260,6 +292,8 @@ class ApiServer:
             if feed is not None:
                 self._mirrors.append(mirror)
             self._spawn(mirror.run())
+        self._spawn(self.kubeconfigs.mirror.run())
+        self._spawn(self.kubeconfigs.run())
 
     def _listener(self, cls: type[Resource], feed: Listener | None) -> Listener | None:
         """Who they are is told before what they may: a stream that is looked at again asks for both."""

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from msgspec import field
 
 from edge.apiserver.headers import Network
+from edge.iam.kubeconfigs import TTL_MIN_S
 from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Duration, Section, Settings, SettingsError, load, setting
@@ -157,6 +158,27 @@ class RateLimitSettings(Section):
     )
 
 
+class KubeconfigSettings(Section):
+    """Kubeconfigs that users download (I3)."""
+
+    ttl: Annotated[Duration, setting("Of one whose user asks for nothing else.")] = Duration(24 * 3600)
+    max_ttl: Annotated[Duration, setting("The longest that may be asked for.")] = field(
+        default=Duration(TOKEN_MAX_S), name="maxTTL"
+    )
+    per_user: Annotated[int, setting("How many one user may have in force.", ge=1)] = 20
+    server: Annotated[
+        str,
+        setting(
+            "Address of the gateway in them; empty: where the request for one was sent.",
+            pattern=r"^(https://\S+)?$",
+            accepted="https://HOST[:PORT][/PATH]",
+        ),
+    ] = ""
+    certificate_authority: Annotated[
+        str, setting("PEM of who signed for `server`; empty: what the user's machine trusts.")
+    ] = ""
+
+
 class LogSettings(Section):
     level: Annotated[
         str, setting(env="LOG_LEVEL", pattern="^(debug|info|warn|warning|error)$", accepted=LEVELS)
@@ -169,6 +191,7 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     "authentication": AuthenticationSettings,
     "authorization": AuthorizationSettings,
     "rateLimit": RateLimitSettings,
+    "kubeconfig": KubeconfigSettings,
     "log": LogSettings,
 }
 
@@ -180,6 +203,7 @@ class GatewaySettings(Section):
     authentication: AuthenticationSettings = AuthenticationSettings()
     authorization: AuthorizationSettings = AuthorizationSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
+    kubeconfig: KubeconfigSettings = KubeconfigSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -218,6 +242,7 @@ def read_settings(
         authentication=found[AuthenticationSettings],
         authorization=found[AuthorizationSettings],
         rate_limit=found[RateLimitSettings],
+        kubeconfig=found[KubeconfigSettings],
         log=found[LogSettings],
     )
     violations = [*_contradictions(settings)]
@@ -235,6 +260,11 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
         )
     if not 0 < jwt.expire.s <= TOKEN_MAX_S:
         found.append(Violation("authentication.jwt.expire", jwt.expire, "a token must end", "1s to 30d"))
+    longest, usual = settings.kubeconfig.max_ttl, settings.kubeconfig.ttl
+    if not TTL_MIN_S <= longest.s <= TOKEN_MAX_S:
+        found.append(Violation("kubeconfig.maxTTL", longest, "a kubeconfig must end", "1m to 30d"))
+    if not TTL_MIN_S <= usual.s <= longest.s:
+        found.append(Violation("kubeconfig.ttl", usual, "users may not have that", "1m to kubeconfig.maxTTL"))
     if settings.request_timeout_s <= 0:
         found.append(Violation("server.requestTimeout", "0s", "no request could be served", "1s or more"))
     if settings.authorization.mode == "AlwaysAllow":

@@ -34,6 +34,8 @@ class ServerTls:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
         self.ca = b""
+        self.own_names: tuple[str, ...] = ()
+        """Names in the certificate, when it is one of our making."""
         self._client = client
         self._namespace = namespace
         self._given = given
@@ -60,6 +62,7 @@ class ServerTls:
         if self._given:
             secret = await self._client.find(KubeSecret, self._given, self._namespace)
             if secret is not None and _field(secret, "tls.crt") and _field(secret, "tls.key"):
+                self.own_names = ()
                 return _field(secret, "tls.crt"), _field(secret, "tls.key"), _field(secret, "ca.crt")
         kept = await self._client.find(KubeSecret, OWN_SECRET, self._namespace)
         have = None if kept is None else _certificates(kept)
@@ -70,6 +73,7 @@ class ServerTls:
             have = _certificates(made)
         if have is None:
             raise ValueError(f"Secret {self._namespace}/{OWN_SECRET} holds no certificate")
+        self.own_names = self._names
         return have.cert, have.key, have.ca
 
     async def _keep(self, fresh: ServingCertificates, kept: KubeSecret | None) -> None:

@@ -76,7 +76,7 @@ def ask(given: argparse.Namespace, method: str, path: str, body: Any = None) -> 
 
 def send(server: str, method: str, path: str, *, token: str = "", **options: Any) -> Any:
     """One request. Raises CommandError."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
         status, raw = asyncio.run(_send(method, f"{server}{path}", headers, options))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

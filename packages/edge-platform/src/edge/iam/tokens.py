@@ -16,6 +16,7 @@ from edge_sdk.secret import Secret
 
 ALGORITHM = "HS256"
 AUDIENCE = "edge-platform"
+KUBECONFIG_AUDIENCE = "edge-platform/kubeconfig"
 LEEWAY_S = 30
 MIN_KEY_BYTES = 32
 
@@ -33,11 +34,15 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
+    """cluster: of a kubeconfig's token, the only one that it opens; "" for the token of a sign-in."""
+
     user: str
     uid: str
     password_mark: str
     token_id: str
+    issued_s: float
     expires_s: float
+    cluster: str = ""
 
 
 def signing_key(secret: Secret) -> bytes:
@@ -60,17 +65,37 @@ class Tokens:
         return hmac.new(self._key, b"mark:" + password_hash.encode(), hashlib.sha256).hexdigest()[:16]
 
     def issue(self, *, user: str, uid: str, password_hash: str, now_s: float) -> str:
-        claims: dict[str, Any] = {
+        return self._signed(
+            Claims(
+                user=user,
+                uid=uid,
+                password_mark=self.password_mark(password_hash),
+                token_id=secrets.token_hex(16),
+                issued_s=now_s,
+                expires_s=now_s + self.lifetime_s,
+            )
+        )
+
+    def issue_kubeconfig(self, claims: Claims) -> str:
+        """Raises ValueError without a cluster: that would be a token for everything."""
+        if not claims.cluster:
+            raise ValueError("a kubeconfig is for one cluster")
+        return self._signed(claims)
+
+    def _signed(self, claims: Claims) -> str:
+        content: dict[str, Any] = {
             "iss": self._issuer,
-            "aud": AUDIENCE,
-            "sub": user,
-            "uid": uid,
-            "pwm": self.password_mark(password_hash),
-            "jti": secrets.token_hex(16),
-            "iat": int(now_s),
-            "exp": int(now_s + self.lifetime_s),
+            "aud": KUBECONFIG_AUDIENCE if claims.cluster else AUDIENCE,
+            "sub": claims.user,
+            "uid": claims.uid,
+            "pwm": claims.password_mark,
+            "jti": claims.token_id,
+            "iat": int(claims.issued_s),
+            "exp": int(claims.expires_s),
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._kid})
+        if claims.cluster:
+            content["cluster"] = claims.cluster
+        return jwt.encode(content, self._key, algorithm=ALGORITHM, headers={"kid": self._kid})
 
     def check(self, token: str, now_s: float) -> Claims:
         """Signature, key, algorithm, audience, issuer and time. Raises TokenRefused."""
@@ -79,13 +104,12 @@ class Tokens:
                 token,
                 self._key,
                 algorithms=[ALGORITHM],
-                audience=AUDIENCE,
                 issuer=self._issuer,
                 options={
-                    "require": ["exp", "iat", "sub", "uid", "pwm", "jti"],
+                    "require": ["aud", "exp", "iat", "sub", "uid", "pwm", "jti"],
                     "verify_exp": False,  # checked below, with the caller's clock
                     "verify_iat": False,
-                    "strict_aud": True,
+                    "verify_aud": False,  # checked below, since the audience decides what the token is for
                 },
             )
         except (jwt.PyJWTError, ValueError) as error:
@@ -99,12 +123,20 @@ class Tokens:
 
 
 def _checked(claims: dict[str, Any], now_s: float) -> Claims:
+    audience, cluster = claims["aud"], claims.get("cluster", "")
+    if audience not in (AUDIENCE, KUBECONFIG_AUDIENCE):
+        raise TokenRefused("token-invalid", "the token is not one that this platform has signed for itself")
     numbers = (claims["exp"], claims["iat"])
-    words = (claims["sub"], claims["uid"], claims["pwm"], claims["jti"])
+    words = (claims["sub"], claims["uid"], claims["pwm"], claims["jti"], cluster)
     if not all(type(number) is int for number in numbers) or not all(type(word) is str for word in words):
         raise TokenRefused("token-invalid", "the token's claims are malformed")
+    if bool(cluster) != (audience == KUBECONFIG_AUDIENCE):
+        raise TokenRefused("token-invalid", "the token names a cluster, or lacks one, against its purpose")
     if now_s >= claims["exp"] + LEEWAY_S:
         raise TokenRefused("token-expired", "the token has expired")
     if claims["iat"] > now_s + LEEWAY_S:
         raise TokenRefused("token-invalid", "the token is from the future: the clocks differ")
-    return Claims(*words, expires_s=float(claims["exp"]))
+    user, uid, password_mark, token_id, _ = words
+    return Claims(
+        user, uid, password_mark, token_id, float(claims["iat"]), float(claims["exp"]), cluster=cluster
+    )

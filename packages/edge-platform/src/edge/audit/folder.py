@@ -1,0 +1,128 @@
+"""The trail's folder: which files there are. Several processes may share it, each with a chain of its own.
+
+<chain>.<first seq, 12 digits>.log   a segment: lines of `chain.py`, then zeros where there is room left
+<chain>.sig                          signed statements about the chain
+<chain>.lock                         held while its writer lives
+index/<segment>.idx                  made from the segment, never the truth
+keys                                 public keys, one a line
+"""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from edge.audit.chain import BODY, GENESIS, HEX, whole_lines
+from edge.audit.record import read_record
+from edge.audit.statements import public_text, read_public
+
+_SEGMENT: Final = re.compile(r"(?P<chain>[A-Za-z0-9_-]{1,120})\.(?P<first>\d{12})\.log")
+PIECE_BYTES: Final = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """A file of consecutive records of one chain."""
+
+    chain: str
+    first: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.chain}.{self.first:012d}"
+
+
+class Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def make(self) -> None:
+        """Raises OSError. Readable by its owner alone."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.path / "index").mkdir(mode=0o700, exist_ok=True)
+
+    def segment(self, chain: str, first: int) -> Segment:
+        return Segment(chain, first, self.path / f"{chain}.{first:012d}.log")
+
+    def segments(self) -> list[Segment]:
+        """All of them, by chain and number. Raises OSError."""
+        found: list[Segment] = []
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                match = _SEGMENT.fullmatch(entry.name)
+                if match:
+                    found.append(Segment(match["chain"], int(match["first"]), Path(entry.path)))
+        return sorted(found)
+
+    def chains(self) -> dict[str, list[Segment]]:
+        """Segments by chain, those with statements alone too."""
+        found: dict[str, list[Segment]] = {path.stem: [] for path in self.path.glob("*.sig")}
+        for segment in self.segments():
+            found.setdefault(segment.chain, []).append(segment)
+        return found
+
+    def statements(self, chain: str) -> Path:
+        return self.path / f"{chain}.sig"
+
+    def keys(self) -> list[Ed25519PublicKey]:
+        """Raises ValueError for a line that is no key."""
+        path = self.path / "keys"
+        lines = path.read_text().split() if path.exists() else []
+        return [read_public(line) for line in lines]
+
+    def add_key(self, key: Ed25519PublicKey) -> None:
+        text, path = public_text(key), self.path / "keys"
+        if not path.exists() or text not in path.read_text().split():
+            with path.open("a") as file:
+                file.write(f"{text}\n")
+
+    def lock(self, chain: str) -> int | None:
+        """A descriptor that holds the chain until closed; None while its writer lives. Raises OSError."""
+        descriptor = os.open(self.path / f"{chain}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def sync(self) -> None:
+        """Make names of new files durable."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def pieces(path: Path, start: int = 0) -> Iterator[tuple[int, list[bytes]]]:
+    """Whole lines, piece by piece, each list with the place of its first line. Ends at unused room."""
+    with path.open("rb") as file:
+        file.seek(start)
+        rest, at = b"", start
+        while piece := file.read(PIECE_BYTES):
+            data = rest + piece
+            lines = list(whole_lines(data))
+            if lines:
+                yield at, lines
+            used = sum(map(len, lines)) + len(lines)
+            rest, at = data[used:], at + used
+            if b"\0" in rest:
+                return
+
+
+def head_of(segments: list[Segment]) -> tuple[int, bytes]:
+    """(seq, h) of the last line of a chain as it stands in its files, unchecked; (0, GENESIS) for none."""
+    for segment in reversed(segments):
+        last = b""
+        for _, lines in pieces(segment.path):
+            last = lines[-1]
+        if last:
+            return read_record(last[BODY:]).seq, bytes.fromhex(last[:HEX].decode())
+    return 0, GENESIS

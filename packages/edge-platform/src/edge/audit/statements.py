@@ -1,0 +1,131 @@
+"""Signed statements about chains: opened, checkpoint, retired, closed. Each names the one before it.
+
+A line is `<Ed25519 signature in base64> <canonical JSON>`. They are few, so copies are kept elsewhere: in the
+log, and in a ConfigMap. What they say of a chain cannot be said otherwise without the key.
+"""
+
+import base64
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+OPENED: Final = "opened"
+CHECKPOINT: Final = "checkpoint"
+RETIRED: Final = "retired"
+CLOSED: Final = "closed"
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """About record `seq` of `chain` and its h in hex.
+
+    kind: one of this module. previous: SHA-256 in hex of the statement before it about this chain. key: its
+    name. heads, of `opened`: what was there of other chains, `seq:h` by chain. seq of `retired`: the last
+    record that went.
+    """
+
+    kind: str
+    chain: str
+    seq: int = 0
+    h: str = ""
+    time: int
+    previous: str = ""
+    key: str = ""
+    heads: dict[str, str] = {}
+
+
+_decode: Final = msgspec.json.Decoder(Statement).decode
+
+
+def key_name(key: Ed25519PublicKey) -> str:
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """As it is kept: the raw key in base64."""
+    return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+
+
+def read_public(text: str) -> Ed25519PublicKey:
+    """Raises ValueError."""
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+
+
+class Signer:
+    """Makes the statements of one chain, each bound to the one before."""
+
+    def __init__(self, key: Ed25519PrivateKey, chain: str, previous: str = "") -> None:
+        self.public = key.public_key()
+        self._key = key
+        self._name = key_name(self.public)
+        self._chain = chain
+        self._previous = previous
+
+    def sign(
+        self, kind: str, *, seq: int, digest: bytes, time_ms: int, heads: dict[str, str] | None = None
+    ) -> bytes:
+        """A line, with its end."""
+        statement = Statement(
+            kind=kind,
+            chain=self._chain,
+            seq=seq,
+            h=digest.hex(),
+            time=time_ms,
+            previous=self._previous,
+            key=self._name,
+            heads=heads or {},
+        )
+        body = _encode(statement)
+        self._previous = hashlib.sha256(body).hexdigest()
+        return base64.b64encode(self._key.sign(body)) + b" " + body + b"\n"
+
+
+class ForgedError(Exception):
+    """A statement is not as it was signed; the message says which."""
+
+
+def read_statements(data: bytes, keys: Iterable[Ed25519PublicKey]) -> list[Statement]:
+    """The statements of one chain's file, each checked. A last line that was cut off is not there.
+
+    Raises ForgedError.
+    """
+    known = {key_name(key): key for key in keys}
+    found: list[Statement] = []
+    previous = ""
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        signature, _, body = line.partition(b" ")
+        try:
+            statement = _decode(body)
+            key = known.get(statement.key)
+            if key is None:
+                raise ForgedError(
+                    f"statement {number} is signed with the key {statement.key}, which is not known"
+                )
+            key.verify(base64.b64decode(signature, validate=True), body)
+        except (msgspec.MsgspecError, ValueError, InvalidSignature):
+            raise ForgedError(f"statement {number} does not bear its signature") from None
+        if statement.previous != previous:
+            raise ForgedError(f"a statement before statement {number} was removed, altered or moved")
+        previous = hashlib.sha256(body).hexdigest()
+        found.append(statement)
+    return found
+
+
+def unchecked(data: bytes) -> Iterator[Statement]:
+    """The whole statements of a file as they stand there."""
+    for line in data.split(b"\n")[:-1]:
+        with contextlib.suppress(msgspec.MsgspecError):
+            yield _decode(line.partition(b" ")[2])
+
+
+def last_hash(data: bytes) -> str:
+    """Hash of the last whole statement: what a next one is bound to. "" for none."""
+    lines = data.split(b"\n")[:-1]
+    return hashlib.sha256(lines[-1].partition(b" ")[2]).hexdigest() if lines else ""

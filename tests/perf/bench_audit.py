@@ -1,0 +1,122 @@
+"""The audit trail's figures: a durable append, changes a second, verification (O6; issue figures).
+
+A change is an intent that is waited for and an outcome that is not, as in the gateway. The peer is one write
+and one fdatasync per record on the same disk in the same run, as a trail without group commit would.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.trails import change, intent, trail, write_chain
+
+from edge.audit.folder import Folder
+from edge.audit.record import canonical
+from edge.audit.verify import verify
+
+STEADY_PER_S, STEADY_S = 500, 10.0
+CLIENTS, FLAT_OUT = 50, 20_000
+VERIFIED = 200_000
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(dir=Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))) as folder:
+        peer = one_by_one(Path(folder) / "peer")
+        asyncio.run(steady(Path(folder) / "steady", peer))
+        asyncio.run(flat_out(Path(folder) / "flat"))
+        verification(Path(folder) / "long")
+    return 0
+
+
+def tell(bench: str, value: float, unit: str, target: str = "", peer: str = "") -> None:
+    figure = {"bench": bench, "value": round(value, 3), "unit": unit, "target": target, "peer": peer}
+    print(json.dumps(figure), flush=True)
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    return statistics.quantiles(values, n=100)[share - 1]
+
+
+def one_by_one(path: Path) -> list[float]:
+    """Milliseconds of each of 1,000 appends with a flush."""
+    body = canonical(intent()) + b"\n"
+    times: list[float] = []
+    with path.open("ab", buffering=0) as file:
+        for _ in range(1000):
+            start = time.perf_counter()
+            file.write(body)
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+async def steady(path: Path, peer: Sequence[float]) -> None:
+    """500 changes a second, each begun on its own clock tick: how long an acknowledgement takes."""
+    times: list[float] = []
+    async with trail(path) as made:
+        await change(made)
+
+        async def one(number: int) -> None:
+            asked = intent(f"web-{number}")
+            start = time.perf_counter()
+            await made.begin(asked)
+            times.append((time.perf_counter() - start) * 1000)
+            made.finish(asked)
+
+        begun = time.perf_counter()
+        running: list[asyncio.Task[None]] = []
+        for number in range(int(STEADY_PER_S * STEADY_S)):
+            await asyncio.sleep(max(0.0, begun + number / STEADY_PER_S - time.perf_counter()))
+            running.append(asyncio.create_task(one(number)))
+        await asyncio.gather(*running)
+        rate = len(times) / (time.perf_counter() - begun)
+    tell(
+        "append with fsync at 500 changes/s, P50",
+        percentile(times, 50),
+        "ms",
+        "",
+        f"{percentile(peer, 50):.2f} ms",
+    )
+    tell("the same, P99", percentile(times, 99), "ms", "< 10", f"{percentile(peer, 99):.2f} ms")
+    tell("the same, rate kept", rate, "/s", ">= 500")
+
+
+async def flat_out(path: Path) -> None:
+    async with trail(path) as made:
+        left = iter(range(FLAT_OUT))
+
+        async def client() -> None:
+            for number in left:
+                await change(made, f"web-{number}")
+
+        start = time.perf_counter()
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+        await change(made)  # behind all others
+        took_s = time.perf_counter() - start
+        batches = made.counts.batches
+    tell(f"changes, {CLIENTS} at a time", FLAT_OUT / took_s, "/s", ">= 500")
+    tell("records in a batch", 2 * FLAT_OUT / batches, "records")
+
+
+def verification(path: Path) -> None:
+    write_chain(path, VERIFIED)
+    start = time.perf_counter()
+    report = verify(Folder(path))
+    took_s = time.perf_counter() - start
+    if report.broken is not None or report.records != VERIFIED:
+        raise RuntimeError(f"the chain did not verify: {report}")
+    size = sum(file.stat().st_size for file in path.glob("*.log"))
+    tell("verify", VERIFIED / took_s, "records/s", ">= 200000")
+    tell("size of a record", size / VERIFIED, "bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

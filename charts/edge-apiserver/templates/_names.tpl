@@ -35,6 +35,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if (.Values.ha).enabled }}{{ .Values.replicaCount }}{{ else }}1{{ end -}}
 {{- end -}}
 
+{{/* The claim that the trail is kept on; "" for an emptyDir: pods on two nodes cannot mount one of ReadWriteOnce. */}}
+{{- define "edge-apiserver.auditClaim" -}}
+{{- $kept := .Values.audit.persistence -}}
+{{- $alone := and (not (include "edge-apiserver.autoscaled" .)) (eq (include "edge-apiserver.replicas" .) "1") -}}
+{{- if and .Values.audit.enabled $kept.enabled (or $alone (eq $kept.accessMode "ReadWriteMany")) -}}
+{{- $kept.existingClaim | default "edge-audit" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Values that documents print are no secrets (X30). */}}
 {{- define "edge-apiserver.jwtSecret" -}}
 {{- $given := ((.Values.authentication).jwt).secret | default "" -}}
@@ -67,4 +76,9 @@ authorization: {{- toYaml (omit .Values.authorization "webhook") | nindent 2 }}
   webhook: {{- toYaml (omit (.Values.authorization.webhook | default dict) "secretName") | nindent 4 }}
 rateLimit: {{- toYaml .Values.rateLimit | nindent 2 }}
 kubeconfig: {{- toYaml .Values.kubeconfig | nindent 2 }}
+audit:
+  folder: {{ ternary "/var/lib/edge/audit" "" .Values.audit.enabled | quote }}
+  {{- with omit .Values.audit "enabled" "persistence" }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}

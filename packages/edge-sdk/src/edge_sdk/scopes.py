@@ -16,6 +16,7 @@ SHORT_GROUPS: Final[Mapping[str, str]] = {
     "ext": EXT_GROUP,
     "image": "image.theriseunion.io",
     "registry": "registry.theriseunion.io",
+    "audit": "audit.theriseunion.io",
 }
 """Groups as paths may shorten them (G11)."""
 TENANT_GROUPS: Final = ("tenant", "tenant.theriseunion.io")

@@ -1,6 +1,6 @@
 """The way of a request through the gateway; its order is part of the contract (§8.1).
 
-    read the path → public? → framing → who → limits → what → may they → handle → count
+    read the path → public? → framing → who → limits → what → may they → record → handle → record → count
 
 A step that fails raises a Problem, and that is the answer. Nothing is forwarded before every step has passed.
 """
@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from edge.apiserver.answers import bug_answer, problem_answer
+from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import read_body
 from edge.apiserver.headers import check_framing
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
@@ -28,7 +29,7 @@ from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import Unreachable, host_unavailable
 from edge_sdk.access import Action
 from edge_sdk.clock import Clock
-from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
+from edge_sdk.problem import Forbidden, NotAuthenticated, Problem, TooMuch, Unavailable
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -49,6 +50,10 @@ class Exchange:
     """Of a stream that follows its caller's rights by itself: told when they may have changed."""
     session: Session | None = None
     body: bytes | None = None
+    shows_secrets: bool = False
+    """Whether the answer holds credentials that others do not see."""
+    audit_id: str = ""
+    """Of the record in the audit trail, and of the API server's own."""
 
     @property
     def caller(self) -> Session:
@@ -71,8 +76,9 @@ class Gateway:
         clock: Clock,
         open_streams: Streams,
         request_timeout_s: float,
+        auditor: Auditor | None = None,
     ) -> None:
-        """limiter: None serves without a rate limit."""
+        """limiter: None serves without a rate limit. auditor: None keeps no trail."""
         self._router = router
         self._authenticator = authenticator
         self._limiter = limiter
@@ -83,6 +89,7 @@ class Gateway:
         self._clock = clock
         self._open_streams = open_streams
         self._timeout_s = request_timeout_s
+        self._auditor = auditor
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The handler of the HTTP server; answers every request, whatever happens."""
@@ -145,8 +152,19 @@ class Gateway:
         await self._limit(exchange)
         if needs_proof(request.method, exchange.target):
             await self._rights.beats.prove()
-        handler = self._router.find(exchange)
+        handler = self._found(exchange)
         return await self._bounded(handler, exchange)
+
+    def _found(self, exchange: Exchange) -> Handler:
+        """The handler, with its records in the audit trail around it. Raises as `Router.find`."""
+        if self._auditor is None:
+            return self._router.find(exchange)
+        try:
+            handler = self._router.find(exchange)
+        except Forbidden as problem:
+            self._auditor.refused(exchange, problem)
+            raise
+        return self._auditor.recorded(exchange, handler)
 
     async def _limit(self, exchange: Exchange) -> None:
         if self._limiter is None:

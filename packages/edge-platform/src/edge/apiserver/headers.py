@@ -26,7 +26,9 @@ HOP_BY_HOP: Final = frozenset(
         "http2-settings",
     }
 )
-OURS: Final = frozenset({"authorization", "host", "content-length", "cookie", "expect", "forwarded", "via"})
+OURS: Final = frozenset(
+    {"authorization", "host", "content-length", "cookie", "expect", "forwarded", "via", "audit-id"}
+)
 FORGED: Final = ("impersonate", "x-remote", "x-forwarded", "x-edge")
 ONCE: Final = frozenset({"host", "authorization", "content-length", "transfer-encoding", "content-type"})
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
 
 Handler = Callable[["Exchange"], Awaitable[web.StreamResponse]]
+OwnRoute = Callable[["Exchange", Resource], Handler | None]
 
 READ_VERBS: Final = frozenset({"get", "list", "watch"})
 OWN_QUESTIONS: Final = frozenset(
@@ -62,7 +63,7 @@ class Router:
         members: Members,
         collections: Mapping[tuple[str, str], Collection],
         publics: Mapping[tuple[str, tuple[str, ...]], Handler],
-        own: Sequence[Callable[["Exchange", Resource], Handler | None]],
+        own: Sequence[OwnRoute],
         request_timeout_s: float,
     ) -> None:
         """own: routes of the gateway itself, which decide for themselves who may; the first that knows it."""
@@ -223,6 +224,7 @@ class Router:
             masked = (resource.group, resource.resource)
             if self._may_see_secrets(exchange, resource):
                 masked = None
+                exchange.shows_secrets = exchange.verb in READ_VERBS
         session = exchange.caller
         identity = in_the_name_of(session.caller, is_admin=session.is_admin)
 
@@ -231,7 +233,7 @@ class Router:
                 forwarding = Forwarding(
                     upstream,
                     target.rebuilt(),
-                    identity,
+                    [*identity, ("Audit-Id", exchange.audit_id)] if exchange.audit_id else identity,
                     masked=masked,
                     watch=exchange.verb == "watch",
                     timeout_s=None if exchange.stream else self._timeout_s,

@@ -13,6 +13,11 @@ from edge.apiserver.access_routes import AccessRoutes
 from edge.apiserver.account import Account
 from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
+from edge.apiserver.audit_key import find_audit_key
+from edge.apiserver.audit_request import Describer
+from edge.apiserver.audit_routes import AuditRoutes
+from edge.apiserver.audit_setup import make_trail
+from edge.apiserver.auditing import Auditor
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import find_signing_key
@@ -28,14 +33,16 @@ from edge.apiserver.mirror import Mirror
 from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
-from edge.apiserver.routes import Router
 from edge.apiserver.settings import GatewaySettings, WebhookSettings
+from edge.apiserver.routes import OwnRoute, Router
+from edge.apiserver.settling import Settler
 from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener
 from edge.apiserver.streams import Streams
 from edge.apiserver.system import System
 from edge.apiserver.tls import ServerTls
 from edge.apiserver.upstream import Upstream
+from edge.audit.trail import Trail
 from edge.clusters.types import Cluster
 from edge.iam.tokens import Tokens
 from edge.iam.types import User
@@ -109,6 +116,7 @@ class ApiServer:
         """The authorization webhook, where it is switched on."""
         self._system: System | None = None
         self._sign_in: SignIn | None = None
+        self._auditor: Auditor | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -125,6 +133,7 @@ class ApiServer:
         key = await find_signing_key(self._client, self._settings.server.namespace, jwt.secret)
         if self._settings.server.tls.enabled:
             await self.tls.load()
+        await self._begin_audit()
         self._mirror_everything()
         self._spawn(self._rights.sweep())
         self._spawn(self._learn_version())
@@ -192,6 +201,8 @@ class ApiServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._sign_in is not None:
             self._sign_in.close()
+        if self._auditor is not None:
+            await self._auditor.trail.close()
         await self._rights.beats.close()
         await self._member_scopes.close()
         await self._members.close()
@@ -212,6 +223,7 @@ class ApiServer:
             records=records,
             measures=self._measures,
             trusted=settings.trusted_networks,
+            auditor=self._auditor,
         )
         self._system = system = System(
             host=self._host,
@@ -235,6 +247,7 @@ class ApiServer:
                 account.handler,
                 AccessRoutes(self._rights).handler,
                 self._kubeconfig_routes(tokens).handler,
+                *self._audit_routes(),
             ),
             request_timeout_s=settings.request_timeout_s,
         )
@@ -249,6 +262,7 @@ class ApiServer:
             clock=self._clock,
             open_streams=self._open_streams,
             request_timeout_s=settings.request_timeout_s,
+            auditor=self._auditor,
         )
 
     def _kubeconfig_routes(self, tokens: Tokens) -> KubeconfigRoutes:
@@ -268,6 +282,37 @@ class ApiServer:
             settings=self._settings.kubeconfig,
             clock=self._clock,
         )
+
+    async def _begin_audit(self) -> None:
+        settings = self._settings
+        if not settings.audit.folder or self._auditor is not None:
+            if not settings.audit.folder:
+                log.warning("audit_off", why="audit.folder is not set", then="changes leave no record here")
+            return
+        key = await find_audit_key(self._client, settings.server.namespace)
+        settler = Settler(self._host, self._members, self._rights.is_admin)
+        trail = make_trail(settings.audit, key, self._clock, settler.settle)
+        self._auditor = Auditor(
+            trail,
+            Describer(self._rights.index, settings.trusted_networks),
+            self._rights.access,
+            self._clock,
+            self._registry,
+            all_reads=settings.audit.reads == "all",
+        )
+        trail.start()
+        self._spawn(self._look_after_orphans(trail))
+
+    async def _look_after_orphans(self, trail: Trail) -> None:
+        """Once it is known who is who: what is settled is read back in its author's name."""
+        for collection in tuple(self._collections.values()):
+            await collection.listed.wait()
+        await trail.look_after_orphans(lambda: int(self._clock.now_s() * 1000))
+
+    def _audit_routes(self) -> tuple[OwnRoute, ...]:
+        if self._auditor is None:
+            return ()
+        return (AuditRoutes(self._auditor.trail.writer.folder, self._rights).handler,)
 
     def _limiter(self) -> Limiter | None:
         limits = self._settings.rate_limit

@@ -16,11 +16,12 @@ from edge.apiserver.headers import Network
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
-from edge_sdk.settings import Duration, Section, Settings, SettingsError, load, setting
+from edge_sdk.settings import Duration, Section, Settings, SettingsError, Size, load, setting
 
 ALWAYS: Final = (("0.0.0.0", 9090), ("0.0.0.0", 8080))  # noqa: S104  # documents promise both (X12)
 LEVELS: Final = "debug, info, warn, error"
-TOKEN_MAX_S: Final = 30 * 86_400.0
+DAY_S: Final = 86_400.0
+TOKEN_MAX_S: Final = 30 * DAY_S
 
 Port = Annotated[int, setting(ge=0, le=65535)]
 
@@ -177,6 +178,35 @@ class KubeconfigSettings(Section):
     certificate_authority: Annotated[
         str, setting("PEM of who signed for `server`; empty: what the user's machine trusts.")
     ] = ""
+class AuditSettings(Section):
+    """The record of every change. Without a folder none is kept; the charts give one."""
+
+    folder: Annotated[str, setting("Where records are kept: a volume that outlives the pod.")] = ""
+    writer: Annotated[
+        str,
+        setting("Name of this process in the records.", env="POD_NAME", pattern=r"^[A-Za-z0-9._-]{0,80}$"),
+    ] = ""
+    retention: Annotated[Duration, setting("How long a record is kept.")] = Duration(365 * DAY_S)
+    reads: Annotated[
+        str,
+        setting(
+            "sensitive: readings of secrets and of the trail. all: every read, as far as time allows.",
+            pattern="^(sensitive|all)$",
+            accepted="sensitive, all",
+        ),
+    ] = "sensitive"
+    acknowledge_within: Annotated[
+        Duration, setting("How long a change waits for its record before it is refused.")
+    ] = Duration(0.5)
+    segment_size: Annotated[Size, setting("A file of records is closed at this size, or after a day.")] = (
+        Size(64 * 2**20)
+    )
+    refuse_at_percent: Annotated[
+        int, setting("Share of the volume in use from which changes are refused.", ge=50, le=100)
+    ] = 95
+    enough_free: Annotated[Size, setting("Free space with which nothing is refused, however full.")] = Size(
+        2**30
+    )
 
 
 class LogSettings(Section):
@@ -192,6 +222,7 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     "authorization": AuthorizationSettings,
     "rateLimit": RateLimitSettings,
     "kubeconfig": KubeconfigSettings,
+    "audit": AuditSettings,
     "log": LogSettings,
 }
 
@@ -204,6 +235,7 @@ class GatewaySettings(Section):
     authorization: AuthorizationSettings = AuthorizationSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
     kubeconfig: KubeconfigSettings = KubeconfigSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -243,6 +275,7 @@ def read_settings(
         authorization=found[AuthorizationSettings],
         rate_limit=found[RateLimitSettings],
         kubeconfig=found[KubeconfigSettings],
+        audit=found[AuditSettings],
         log=found[LogSettings],
     )
     violations = [*_contradictions(settings)]
@@ -270,6 +303,18 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
     if settings.authorization.mode == "AlwaysAllow":
         why = "everybody would be an administrator, and this version has no safe form of it"
         found.append(Violation("authorization.mode", "AlwaysAllow", why, "RBAC"))
+    if settings.audit.retention.s < 30 * DAY_S:
+        why = "what happened last month would not be known"
+        found.append(
+            Violation("audit.retention", settings.audit.retention, why, "30d or more; 365d is usual")
+        )
+    if not 0 < settings.audit.acknowledge_within.s <= settings.request_timeout_s:
+        why = "no change could be recorded in time"
+        found.append(
+            Violation(
+                "audit.acknowledgeWithin", settings.audit.acknowledge_within, why, "up to requestTimeout"
+            )
+        )
     for text in settings.server.trusted_proxies:
         try:
             ipaddress.ip_network(text, strict=False)

@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import document
+from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import read_body
 from edge.apiserver.headers import Network, client_address
 from edge.apiserver.identity import People
@@ -55,6 +56,7 @@ class SignIn:
         records: LoginRecords,
         measures: Measures,
         trusted: Sequence[Network],
+        auditor: Auditor | None = None,
     ) -> None:
         """trusted: networks of proxies whose X-Forwarded-For tells where a request came from."""
         self._tokens = tokens
@@ -63,6 +65,7 @@ class SignIn:
         self._records = records
         self._measures = measures
         self._trusted = trusted
+        self._auditor = auditor
         self._guard = SignInGuard()
         self._pool = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="bcrypt")
         self._hashing = 0
@@ -101,11 +104,11 @@ class SignIn:
         if user is None or not right or is_disabled(user):
             self._guard.failed(address, name, time.monotonic())
             reason = "UnknownUser" if user is None else "Disabled" if right else "WrongPassword"
-            self._record(user, request, reason)
+            await self._record(user, request, reason)
             # One text for all three: who is a user here is nobody's business.
             raise OAuthError(401, "invalid_grant", "the user name or the password is wrong")
         self._guard.succeeded(address, name)
-        self._record(user, request, "Succeeded")
+        await self._record(user, request, "Succeeded")
         self._measures.sign_ins.labels("success").inc()
         return self._granted(user)
 
@@ -153,7 +156,11 @@ class SignIn:
         forwarded = request.headers.get("X-Forwarded-For", "")
         return client_address(request.remote or "unknown", forwarded, self._trusted)
 
-    def _record(self, user: User | None, request: web.BaseRequest, reason: str) -> None:
+    async def _record(self, user: User | None, request: web.BaseRequest, reason: str) -> None:
+        """Raises Unavailable when the audit trail cannot take it: nobody is signed in then."""
+        if self._auditor is not None:
+            known = {"name": user.metadata.name, "uid": user.metadata.uid} if user is not None else {}
+            await self._auditor.signed_in(request, known, reason)
         self._records.add(
             Attempt(
                 user=user.metadata.name if user is not None else "",

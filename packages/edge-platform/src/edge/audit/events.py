@@ -25,8 +25,8 @@ def kubernetes_event(entry: Entry) -> dict[str, Any]:
         "user": _user(entry.actor.on_behalf or entry.actor.user, entry),
         "sourceIPs": [entry.origin.ip] if entry.origin.ip else [],
         "userAgent": entry.origin.agent,
-        "requestReceivedTimestamp": _time(entry.time),
-        "stageTimestamp": _time(ended),
+        "requestReceivedTimestamp": kubernetes_time(entry.time),
+        "stageTimestamp": kubernetes_time(ended),
         "annotations": _annotations(entry),
     }
     if entry.req.resource:
@@ -89,6 +89,6 @@ def _granted(entry: Entry) -> str:
     return f"role {grant.role} at {grant.scope}{binding}"
 
 
-def _time(ms: int) -> str:
+def kubernetes_time(ms: int) -> str:
     """metav1.MicroTime."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

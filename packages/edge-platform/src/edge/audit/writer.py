@@ -98,7 +98,7 @@ class Writer:
         self._lock: int | None = None
         self._signed_seq = 0
         self._signed_s = 0.0
-        self._looked_s = self._tidied_s = self._tried_s = float("-inf")
+        self._looked_s = self._tidied_s = float("-inf")
         self._full = False
         self._grow_wanted = threading.Event()
         self._threads: list[threading.Thread] = []

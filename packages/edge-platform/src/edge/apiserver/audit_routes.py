@@ -1,0 +1,183 @@
+"""GET audit.theriseunion.io/v1alpha1: records, records/ID, verification (O6; design §4.3, R39).
+
+Who may `list` records at a scope, or administers it (may add members), sees those of the scope and
+below; everybody sees their own. Verification is for who may at the platform.
+Nothing here writes: no route changes or drops a record.
+"""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from edge.apiserver.answers import document
+from edge.apiserver.auditing import AUDIT_GROUP
+from edge.apiserver.paths import Resource
+from edge.apiserver.rights import Rights
+from edge.audit.folder import Folder
+from edge.audit.query import PAGE, BadQueryError, Query, Visible, search
+from edge.audit.verify import verify
+from edge.iam.scope import PLATFORM, parse_scope, scope_text
+from edge_sdk.problem import Forbidden, Missing, Problem
+from edge_sdk.scopes import IAM_GROUP
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+RECORDS: Final = "records"
+MEMBERS: Final = ("iamrolebindings", "members", "clusters/members")
+"""Who may add one of these at a scope administers it: so the shipped roles say it."""
+EXACT: Final = ("user", "verb", "resource", "cluster", "namespace", "name", "code", "result", "cursor")
+
+
+class AuditRoutes:
+    def __init__(self, folder: Folder, rights: Rights) -> None:
+        self._folder = folder
+        self._rights = rights
+        self._verifying = asyncio.Lock()
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path about the trail; None when the path is an ordinary one."""
+        if resource.group != AUDIT_GROUP:
+            return None
+        if exchange.request.method not in ("GET", "HEAD"):
+            raise Problem(
+                "method-not-allowed",
+                what="The audit trail is only read",
+                why="nobody changes or drops a record, whoever they are",
+                do="use GET",
+                status=405,
+            )
+        exchange.verb = "get" if resource.name or resource.resource != RECORDS else "list"
+        if resource.version == "v1alpha1" and not resource.subresource and not resource.namespace:
+            self._rights.freshness.require("get")
+            if resource.resource == RECORDS:
+                return self._one if resource.name else self._list
+            if resource.resource == "verification" and not resource.name:
+                return self._verify
+        raise Missing(
+            "no-such-path",
+            what="There is nothing at this path of the audit trail",
+            do=f"use /oapis/{AUDIT_GROUP}/v1alpha1/records, …/records/ID or …/verification",
+        )
+
+    async def _list(self, exchange: "Exchange") -> web.StreamResponse:
+        target = exchange.target
+        query = Query(
+            **{key: target.first(key) for key in EXACT},
+            from_ms=_time(target.first("from"), "from"),
+            to_ms=_time(target.first("to"), "to"),
+            limit=int(target.first("limit")) if target.first("limit").isdecimal() else PAGE,
+        )
+        visible = self._visible(exchange.caller.caller.name, target.first("scope"))
+        try:
+            page = await asyncio.to_thread(search, self._folder, query, visible)
+        except BadQueryError as error:
+            code = "bad-cursor" if error.field == "cursor" else "bad-parameter"
+            raise Problem(code, what=str(error), do=f"use {error.accepted}") from None
+        return document({"kind": "AuditRecordList", "items": page.items, "cursor": page.cursor})
+
+    async def _one(self, exchange: "Exchange") -> web.StreamResponse:
+        resource = exchange.resource
+        name = resource.name if resource is not None else ""
+        visible = self._visible(exchange.caller.caller.name, "")
+        page = await asyncio.to_thread(search, self._folder, Query(id=name, limit=1), visible)
+        if not page.items:
+            raise Missing("not-found", what=f'There is no record "{name[:80]}" that you may see')
+        return document(page.items[0])
+
+    async def _verify(self, exchange: "Exchange") -> web.StreamResponse:
+        user = exchange.caller.caller.name
+        if not self._rights.index.check(user, PLATFORM, "get", AUDIT_GROUP, "verification"):
+            raise Forbidden(
+                "forbidden",
+                what=f'User "{user}" cannot have the audit trail verified',
+                why=f"that needs get on verification.{AUDIT_GROUP} at the platform",
+                do="ask a platform admin",
+            )
+        async with self._verifying:  # one at a time: it reads everything
+            report = await asyncio.to_thread(verify, self._folder)
+        broken = report.broken
+        return document(
+            {
+                "kind": "AuditVerification",
+                "whole": broken is None,
+                "chains": report.chains,
+                "segments": report.segments,
+                "records": report.records,
+                "unsigned": report.unsigned,
+                "retired": report.retired,
+                "broken": None
+                if broken is None
+                else {
+                    "chain": broken.chain,
+                    "seq": broken.seq,
+                    "why": broken.why,
+                    "expected": broken.expected,
+                    "found": broken.found,
+                },
+            }
+        )
+
+    def _visible(self, user: str, within: str) -> Visible:
+        """Asked in a thread, a few times a search: each scope is looked up once, on the loop."""
+        loop = asyncio.get_running_loop()
+        known: dict[str, tuple[bool, bool]] = {}
+
+        def ask(scope: str) -> tuple[bool, bool]:
+            future: concurrent.futures.Future[tuple[bool, bool]] = concurrent.futures.Future()
+            loop.call_soon_threadsafe(_answer, future, lambda: self._about(user, scope, within))
+            return future.result(10)
+
+        def visible(actor: str, scope: str) -> bool:
+            found = known.get(scope)
+            if found is None:
+                found = known[scope] = ask(scope)
+            inside, may = found
+            return inside and (may or actor == user)
+
+        return visible
+
+    def _about(self, user: str, scope: str, within: str) -> tuple[bool, bool]:
+        """Whether a scope is inside the one that was asked for, and whether the user may see its records."""
+        index = self._rights.index
+        key = parse_scope(scope, index.scopes.registered)
+        levels = index.scopes.chain(key) if key is not None else (PLATFORM,)
+        inside = not within or within == scope or within in {scope_text(level) for level in levels}
+        at = key or PLATFORM
+        may = index.check(user, at, "list", AUDIT_GROUP, RECORDS)
+        return inside, may or any(index.check(user, at, "create", IAM_GROUP, what) for what in MEMBERS)
+
+
+def _answer(
+    future: "concurrent.futures.Future[tuple[bool, bool]]", ask: Callable[[], tuple[bool, bool]]
+) -> None:
+    try:
+        future.set_result(ask())
+    except Exception as error:  # it is raised where it was asked for
+        future.set_exception(error)
+
+
+def _time(text: str, field: str) -> int:
+    """RFC 3339, or seconds or milliseconds since 1970. Raises Problem (400)."""
+    if not text:
+        return 0
+    if text.isdecimal() and len(text) <= 15:
+        number = int(text)
+        return number if number > 10**11 else number * 1000
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Problem(
+            "bad-parameter",
+            what=f'{field} is "{text[:60]}"',
+            why="it is no time",
+            do="use RFC 3339 such as 2026-01-31T08:00:00Z, or seconds since 1970",
+        )
+    return int(found.timestamp() * 1000)

@@ -1,0 +1,170 @@
+"""`edge audit query | verify | export`: who did what, whether the record is whole, and a copy of it (O6).
+
+edge audit query --user ann --verb delete --from 2026-01-01T00:00:00Z
+edge audit verify                      exit code 1 and the first broken record when it is not whole
+edge audit verify --folder /backup     without a gateway; --key: the public key that you keep elsewhere
+edge audit export --as events > audit.json
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from edge.audit.events import kubernetes_event, kubernetes_time
+from edge.audit.folder import Folder
+from edge.audit.query import RESULTS, Entry
+from edge.audit.statements import Statement, read_public, unchecked
+from edge.audit.verify import verify
+from edge.cli.gateway import CommandError, add_flags, ask
+from edge.embedded.commands import AddVerb
+
+BASE: Final = "/oapis/audit.theriseunion.io/v1alpha1"
+PAGE: Final = 500
+FILTERS: Final = (
+    ("user", "name of who did it"),
+    ("verb", "create, update, patch, delete, sign-in, …"),
+    ("resource", "pods, pods/exec, deployments.apps, …"),
+    ("cluster", "a member cluster"),
+    ("namespace", "namespace of the object"),
+    ("name", "name of the object"),
+    ("scope", "platform, workspace/W, cluster/C/namespace/N, …: what was done there and below"),
+    ("code", "a status such as 403, or a class such as 4xx"),
+    ("from", "time in RFC 3339, such as 2026-01-31T08:00:00Z"),
+    ("to", "the time before which it was"),
+)
+
+
+def add_verbs(add: AddVerb) -> None:
+    parser = add("audit", help="who did what, and whether the record of it is whole")
+    words = parser.add_subparsers(dest="word", required=True)
+    query = words.add_parser("query", help="search the trail, newest first")
+    export = words.add_parser("export", help="every entry that fits, a JSON object a line")
+    for one in (query, export):
+        for name, text in FILTERS:
+            one.add_argument(f"--{name}", dest=f"by_{name}", default="", help=text)
+        one.add_argument(
+            "--result", dest="by_result", default="", choices=("", *RESULTS), help="how it ended"
+        )
+        add_flags(one)
+    query.add_argument("--limit", type=int, default=50, help="entries to show")
+    query.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    query.set_defaults(run=_query)
+    export.add_argument(
+        "--as", dest="form", choices=("ndjson", "events"), default="ndjson",
+        help="events: audit.k8s.io/v1, for tools that read Kubernetes audit logs",
+    )  # fmt: skip
+    export.set_defaults(run=_export)
+    check = words.add_parser("verify", help="find a removed, altered or moved record")
+    check.add_argument("--folder", type=Path, help="a folder with the trail; otherwise the gateway is asked")
+    check.add_argument("--key", action="append", default=[], help="trusted public key, as in the file `keys`")
+    check.add_argument("--anchors", type=Path, help="signed statements that were kept elsewhere, one a line")
+    add_flags(check)
+    check.set_defaults(run=_verify)
+
+
+def _query(given: argparse.Namespace) -> int:
+    found: list[Entry] = []
+    for entry in _entries(given, min(PAGE, given.limit)):
+        found.append(entry)
+        if len(found) >= given.limit:
+            break
+    if given.output == "json":
+        print(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
+        return 0
+    if not found:
+        print("nothing was found")
+    for entry in found:
+        print(_told(entry))
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    """Written as it comes: the trail may be larger than memory."""
+    count = 0
+    for entry in _entries(given, PAGE):
+        if given.form == "events":
+            line = json.dumps(kubernetes_event(entry), ensure_ascii=False)
+        else:
+            line = msgspec.json.encode(entry, order="sorted").decode()
+        print(line)
+        count += 1
+    print(f"{count} entries", file=sys.stderr)
+    return 0
+
+
+def _verify(given: argparse.Namespace) -> int:
+    found = _verified_here(given) if given.folder else ask(given, "GET", f"{BASE}/verification")
+    broken = found["broken"]
+    if broken:
+        print(f"broken: chain {broken['chain']}, record {broken['seq']}: {broken['why']}")
+        if broken["expected"]:
+            print(f"  h by its content {broken['expected']}\n  h in the file    {broken['found']}")
+        return 1
+    print(
+        f"whole: {found['records']} records in {found['segments']} segments of {found['chains']} chains;"
+        f" {found['unsigned']} after the last signature, {found['retired']} gone because their time was over"
+    )
+    return 0
+
+
+def _verified_here(given: argparse.Namespace) -> dict[str, Any]:
+    """Raises CommandError."""
+    try:
+        keys = [read_public(text) for text in given.key] or None
+        anchors: list[Statement] = list(unchecked(given.anchors.read_bytes())) if given.anchors else []
+        if not Folder(given.folder).chains():
+            raise CommandError(f"{given.folder} holds no audit trail: there is no .log or .sig file in it")
+        report = verify(Folder(given.folder), keys, anchors)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"The trail in {given.folder} was not read: {error}") from None
+    if keys is None:
+        print("The keys in the folder were trusted; give --key to trust none but yours.", file=sys.stderr)
+    broken = report.broken
+    return {
+        "broken": broken
+        and {name: getattr(broken, name) for name in ("chain", "seq", "why", "expected", "found")},
+        "records": report.records,
+        "segments": report.segments,
+        "chains": report.chains,
+        "unsigned": report.unsigned,
+        "retired": report.retired,
+    }
+
+
+def _entries(given: argparse.Namespace, size: int) -> Iterator[Entry]:
+    names = [*(name for name, _ in FILTERS), "result"]
+    query = {name: getattr(given, f"by_{name}") for name in names if getattr(given, f"by_{name}")}
+    cursor = ""
+    while True:
+        page = ask(given, "GET", f"{BASE}/records?{urlencode({**query, 'limit': size, 'cursor': cursor})}")
+        yield from msgspec.convert(page["items"], list[Entry])
+        cursor = page["cursor"]
+        if not cursor:
+            return
+
+
+def _told(entry: Entry) -> str:
+    req = entry.req
+    when = _time(entry.time)
+    group = f".{req.group}" if req.group else ""
+    sub = f"/{req.sub}" if req.sub else ""
+    what = f"{req.resource}{group}{sub}" if req.resource else req.path
+    where = "".join(
+        f" {word} {value}" for word, value in (("-n", req.namespace), ("in", req.cluster)) if value
+    )
+    name = f" {req.name}" if req.name else ""
+    why = f" {entry.reason}" if entry.reason else ""
+    who = entry.actor.user or "(nobody)"
+    how = f"{entry.code or '-'} {entry.result}{why}"
+    return f"{when}  {who}  {req.verb} {what}{name}{where}  {how}  {entry.origin.ip}"
+
+
+def _time(ms: int) -> str:
+    """In UTC, to the second."""
+    return kubernetes_time(ms)[:19] + "Z"

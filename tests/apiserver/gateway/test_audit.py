@@ -1,0 +1,348 @@
+"""A record before each change and its outcome after, on a real API server (O6; design §10, §4)."""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.support.gateway import PASSWORD, USERS, Answer, RunningGateway, make_user
+from tests.support.trails import lines_of
+from tests.support.workspaces import WORKSPACES, Tenant
+
+from edge.audit.chain import BODY
+from edge.audit.folder import Folder
+from edge.audit.record import Record, read_record
+from edge.audit.verify import verify
+from edge_kube.client import Client
+from edge_kube.core import ConfigMap
+from edge_kube.errors import NotFound
+from edge_kube.harness import LightCluster
+
+AUDIT = "/oapis/audit.theriseunion.io/v1alpha1"
+MAPS = "/api/v1/namespaces/default/configmaps"
+PATIENT = {"audit.acknowledgeWithin": "10s", "audit.enoughFree": "0"}
+
+
+def settings(folder: Path, **more: str) -> dict[str, str]:
+    return {"audit.folder": str(folder), "audit.refuseAtPercent": "100", **PATIENT, **more}
+
+
+@pytest_asyncio.fixture
+async def audited(gateway_cluster: LightCluster, tmp_path: Path) -> AsyncIterator[RunningGateway]:
+    async with RunningGateway(gateway_cluster.connection, settings(tmp_path / "trail")) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "trail"
+
+
+def records(folder: Path) -> list[Record]:
+    found = [read_record(line[BODY:]) for path in folder.glob("*.log") for line in lines_of(path)]
+    return sorted(found, key=lambda record: record.time)
+
+
+async def asked(gateway: RunningGateway, token: str, **query: str) -> list[dict[str, Any]]:
+    answer = await gateway.get(f"{AUDIT}/records", token=token, params=query)
+    assert answer.status == 200, answer.body
+    return answer.json()["items"]
+
+
+async def change(
+    gateway: RunningGateway, method: str, path: str, token: str, body: Any = None, **options: Any
+) -> Answer:
+    """Ask again while rights are not proven, as happens on a busy machine."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = await gateway.ask(method, path, token=token, json=body, **options)
+            if answer.status != 503 or b"AuditUnavailable" in answer.body:
+                return answer
+
+
+def configmap(name: str, colour: str = "blue") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"colour": colour}}
+
+
+def fresh_name() -> str:
+    return f"c-{secrets.token_hex(4)}"
+
+
+async def test_a_change_has_an_intent_and_an_outcome(audited: RunningGateway, folder: Path) -> None:
+    token, name = await audited.token(), fresh_name()
+    made = await change(audited, "POST", MAPS, token, configmap(name), headers={"User-Agent": "test"})
+    assert made.status == 201
+    again = await change(audited, "POST", MAPS, token, configmap(name))
+    assert again.status == 409
+    assert (await change(audited, "DELETE", f"{MAPS}/{name}", token)).status == 200
+    found = await asked(audited, token, name=name)
+    assert [(one["req"]["verb"], one["code"], one["result"]) for one in found] == [
+        ("delete", 200, "success"), ("create", 409, "failure"), ("create", 201, "success"),
+    ]  # fmt: skip
+    first = found[-1]
+    assert first["req"] == {
+        "verb": "create", "version": "v1", "resource": "configmaps", "namespace": "default", "name": name,
+    }  # fmt: skip
+    assert (first["actor"]["user"], first["scope"]) == ("admin", "namespace/default")
+    assert first["grant"] == {
+        "scope": "platform",
+        "binding": "admin-platform-admin",
+        "role": "platform-admin",
+    }
+    assert first["from"] == {"ip": "127.0.0.1", "agent": "test"}
+    assert first["rv"] == made.json()["metadata"]["resourceVersion"]
+    assert "data.colour" in first["changed"]
+    assert first["request"] == made.headers["X-Request-Id"]
+    assert found[1]["reason"] == "AlreadyExists"
+    of_it = [record for record in records(folder) if record.id == first["id"]]
+    assert [record.phase for record in of_it] == ["intent", "outcome"]
+
+
+async def test_the_intent_is_on_the_disk_before_the_api_server_hears_of_it(
+    audited: RunningGateway, folder: Path, kube: Client
+) -> None:
+    token, name = await audited.token(), fresh_name()
+    trail = audited.server._auditor.trail  # type: ignore[union-attr]
+    begin = trail.begin
+    there: list[bool] = []
+
+    async def begin_and_look(record: Record) -> None:
+        await begin(record)
+        if record.req.name == name:
+            durable = [one for one in records(folder) if one.id == record.id]
+            there.append(bool(durable))
+            with pytest.raises(NotFound):
+                await kube.get(ConfigMap, name, "default")
+
+    trail.begin = begin_and_look  # type: ignore[method-assign]
+    assert (await change(audited, "POST", MAPS, token, configmap(name))).status == 201
+    assert there == [True]
+
+
+async def test_no_secret_value_is_ever_in_the_files(audited: RunningGateway, folder: Path) -> None:
+    token, name = await audited.token(), fresh_name()
+    password = f"Secr3t-{secrets.token_hex(8)}"
+    body = {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"key": password},
+    }  # fmt: skip
+    base = "/api/v1/namespaces/default/secrets"
+    assert (await change(audited, "POST", base, token, body)).status == 201
+    patch = {"headers": {"Content-Type": "application/merge-patch+json"}}
+    changed = {"stringData": {"other": password}}
+    assert (await change(audited, "PATCH", f"{base}/{name}", token, changed, **patch)).status == 200
+    assert (await audited.get(f"{base}/{name}", token=token)).status == 200
+    user = {
+        "apiVersion": "iam.theriseunion.io/v1alpha1", "kind": "User", "metadata": {"name": name},
+        "spec": {"password": password, "encryptedPassword": password},
+    }  # fmt: skip
+    await change(audited, "POST", USERS, token, user)
+    wrong = await audited.sign_in("admin", password)
+    assert wrong.status == 401
+    assert (await audited.sign_in(password, "x")).status == 401
+    found = await asked(audited, token, name=name, resource="secrets")
+    assert [one["req"]["verb"] for one in found] == ["get", "patch", "create"]
+    assert {one["phase"] for one in found} == {"outcome"}
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    for value in (password, token, PASSWORD):
+        assert value.encode() not in written
+
+
+async def test_sign_ins_are_recorded_and_unknown_names_are_not_written_down(
+    audited: RunningGateway, folder: Path
+) -> None:
+    token = await audited.token()
+    await audited.sign_in("admin", "wrong")
+    await audited.sign_in("nobody-of-that-name", "wrong")
+    found = [(one.actor.user, one.code, one.reason) for one in records(folder) if one.req.verb == "sign-in"]
+    assert found == [("admin", 200, ""), ("admin", 401, "WrongPassword"), ("", 401, "UnknownUser")]
+    assert len(await asked(audited, token, verb="sign-in", user="admin")) == 2
+
+
+async def test_what_is_not_allowed_is_recorded_as_refused(audited: RunningGateway, folder: Path) -> None:
+    token = await audited.token("ada")
+    assert (await change(audited, "POST", MAPS, token, configmap("x"))).status == 403
+    async with asyncio.timeout(5):
+        while not (found := await asked(audited, token, code="403")):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert (found[0]["phase"], found[0]["actor"]["user"], found[0]["result"]) == ("refused", "ada", "failure")
+
+
+async def test_without_a_durable_record_nothing_is_forwarded_or_signed_in(
+    gateway_cluster: LightCluster, tmp_path: Path, kube: Client
+) -> None:
+    (tmp_path / "trail").write_text("a file is in the way, as a broken mount would be")
+    async with RunningGateway(gateway_cluster.connection, settings(tmp_path / "trail")) as gateway:
+        refused = await gateway.sign_in()
+        assert (refused.status, refused.json()["edge"]["code"]) == (503, "AuditUnavailable")
+        (tmp_path / "trail").unlink()
+        async with asyncio.timeout(20):
+            while (await gateway.sign_in()).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        token = await gateway.token()
+        # Full: no more room can be made, and what there is, is kept for outcomes.
+        writer, name = gateway.server._auditor.trail.writer, fresh_name()  # type: ignore[union-attr]
+        writer._full = True
+        writer._looked_s = float("inf")
+        refused = await change(gateway, "POST", MAPS, token, configmap(name))
+        assert (refused.status, refused.json()["edge"]["code"]) == (503, "AuditUnavailable")
+        assert "Retry-After" in refused.headers
+        assert "Nothing was changed" in refused.json()["message"]
+        with pytest.raises(NotFound):
+            await kube.get(ConfigMap, name, "default")
+        assert (await gateway.get(f"{MAPS}", token=token)).status == 200, "reads go on"
+        assert (await gateway.get("/api/v1/namespaces/default/secrets", token=token)).status == 503
+        metrics = (await gateway.get("/metrics")).body.decode()
+        assert 'edge_audit_refused_total{reason="disk-full"} 2.0' in metrics
+
+
+async def test_a_slow_disk_refuses_in_time_and_the_record_says_so(
+    gateway_cluster: LightCluster, tmp_path: Path
+) -> None:
+    folder = tmp_path / "trail"
+    async with RunningGateway(gateway_cluster.connection, settings(folder)) as gateway:
+        token, name = await gateway.token(), fresh_name()
+        trail = gateway.server._auditor.trail  # type: ignore[union-attr]
+        trail._within_s = 0.0
+        refused = await change(gateway, "POST", MAPS, token, configmap(name))
+        assert (refused.status, refused.json()["edge"]["code"]) == (503, "AuditUnavailable")
+        trail._within_s = 10
+        assert (await change(gateway, "POST", MAPS, token, configmap(fresh_name()))).status == 201
+    mine = [record for record in records(folder) if record.req.name == name]
+    assert [(record.phase, record.code) for record in mine] in ([], [("intent", 0), ("outcome", 503)])
+
+
+async def test_queries_are_scoped_to_what_the_caller_administers(
+    audited: RunningGateway, kube: Client, tenant: Tenant
+) -> None:
+    inside, outside = tenant.namespaces[0], fresh_name()
+    admin = await audited.token()
+    await audited.knows(tenant.user)
+    for namespace in (inside, "default"):
+        name = fresh_name()
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{namespace}/configmaps"
+        assert (await change(audited, "POST", path, admin, body)).status == 201
+        outside = name
+    mine = await audited.token(tenant.user)
+    plain = await audited.token("ada")
+    await audited.until(f"{WORKSPACES}/{tenant.workspace}", 200, token=mine)
+    seen = await asked(audited, mine, limit="500")
+    assert {one["req"].get("namespace", "") for one in seen if one["actor"].get("user") == "admin"} <= {
+        inside
+    }
+    assert any(one["actor"]["user"] == "admin" for one in seen), (
+        "the workspace's admin sees what is done in it"
+    )
+    assert {one["actor"]["user"] for one in await asked(audited, plain)} == {"ada"}
+    hidden = (await asked(audited, admin, name=outside))[0]["id"]
+    assert (await audited.get(f"{AUDIT}/records/{hidden}", token=admin)).status == 200
+    assert (await audited.get(f"{AUDIT}/records/{hidden}", token=mine)).status == 404
+    within = await asked(audited, admin, scope=f"workspace/{tenant.workspace}")
+    assert {one["req"]["namespace"] for one in within} == {inside}
+
+
+async def test_pages_follow_each_other_and_filters_narrow(audited: RunningGateway) -> None:
+    token = await audited.token()
+    mine = [fresh_name() for _ in range(5)]
+    for name in mine:
+        await change(audited, "POST", MAPS, token, configmap(name))
+    pages: list[list[str]] = []
+    cursor = ""
+    while True:
+        params = {"resource": "configmaps", "verb": "create", "limit": "2", "cursor": cursor}
+        page = (await audited.get(f"{AUDIT}/records", token=token, params=params)).json()
+        pages.append([one["req"]["name"] for one in page["items"]])
+        cursor = page["cursor"]
+        if not cursor:
+            break
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [name for page in pages for name in page] == mine[::-1]
+    when = (await asked(audited, token, name=mine[2]))[0]["time"]
+    newer = await asked(audited, token, resource="configmaps", **{"from": str(when)})
+    assert [one["req"]["name"] for one in newer] == mine[:1:-1]
+    for bad in ({"from": "yesterday"}, {"result": "perhaps"}, {"code": "x"}, {"cursor": "!"}):
+        assert (await audited.get(f"{AUDIT}/records", token=token, params=bad)).status == 400
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_nobody_changes_or_drops_a_record_through_the_gateway(
+    audited: RunningGateway, method: str
+) -> None:
+    token = await audited.token()
+    for path in (f"{AUDIT}/records", f"{AUDIT}/records/x", "/kapis/audit/v1alpha1/records/x"):
+        answer = await change(audited, method, path, token, {})
+        assert (answer.status, answer.json()["edge"]["code"]) == (405, "MethodNotAllowed")
+
+
+async def test_the_trail_is_verified_and_a_change_of_the_file_is_told(
+    audited: RunningGateway, folder: Path
+) -> None:
+    token = await audited.token()
+    for _ in range(3):
+        await change(audited, "POST", MAPS, token, configmap(fresh_name()))
+    found = (await audited.get(f"{AUDIT}/verification", token=token)).json()
+    assert found["whole"] is True
+    assert found["records"] >= 6
+    plain = await audited.token("ada")
+    assert (await audited.get(f"{AUDIT}/verification", token=plain)).status == 403
+    (segment,) = folder.glob("*.log")
+    damaged = re.sub(rb'"user":"admin"', b'"user":"adman"', segment.read_bytes(), count=1)
+    segment.write_bytes(damaged)
+    found = (await audited.get(f"{AUDIT}/verification", token=token)).json()
+    assert found["whole"] is False
+    assert found["broken"]["why"] == "it was altered"
+
+
+async def test_the_api_servers_own_record_has_the_same_id(audited: RunningGateway, folder: Path) -> None:
+    token, name = await audited.token(), fresh_name()
+    forged = {"Audit-ID": "00000000-0000-0000-0000-000000000000"}
+    made = await change(audited, "POST", MAPS, token, configmap(name), headers=forged)
+    (entry,) = await asked(audited, token, name=name)
+    assert made.headers["Audit-Id"] == entry["id"]
+
+
+async def test_after_a_stop_the_chain_is_closed_and_whole(
+    gateway_cluster: LightCluster, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        async with RunningGateway(gateway_cluster.connection, settings(tmp_path / "trail")) as gateway:
+            token = await gateway.token()
+            for _ in range(3):
+                await change(gateway, "POST", MAPS, token, configmap(fresh_name()))
+    report = verify(Folder(tmp_path / "trail"))
+    assert (report.broken, report.chains, report.unsigned, report.records) == (None, 2, 0, 14)
+
+
+async def test_every_read_is_noted_when_that_is_asked_for(
+    gateway_cluster: LightCluster, tmp_path: Path
+) -> None:
+    async with RunningGateway(
+        gateway_cluster.connection, settings(tmp_path / "trail", **{"audit.reads": "all"})
+    ) as gateway:
+        token = await gateway.token()
+        await gateway.get(USERS, token=token)
+        await gateway.get(MAPS, token=token)
+    found = {(one.phase, one.req.resource, one.code) for one in records(tmp_path / "trail")}
+    assert {("read", "users", 200), ("read", "configmaps", 200)} <= found
+
+
+async def test_a_new_password_is_recorded_without_it(
+    audited: RunningGateway, kube: Client, folder: Path
+) -> None:
+    user = fresh_name()
+    await make_user(kube, user)
+    await audited.knows(user)
+    token = await audited.token(user)
+    body = {"currentPassword": PASSWORD, "newPassword": "An0ther-Passw0rd"}
+    path = f"{USERS}/{user}/password"
+    assert (await change(audited, "PUT", path, token, body)).status == 200
+    (entry,) = [one for one in await asked(audited, await audited.token(), user=user) if "sub" in one["req"]]
+    assert (entry["req"]["sub"], entry["req"]["name"], entry["code"]) == ("password", user, 200)
+    assert sorted(entry["changed"]) == ["currentPassword", "newPassword"]
+    assert "An0ther" not in json.dumps(entry)

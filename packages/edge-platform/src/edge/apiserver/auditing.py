@@ -167,7 +167,7 @@ class Auditor:
 
     def _record(self, exchange: "Exchange") -> Record:
         action = exchange.action
-        scope = self._access.scope_of(action) if action.verb and not action.path else None
+        scope = self._access.scope_of(action.scope) if action.verb and not action.path else None
         return self._describer.record(exchange, secrets.token_hex(16), self._now_ms(), scope)
 
     def _now_ms(self) -> int:

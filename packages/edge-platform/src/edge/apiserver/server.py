@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 
 from edge.apiserver.access_routes import AccessRoutes
 from edge.apiserver.account import Account
-from edge.apiserver.authzmeasures import AuthzCollector
-from edge.apiserver.entrances import Entrances
 from edge.apiserver.audit_key import find_audit_key
 from edge.apiserver.audit_request import Describer
 from edge.apiserver.audit_routes import AuditRoutes
 from edge.apiserver.audit_setup import make_trail
 from edge.apiserver.auditing import Auditor
+from edge.apiserver.authzmeasures import AuthzCollector
+from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import find_signing_key
@@ -33,8 +33,8 @@ from edge.apiserver.mirror import Mirror
 from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
-from edge.apiserver.settings import GatewaySettings, WebhookSettings
 from edge.apiserver.routes import OwnRoute, Router
+from edge.apiserver.settings import GatewaySettings, WebhookSettings
 from edge.apiserver.settling import Settler
 from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener

@@ -178,6 +178,8 @@ class KubeconfigSettings(Section):
     certificate_authority: Annotated[
         str, setting("PEM of who signed for `server`; empty: what the user's machine trusts.")
     ] = ""
+
+
 class AuditSettings(Section):
     """The record of every change. Without a folder none is kept; the charts give one."""
 

@@ -55,6 +55,9 @@ async def note(kube: Kube, namespace: str, name: str) -> bool:
         if "exceeded quota" in refusal.message or "status unknown" in refusal.message:
             return False
         raise
+    except Conflict:
+        # The API server counts with compare-and-swap, tries three times, and tells the client to try again.
+        return False
     return True
 
 

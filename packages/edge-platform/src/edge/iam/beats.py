@@ -31,10 +31,14 @@ log = structlog.stdlib.get_logger("edge.iam")
 
 
 class Beats:
-    def __init__(self, client: Client, writer: str) -> None:
-        """client: ungated. writer: field manager of the beats, one for each kind of process."""
+    def __init__(self, client: Client, writer: str, *, within_s: float = WITHIN_S) -> None:
+        """client: ungated. writer: field manager of the beats, one for each kind of process.
+
+        within_s: how long a proof may take; whoever waits for it may wait so long.
+        """
         self._client = client
         self._writer = writer
+        self._within_s = within_s
         self._proven_at = -math.inf
         self._running: asyncio.Task[None] | None = None
         self._seen: dict[type[Resource], int] = dict.fromkeys(BEATING, 0)
@@ -67,11 +71,11 @@ class Beats:
     async def _beat(self) -> None:
         begun = time.monotonic()
         try:
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(self._within_s):
                 versions = await asyncio.gather(*(self._write(kind, begun) for kind in BEATING))
                 await self._wait_for(versions)
         except (KubeError, TimeoutError, OSError) as error:
-            log.warning("rights_not_proven", error=str(error) or f"no event within {WITHIN_S:g} s")
+            log.warning("rights_not_proven", error=str(error) or f"no event within {self._within_s:g} s")
         else:
             self._proven_at = begun
 

@@ -48,23 +48,25 @@ class Freshness:
         self._stale_s = stale_s
         self._cut_off_s = cut_off_s
 
-    def state(self) -> State:
+    def state(self, waited_s: float = 0.0) -> State:
+        """waited_s: how long ago the question was asked, where a proof was waited for meanwhile. What was
+        proven to be known then is good enough, however long the proof took."""
         silence = self._silence_s()
         if silence is None:
             return State.UNSYNCED
         if silence > self._cut_off_s:
             return State.CUT_OFF
         age = silence if self._proof_age_s is None else self._proof_age_s()
-        return State.STALE if age > self._stale_s else State.FRESH
+        return State.STALE if age > self._stale_s + waited_s else State.FRESH
 
     def quiet_s(self) -> float:
         """How long the server has not been heard of, when that is longer than usual; else 0."""
         silence = self._silence_s()
         return silence if silence is not None and silence > QUIET_S else 0.0
 
-    def require(self, verb: str) -> None:
-        """Raises Unavailable when a request with this verb must not be decided now."""
-        state = self.state()
+    def require(self, verb: str, waited_s: float = 0.0) -> None:
+        """Raises Unavailable when a request with this verb must not be decided now. waited_s: see `state`."""
+        state = self.state(waited_s)
         if state is State.FRESH or (state is State.STALE and verb in READS):
             return
         why = {

@@ -8,6 +8,7 @@ rights of its own in the host, may do it with the verb `escalate` or `bind` on i
 cluster-admin has them. Source: design §6.1; decision 007.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -100,10 +101,11 @@ class Grants:
 
     async def _require_fresh(self) -> None:
         """Raises NotNow: what is not known to hold still is neither allowed nor forbidden."""
+        asked_at = time.monotonic()
         if self._prove is not None:
             await self._prove()
         try:
-            self._freshness.require("create")
+            self._freshness.require("create", time.monotonic() - asked_at)
         except Unavailable as problem:
             raise NotNow(f"{problem.what}: {problem.why}. {problem.do}") from None
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.support.trails import change, intent, trail, write_chain
+from tests.support.trails import change, intent, trail
 
 from edge.audit.folder import Folder
 from edge.audit.record import canonical
+from edge.audit.trail import Trail
 from edge.audit.verify import verify
 
 STEADY_PER_S, STEADY_S = 500, 10.0
@@ -91,23 +92,32 @@ async def steady(path: Path, peer: Sequence[float]) -> None:
 
 async def flat_out(path: Path) -> None:
     async with trail(path) as made:
-        left = iter(range(FLAT_OUT))
-
-        async def client() -> None:
-            for number in left:
-                await change(made, f"web-{number}")
-
         start = time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
-        await change(made)  # behind all others
+        await many(made, FLAT_OUT, CLIENTS)
         took_s = time.perf_counter() - start
         batches = made.counts.batches
     tell(f"changes, {CLIENTS} at a time", FLAT_OUT / took_s, "/s", ">= 500")
     tell("records in a batch", 2 * FLAT_OUT / batches, "records")
 
 
+async def many(made: Trail, changes: int, clients: int) -> None:
+    left = iter(range(changes - 1))
+
+    async def client() -> None:
+        for number in left:
+            await change(made, f"web-{number}")
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    await change(made)  # behind all others
+
+
+async def long_chain(path: Path) -> None:
+    async with trail(path) as made:
+        await many(made, VERIFIED // 2, 256)
+
+
 def verification(path: Path) -> None:
-    write_chain(path, VERIFIED)
+    asyncio.run(long_chain(path))
     start = time.perf_counter()
     report = verify(Folder(path))
     took_s = time.perf_counter() - start

@@ -153,6 +153,22 @@ async def test_no_secret_value_is_ever_in_the_files(audited: RunningGateway, fol
         assert value.encode() not in written
 
 
+async def test_a_shell_is_recorded_with_its_program_and_without_arguments(
+    audited: RunningGateway, folder: Path
+) -> None:
+    token, name = await audited.token(), fresh_name()
+    path = f"/api/v1/namespaces/default/pods/{name}/exec?command=/bin/mysql&command=-pS3cr3t&stdin=true"
+    upgrade = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": "v5.channel.k8s.io",
+    }  # fmt: skip
+    answer = await change(audited, "GET", path, token, headers=upgrade)
+    assert answer.status == 404, "there is no such pod"
+    (entry,) = await asked(audited, token, resource="pods/exec", name=name)
+    assert (entry["req"]["verb"], entry["req"]["command"], entry["code"]) == ("create", "mysql", 404)
+    assert b"S3cr3t" not in b"".join(path.read_bytes() for path in folder.glob("*.log"))
+
+
 async def test_sign_ins_are_recorded_and_unknown_names_are_not_written_down(
     audited: RunningGateway, folder: Path
 ) -> None:

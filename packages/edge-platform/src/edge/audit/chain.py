@@ -6,7 +6,7 @@ signed checkpoints (`statements.py`).
 
 import binascii
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,28 +53,36 @@ class Walk:
 
     def __init__(self, chain: str, seq: int = 0, digest: bytes = GENESIS) -> None:
         self.chain = chain
-        self.seq = seq
-        self.digest = digest
+        self.seq: int = seq
+        self.digest: bytes = digest
 
-    def follow(self, lines: Iterable[bytes], marks: "dict[int, bytes] | None" = None) -> Broken | None:
+    def follow(self, lines: list[bytes], marks: "dict[int, bytes] | None" = None) -> Broken | None:
         """Check whole lines, without their ends. marks: signed h by seq. The first broken one, or None."""
-        seq, digest = self.seq, self.digest
-        sha256, hexlify = hashlib.sha256, binascii.hexlify
-        broken: Broken | None = None
+        sha256, digest = hashlib.sha256, self.digest
+        found: list[bytes] = []
         for line in lines:
-            found = sha256(digest + line[BODY:]).digest()
-            if not line.startswith(hexlify(found) + b" "):
-                broken = _broken(self.chain, seq + 1, line, found)
-                break
-            seq += 1
-            digest = found
-            if marks and seq in marks and marks.pop(seq) != digest:
-                broken = Broken(
-                    self.chain, seq, "it or one before it is not what was signed", "", digest.hex()
-                )
-                break
-        self.seq, self.digest = seq, digest
-        return broken
+            digest = sha256(digest + line[BODY:]).digest()
+            found.append(digest)
+        # All h of a piece are compared at once: it halves the time, and one wrong h spoils all behind it.
+        written = b"".join([line[:BODY] for line in lines])
+        if lines and written != binascii.hexlify(b"".join(found), b" ", 32) + b" ":
+            return self._first_broken(lines, found)
+        begin: int = self.seq
+        end: int = begin + len(lines)
+        for seq in sorted(seq for seq in marks or () if begin < seq <= end):
+            if marks and marks.pop(seq) != found[seq - begin - 1]:
+                self.seq, self.digest = seq, found[seq - begin - 1]
+                why = "it or one before it is not what was signed"
+                return Broken(self.chain, seq, why, "", self.digest.hex())
+        self.seq, self.digest = end, digest
+        return None
+
+    def _first_broken(self, lines: list[bytes], found: list[bytes]) -> Broken:
+        for line, digest in zip(lines, found, strict=True):
+            if line[:BODY] != binascii.hexlify(digest) + b" ":
+                return _broken(self.chain, self.seq + 1, line, digest)
+            self.seq, self.digest = self.seq + 1, digest
+        raise AssertionError("the lines differ as a whole, and none of them does")
 
 
 def _broken(chain: str, expected_seq: int, line: bytes, digest: bytes) -> Broken:

@@ -32,11 +32,15 @@ class Left:
     open: list[Record] = field(default_factory=list[Record])
 
 
-def left_behind(folder: Folder, own: str) -> list[Left]:
-    """Chains that nobody writes any more and nobody has closed. Blocks; raises OSError."""
+def left_behind(folder: Folder, own: str, closed: set[str] | None = None) -> list[Left]:
+    """Chains that nobody writes any more and nobody has closed. Blocks; raises OSError.
+
+    closed: chains that need not be looked at again; those that are found to be closed are added.
+    """
+    done = closed if closed is not None else set[str]()
     found: list[Left] = []
     for chain, segments in folder.chains().items():
-        if chain == own:
+        if chain == own or chain in done:
             continue
         lock = folder.lock(chain)
         if lock is None:
@@ -44,6 +48,7 @@ def left_behind(folder: Folder, own: str) -> list[Left]:
         signed = _signed(folder, chain)
         if any(one.kind == CLOSED for one in signed):
             os.close(lock)
+            done.add(chain)
             continue
         seq, digest = _mend(segments, signed)
         found.append(Left(chain, lock, seq, digest, _open_intents(segments)))

@@ -11,8 +11,9 @@ from typing import Final
 
 from edge.audit.folder import Segment
 
-ROOM_FIRST_BYTES: Final = 2**20
-ROOM_STEP_BYTES: Final = 4 * 2**20
+ROOM_LEAST_BYTES: Final = 2**20
+ROOM_STEP_BYTES: Final = 8 * 2**20
+"""Large: commits that come meanwhile have to wait, as long for a small step as for a large one."""
 ROOM_LOW_BYTES: Final = 2 * 2**20
 _ZEROS: Final = bytes(2**18)
 
@@ -29,7 +30,10 @@ class OpenSegment:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(segment.path, flags, 0o600)
         try:
-            self.grow(ROOM_FIRST_BYTES)
+            try:
+                self.grow()
+            except OSError:  # a small or nearly full volume
+                self.grow(ROOM_LEAST_BYTES)
         except OSError:
             os.close(self._file)
             with contextlib.suppress(OSError):
@@ -60,7 +64,7 @@ class OpenSegment:
             try:
                 while at < end:
                     at += os.pwrite(self._file, _ZEROS[: end - at], at)
-                os.fsync(self._file)
+                os.fdatasync(self._file)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._file, self.room)

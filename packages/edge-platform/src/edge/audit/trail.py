@@ -92,9 +92,10 @@ class Trail:
 
     async def look_after_orphans(self, now_ms: Callable[[], int]) -> None:
         """Close the chains of writers that died: at the start, and again and again. Until cancelled."""
+        folder, own, closed = self.writer.folder, self.writer.chain, set[str]()
         while True:
             with contextlib.suppress(OSError):  # no folder, no trail: every change is refused meanwhile
-                for left in await asyncio.to_thread(left_behind, self.writer.folder, self.writer.chain):
+                for left in await asyncio.to_thread(left_behind, folder, own, closed):
                     await self._close_orphan(left, now_ms())
             await asyncio.sleep(LOOK_FOR_ORPHANS_S)
 

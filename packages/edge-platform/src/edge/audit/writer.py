@@ -24,7 +24,7 @@ from edge.audit import chain as links
 from edge.audit.folder import Folder, Segment, head_of
 from edge.audit.record import VERSION, Record, canonical
 from edge.audit.retention import Limits, plan_retention
-from edge.audit.segment import ROOM_FIRST_BYTES, ROOM_LOW_BYTES, OpenSegment
+from edge.audit.segment import ROOM_LEAST_BYTES, ROOM_LOW_BYTES, OpenSegment
 from edge.audit.statements import CHECKPOINT, CLOSED, OPENED, RETIRED, Signer, last_hash, unchecked
 
 BATCH_MAX: Final = 256
@@ -138,6 +138,9 @@ class Writer:
     # -- in the thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):  # tried again with the first record
+            self._segment()
+            self._grow_wanted.set()
         while True:
             batch = self._take()
             if batch:
@@ -237,7 +240,7 @@ class Writer:
         if segment.left >= RESERVE_BYTES:
             return None
         try:  # the other thread had no chance, or no success
-            segment.grow(ROOM_FIRST_BYTES)
+            segment.grow(ROOM_LEAST_BYTES)
         except OSError as error:
             return NotWrittenError("disk-full", f"the audit trail cannot grow: {error.strerror}")
         return None
@@ -288,7 +291,8 @@ class Writer:
     def _sign(self, kind: str, heads: dict[str, str] | None = None) -> None:
         now_ms = int(self.now_s() * 1000)
         line = self._signer.sign(kind, seq=self.seq, digest=self.digest, time_ms=now_ms, heads=heads)
-        _append(self.folder, self.chain, line)
+        # A checkpoint that a power cut takes is made again by the next; a flush would keep changes waiting.
+        _append(self.folder, self.chain, line, durable=kind != CHECKPOINT)
         self._signed_seq, self._signed_s = self.seq, now_ms / 1000
         self.counts.checkpoint_ms = now_ms
         self.on_statement(line)
@@ -327,7 +331,7 @@ class Writer:
             if not own:
                 signer = Signer(self.key, chain, last_hash(path.read_bytes()) if path.exists() else "")
             line = signer.sign(RETIRED, seq=seq, digest=digest, time_ms=int(self.now_s() * 1000))
-            _append(self.folder, chain, line)
+            _append(self.folder, chain, line, durable=True)
             segment.path.unlink()
             log.info("audit_segment_retired", chain=chain, up_to=seq)
         finally:
@@ -338,11 +342,10 @@ class Writer:
         while not self._stopping:
             self._grow_wanted.wait()
             self._grow_wanted.clear()
-            segment = self._open
-            if segment is None or self._stopping or segment.left >= ROOM_LOW_BYTES:
-                continue
-            with contextlib.suppress(OSError, ValueError):  # the writer notices itself when room runs out
-                segment.grow()
+            with contextlib.suppress(OSError):  # the writer notices itself when room runs out
+                segment = self._open
+                if segment is not None and not self._stopping and segment.left < ROOM_LOW_BYTES:
+                    segment.grow()
 
     def _end(self) -> None:
         try:
@@ -357,8 +360,9 @@ class Writer:
             log.error("audit_not_closed", error=str(error))
 
 
-def _append(folder: Folder, chain: str, line: bytes) -> None:
+def _append(folder: Folder, chain: str, line: bytes, *, durable: bool) -> None:
     with folder.statements(chain).open("ab") as file:
         file.write(line)
         file.flush()
-        os.fdatasync(file.fileno())
+        if durable:
+            os.fdatasync(file.fileno())

@@ -126,7 +126,7 @@ async def test_a_users_groups_of_the_system_are_not_sent(gateway: RunningGateway
     await gateway.knows("crafty", admin=True)
     who = await gateway.kubectl(await gateway.token("crafty"), "auth", "whoami", "-o", "json")
     assert set(json.loads(who)["status"]["userInfo"]["groups"]) == {
-        "ops", "edge:platform-admins", "system:authenticated",
+        "edge:group:ops", "edge:platform-admins", "system:authenticated",
     }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ async def guarded(kube: Kube) -> AsyncIterator[Kube]:
     """Rooms with admission that knows authors. ann administers the workspace press, eve nothing."""
     index = Index()
     watchings: list[Watching] = []
-    beats = Beats(kube.client, "test", within_s=3.0)
+    beats = Beats(kube.client, "test")
     freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None, beats.age_s)
     grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
     manager = await kube.start(iam(grants=grants), tenancy(grants), webhooks=True)

@@ -27,6 +27,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import Unreachable, host_unavailable
+from edge.iam.freshness import asked_now
 from edge_sdk.access import Action
 from edge_sdk.clock import Clock
 from edge_sdk.problem import Forbidden, NotAuthenticated, Problem, TooMuch, Unavailable
@@ -151,6 +152,7 @@ class Gateway:
         exchange.session = self._authenticator.session(bearer_token(request), self._clock.now_s())
         await self._limit(exchange)
         if needs_proof(request.method, exchange.target):
+            asked_now()
             await self._rights.beats.prove()
         handler = self._found(exchange)
         return await self._bounded(handler, exchange)

@@ -12,6 +12,7 @@ Source: design §7.1.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ import structlog
 from edge.apiserver.limits import Gate
 from edge.apiserver.rights import Rights
 from edge.iam.accessreview import API_VERSION, KIND, Review, Verdict, caller_of, check, review
-from edge.iam.freshness import STALE_S, State
+from edge.iam.freshness import STALE_S, State, asked_now
 from edge_kube.client import Client
 from edge_kube.wire import error_of_body
 from edge_sdk.problem import Unavailable
@@ -28,6 +29,8 @@ from edge_sdk.problem import Unavailable
 FRESH_FOR_S: Final = 0.02
 """How long one look at the age of the picture is good for; it looks at the watch of every kind."""
 RENEW_AFTER_S: Final = STALE_S / 2
+PROOF_WITHIN_S: Final = 0.5
+"""An API server waits one second for an answer."""
 PROOF_AGAIN_S: Final = 0.25
 """A proof that failed is not tried again sooner: the API server, who waits for it, is the one in trouble."""
 
@@ -119,8 +122,11 @@ class Reviewer:
             self._waiting.enter()
         except Unavailable as error:
             return self._unavailable(str(error))
+        asked_now()
         try:
-            await self._rights.beats.prove()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROOF_WITHIN_S):
+                    await self._rights.beats.prove()
         finally:
             self._waiting.leave()
         found = self.answer(body)

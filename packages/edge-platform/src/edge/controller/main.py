@@ -60,8 +60,6 @@ SERVICE = "edge-controller"
 LEASE = "edge-controller-leader"
 HOST_LIMITS = Limits(rate_per_s=200.0, burst=400.0)
 """The platform's own API server: ten thousand bindings are brought into native RBAC within two minutes."""
-PROOF_WITHIN_S = 3.0
-"""Admission has five seconds: on a busy machine it rather answers late than sends its caller away."""
 OWN_ACCOUNTS = (SERVICE, "edge-apiserver")
 SCOPES: Mapping[type[Resource], str] = {
     Workspace: "workspace",
@@ -126,7 +124,7 @@ async def run(connection: Connection, settings: Settings) -> None:
             manager.unpark(cluster)
 
         index = Projection()
-        beats = Beats(client, SERVICE, within_s=PROOF_WITHIN_S)
+        beats = Beats(client, SERVICE)
         stack.push_async_callback(beats.close)
         freshness = Freshness(lambda: watching.silence_s(), beats.age_s)  # noqa: PLW0108 - it is made below
         namespace = settings[ControllerSettings].namespace

@@ -9,7 +9,9 @@ Ages are measured on the reader's own monotonic clock: no two machines' clocks a
 Source: design §5.
 """
 
+import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from enum import Enum
 from typing import Final
 
@@ -20,6 +22,21 @@ CUT_OFF_S: Final = 300.0
 QUIET_S: Final = 75.0
 """A watch brings a bookmark about once a minute; one that was silent for longer is worth telling of."""
 READS: Final = frozenset({"get", "list", "watch", "head", "options"})
+
+
+WAITED_MAX_S: Final = 3.0
+_asked_at: ContextVar[float | None] = ContextVar("edge_iam_asked_at", default=None)
+
+
+def asked_now() -> None:
+    """Note, for the task that runs, that its question came in at this moment. What is proven to have been
+    known then is new enough to answer it, however long the proof takes on a busy machine."""
+    _asked_at.set(time.monotonic())
+
+
+def _waited_s() -> float:
+    asked_at = _asked_at.get()
+    return 0.0 if asked_at is None else min(time.monotonic() - asked_at, WAITED_MAX_S)
 
 
 class State(Enum):
@@ -48,25 +65,23 @@ class Freshness:
         self._stale_s = stale_s
         self._cut_off_s = cut_off_s
 
-    def state(self, waited_s: float = 0.0) -> State:
-        """waited_s: how long ago the question was asked, where a proof was waited for meanwhile. What was
-        proven to be known then is good enough, however long the proof took."""
+    def state(self) -> State:
         silence = self._silence_s()
         if silence is None:
             return State.UNSYNCED
         if silence > self._cut_off_s:
             return State.CUT_OFF
         age = silence if self._proof_age_s is None else self._proof_age_s()
-        return State.STALE if age > self._stale_s + waited_s else State.FRESH
+        return State.STALE if age > self._stale_s + _waited_s() else State.FRESH
 
     def quiet_s(self) -> float:
         """How long the server has not been heard of, when that is longer than usual; else 0."""
         silence = self._silence_s()
         return silence if silence is not None and silence > QUIET_S else 0.0
 
-    def require(self, verb: str, waited_s: float = 0.0) -> None:
-        """Raises Unavailable when a request with this verb must not be decided now. waited_s: see `state`."""
-        state = self.state(waited_s)
+    def require(self, verb: str) -> None:
+        """Raises Unavailable when a request with this verb must not be decided now."""
+        state = self.state()
         if state is State.FRESH or (state is State.STALE and verb in READS):
             return
         why = {

@@ -8,7 +8,6 @@ rights of its own in the host, may do it with the verb `escalate` or `bind` on i
 cluster-admin has them. Source: design §6.1; decision 007.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -17,7 +16,7 @@ import structlog
 from edge.iam.accounts import groups_behind
 from edge.iam.escalation import ROLES, Lack, binding_lacks
 from edge.iam.foretelling import Foretelling
-from edge.iam.freshness import Freshness
+from edge.iam.freshness import Freshness, asked_now
 from edge.iam.index import Index, Who
 from edge.iam.instances import CREATOR_ANNOTATION
 from edge.iam.ports import NativeRights
@@ -101,11 +100,11 @@ class Grants:
 
     async def _require_fresh(self) -> None:
         """Raises NotNow: what is not known to hold still is neither allowed nor forbidden."""
-        asked_at = time.monotonic()
+        asked_now()
         if self._prove is not None:
             await self._prove()
         try:
-            self._freshness.require("create", time.monotonic() - asked_at)
+            self._freshness.require("create")
         except Unavailable as problem:
             raise NotNow(f"{problem.what}: {problem.why}. {problem.do}") from None
 

@@ -128,3 +128,20 @@ def test_the_authorization_webhook_has_its_port_and_certificates_when_it_is_on(t
 def test_published_secrets_are_not_used_as_keys() -> None:
     assert "JWT_SECRET" not in render("authentication.jwt.secret=your-jwt-secret")
     assert "JWT_SECRET" in render("authentication.jwt.secret=a-real-one")
+
+
+def test_records_of_kubeconfigs_are_within_its_rights_and_nothing_beside_its_namespace(
+    gateway_cluster: LightCluster,
+) -> None:
+    gateway_cluster.kubectl("apply", "-f", "-", stdin=render("tls.enabled=true"))
+    account = "--as=system:serviceaccount:edge-system:edge-apiserver"
+    for verb, namespace, expected in (
+        *((verb, "edge-system", True) for verb in ("get", "list", "watch", "create", "delete")),
+        ("update", "edge-system", False),
+        ("patch", "edge-system", False),
+        ("list", "default", False),
+    ):
+        asked = ("auth", "can-i", verb, "secrets", "-n", namespace, account)
+        said = gateway_cluster.kubectl(*asked, check=False)
+        assert said.strip().splitlines()[0] == ("yes" if expected else "no"), (verb, namespace)
+    gateway_cluster.kubectl("delete", "-f", "-", stdin=render("tls.enabled=true"))

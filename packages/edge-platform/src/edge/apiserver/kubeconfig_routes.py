@@ -91,7 +91,6 @@ class KubeconfigRoutes:
         session = exchange.caller
         if session.restricted:
             raise change_password_first(session.caller.name)
-        self._rights.freshness.require("create")
         wanted = read_wanted(exchange.body)
         limits, now_s = self._settings, self._clock.now_s()
         lasts_s = lifetime_s(wanted, default_s=limits.ttl.s, max_s=limits.max_ttl.s)
@@ -106,6 +105,7 @@ class KubeconfigRoutes:
                 why=f'"{name}" has {limits.per_user} in force, as many as one user may have',
                 do="revoke one: `edge kubeconfig list`, `edge kubeconfig revoke ID`",
             )
+        self._rights.freshness.require("create")
         issued = Issued(
             Claims(
                 user=name,

@@ -15,6 +15,8 @@ import msgspec
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:9090"
 TIMEOUT_S: Final = 30.0
+TRIES: Final = 4
+RETRY_AFTER_S: Final = 1.0
 
 
 class CommandError(Exception):
@@ -78,7 +80,7 @@ def send(server: str, method: str, path: str, *, token: str = "", **options: Any
     """One request. Raises CommandError."""
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
-        status, raw = asyncio.run(_send(method, f"{server}{path}", headers, options))
+        status, raw = asyncio.run(_patiently(method, f"{server}{path}", headers, options))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         why = str(error) or "no answer in time"
         raise CommandError(f"The gateway at {server} was not reached: {why}. Is --server right?") from None
@@ -92,6 +94,18 @@ def send(server: str, method: str, path: str, *, token: str = "", **options: Any
         said = answer.get("message") or answer.get("error_description") or answer.get("error") or str(status)
         raise CommandError(str(said), code=2 if status in (400, 422) else 1)
     return answer
+
+
+async def _patiently(
+    method: str, url: str, headers: Mapping[str, str], options: Mapping[str, Any]
+) -> tuple[int, bytes]:
+    """Asks again when the gateway says "not now", as kubectl does."""
+    for _ in range(TRIES - 1):
+        status, raw = await _send(method, url, headers, options)
+        if status != 503:
+            return status, raw
+        await asyncio.sleep(RETRY_AFTER_S)
+    return await _send(method, url, headers, options)
 
 
 async def _send(

@@ -1,6 +1,8 @@
 """One API server for the gateway's tests, with the platform's kinds, an administrator and a plain user."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +11,7 @@ from tests.support.gateway import RunningGateway, make_user
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.apiserver.kinds import SERVED
+from edge.clusters.types import Cluster
 from edge.iam.builtin import everything
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -56,3 +59,39 @@ async def tenant(gateway: RunningGateway, kube: Client) -> Tenant:
     await gateway.knows(made.user)
     await gateway.until(f"{WORKSPACES}/{made.workspace}", 200, token=await gateway.token(made.user))
     return made
+
+
+@pytest_asyncio.fixture
+async def east(
+    gateway: RunningGateway, kube: Client, member_cluster: LightCluster
+) -> AsyncIterator[LightCluster]:
+    """A member cluster, known to the gateway as "east"; its own RBAC knows the platform's administrators."""
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "edge-platform-admins"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "cluster-admin",
+        },
+        "subjects": [
+            {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "Group",
+                "name": "edge:platform-admins",
+            }
+        ],
+    }
+    member_cluster.kubectl("apply", "-f", "-", stdin=json.dumps(binding))
+    content = base64.b64encode(member_cluster.kubeconfig.read_bytes()).decode()
+    manifest = {
+        "apiVersion": "scope.theriseunion.io/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": "east"},
+        "spec": {"connection": {"type": "direct", "kubeconfig": content}},
+    }
+    await kube.create(manifest, manager="test")
+    await gateway.until("/oapis/tenant/v1alpha1/clusters/east", 200, token=await gateway.token())
+    yield member_cluster
+    await kube.delete(Cluster, "east")

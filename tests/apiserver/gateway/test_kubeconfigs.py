@@ -3,24 +3,19 @@
 import asyncio
 import base64
 import json
-import os
-import re
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 from structlog.testing import capture_logs
 from tests.support.gateway import IAM, RunningGateway, make_user
+from tests.support.kubeconfigs import MINE, id_of, issue, kubectl, kubectl_command, token_of, written
 from tests.support.workspaces import Tenant
 
 from edge.apiserver.keys import find_signing_key
-from edge.clusters.types import Cluster
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE
 from edge.iam.passwords import hash_password
 from edge.iam.tokens import Claims, Tokens
@@ -28,88 +23,10 @@ from edge.iam.types import User
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.harness import LightCluster
-from edge_kube.harness.processes import tool
 from edge_kube.meta import Key
 from edge_sdk.secret import Secret
 
-MINE = f"{IAM}/me/kubeconfigs"
-PAGE = Path(__file__).parents[3] / "docs" / "gateway.md"
-EDGE = "import sys; from edge.cli.main import main; sys.exit(main())"
 IN_FORCE_S = 0.25
-
-
-async def issue(gateway: RunningGateway, token: str, **body: Any) -> dict[str, Any]:
-    """The document of a new kubeconfig. Asks again, as clients do, while rights are not known to be new."""
-    async with asyncio.timeout(20):
-        while (answer := await gateway.ask("POST", MINE, token=token, json=body)).status == 503:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-    assert answer.status == 201, answer.body
-    return yaml.safe_load(answer.body)
-
-
-def token_of(document: dict[str, Any]) -> str:
-    return document["users"][0]["user"]["token"]
-
-
-def id_of(document: dict[str, Any]) -> str:
-    return document["contexts"][0]["context"]["extensions"][0]["extension"]["id"]
-
-
-def kubectl_command(file: Path, *args: str) -> list[str]:
-    return [str(tool("kube")), "kubectl", f"--kubeconfig={file}", f"--cache-dir={file}.cache", *args]
-
-
-async def kubectl(file: Path, *args: str) -> tuple[int, str]:
-    """Exit code and output of real kubectl, that knows nothing but the file."""
-    process = await asyncio.create_subprocess_exec(
-        *kubectl_command(file, *args),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode()
-
-
-def written(path: Path, document: dict[str, Any]) -> Path:
-    path.write_text(yaml.safe_dump(document))
-    return path
-
-
-@pytest_asyncio.fixture
-async def east(
-    gateway: RunningGateway, kube: Client, member_cluster: LightCluster
-) -> AsyncIterator[LightCluster]:
-    """A member cluster, known to the gateway as "east"; its own RBAC knows the platform's administrators."""
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "edge-platform-admins"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "cluster-admin",
-        },
-        "subjects": [
-            {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "Group",
-                "name": "edge:platform-admins",
-            }
-        ],
-    }
-    member_cluster.kubectl("apply", "-f", "-", stdin=json.dumps(binding))
-    content = base64.b64encode(member_cluster.kubeconfig.read_bytes()).decode()
-    manifest = {
-        "apiVersion": "scope.theriseunion.io/v1alpha1",
-        "kind": "Cluster",
-        "metadata": {"name": "east"},
-        "spec": {"connection": {"type": "direct", "kubeconfig": content}},
-    }
-    await kube.create(manifest, manager="test")
-    await gateway.until("/oapis/tenant/v1alpha1/clusters/east", 200, token=await gateway.token())
-    yield member_cluster
-    await kube.delete(Cluster, "east")
 
 
 def let_natively(cluster: LightCluster, user: str, namespace: str) -> None:
@@ -425,104 +342,3 @@ async def test_without_tls_the_user_is_asked_where_it_is(gateway_cluster: LightC
         assert (refused.status, refused.json()["edge"]["code"]) == (409, "NoTlsAddress")
         document = await issue(gateway, token, server="https://edge.example.com", cluster="host")
         assert document["clusters"][0]["cluster"] == {"server": "https://edge.example.com"}
-
-
-async def run_edge(gateway: RunningGateway, token: str, home: Path, *words: str) -> tuple[int, str]:
-    """Exit code and output of the command line, with `home` as the home folder."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", EDGE, *words),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "EDGE_SERVER": gateway.url,
-            "EDGE_TOKEN": token,
-        },
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
-
-
-async def test_the_command_line_merges_lists_and_revokes(gateway: RunningGateway, tmp_path: Path) -> None:
-    token, file = await gateway.token(), tmp_path / ".kube" / "config"
-    file.parent.mkdir()
-    file.write_text(
-        "apiVersion: v1\nkind: Config\ncurrent-context: mine\npreferences: {colors: true}\n"
-        "clusters: [{name: mine, cluster: {server: 'https://10.0.0.1'}}]\n"
-        "users: [{name: me, user: {token: kept}}]\n"
-        "contexts: [{name: mine, context: {cluster: mine, user: me}}]\n"
-    )
-    code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "--ttl", "8h", "--name", "laptop")
-    assert code == 0, said
-    assert oct(file.stat().st_mode & 0o777) == "0o600"
-    assert [one.name for one in file.parent.iterdir()] == ["config"]
-    document = yaml.safe_load(file.read_text())
-    assert (document["current-context"], document["preferences"]) == ("mine", {"colors": True})
-    assert [one["name"] for one in document["users"]] == ["me", "admin@edge-host"]
-    code, said = await kubectl(file, "--context=admin@edge-host", "get", "namespaces")
-    assert (code, "edge-system" in said) == (0, True)
-    code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "list")
-    (row,) = [line.split() for line in said.splitlines() if "laptop" in line]
-    assert token_of({"users": [document["users"][1]]}) not in said
-    code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "revoke", row[0])
-    assert (code, said) == (0, f"revoked {row[0]} (host)\n")
-    code, said = await kubectl(file, "--context=admin@edge-host", "get", "namespaces")
-    assert code == 1
-
-
-async def test_a_file_that_is_none_or_belongs_to_another_gateway_is_left_as_it_is(
-    gateway: RunningGateway, tmp_path: Path
-) -> None:
-    token = await gateway.token("ada")
-    before = (await gateway.get(MINE, token=token)).json()["items"]
-    for text, says in (
-        ("just words", "is no kubeconfig"),
-        ("clusters: [{name: edge-host, cluster: {server: 'https://other'}}]", "at https://other already"),
-    ):
-        file = tmp_path / "there"
-        file.write_text(text)
-        code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "-o", str(file))
-        assert (code, says in said, "Traceback" in said) == (1, True, False)
-        assert file.read_text() == text
-    assert (await gateway.get(MINE, token=token)).json()["items"] == before, "one that nobody has is revoked"
-    words = ("kubeconfig", "-o", str(file), "--context", "second", "--use")
-    assert (await run_edge(gateway, token, tmp_path, *words))[0] == 0
-    assert yaml.safe_load(file.read_text())["current-context"] == "second"
-    code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "--cluster", "nowhere", "-o", "-")
-    assert (code, said.startswith('There is no cluster "nowhere"')) == (1, True)
-
-
-async def test_the_commands_of_the_page_work_as_they_stand(
-    gateway: RunningGateway, east: LightCluster, tmp_path: Path
-) -> None:
-    section = PAGE.read_text().split("\n## Kubeconfigs\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"```bash\n(.*?)```", section, re.S)
-    assert blocks
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name, command in {
-        "kubectl": f'exec {tool("kube")} kubectl "$@"',
-        "edge": f'exec {sys.executable} -c "{EDGE}" "$@"',
-    }.items():
-        (tools / name).write_text(f"#!/bin/sh\n{command}\n")
-        (tools / name).chmod(0o755)
-    (tmp_path / ".curlrc").write_text("retry = 5\n")
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", "\n".join(blocks).replace("test-cluster", "east")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=tmp_path,
-        env={
-            "PATH": f"{tools}:{os.environ['PATH']}",
-            "HOME": str(tmp_path),
-            "API": gateway.url.removeprefix("http://"),
-            "EDGE_SERVER": gateway.url,
-            "TOKEN": await gateway.token(),
-            "EDGE_TOKEN": await gateway.token(),
-        },
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 120)
-    assert process.returncode == 0, out.decode()
-    assert "edge-system" in out.decode()
-    assert (await gateway.get(MINE, token=await gateway.token())).json()["items"] == []

@@ -3,8 +3,6 @@
 Answers beyond one's own rights are for those who may read the bindings at that scope.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -21,6 +19,7 @@ from edge.iam import questions, review
 from edge.iam.explain import explain
 from edge.iam.index import Who
 from edge.iam.scope import PLATFORM, scope_text
+from edge.iam.turns import in_turns
 from edge.iam.types import GROUP
 from edge_sdk.problem import Forbidden, Problem
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from edge.apiserver.routes import Handler
 
 PAGE: Final = 50
-TURN_S: Final = 0.005
-"""How long a review of grants works before others get their turn."""
 T = TypeVar("T")
 
 
@@ -114,31 +111,17 @@ class AccessRoutes:
                 why="grants are reviewed for three things",
                 do=f"use kind={'|'.join(review.KINDS)}, or leave it out",
             )
-        sees = partial(questions.sees_binding, self._index, exchange.caller.caller.name)
+        sees = questions.BindingSight(self._index, exchange.caller.caller.name)
         start, size = _page(exchange.target)
         items: list[review.Finding] = []
         total = 0
-        async for found in self._reviewed(sees):
+        async for found in in_turns(review.Review(self._index, sees).all()):
             if kind in ("", found.kind):
                 if start <= total < start + size:
                     items.append(found)
                 total += 1
         more = str(start + size) if start + size < total else ""
         return document({"items": items, "cursor": more, "total": total})
-
-    async def _reviewed(self, sees: review.Sees) -> AsyncIterator[review.Finding]:
-        """Every finding, by binding name. Others get their turn every few milliseconds."""
-        clock = asyncio.get_running_loop().time
-        reviewing = review.Review(self._index, sees)
-        ends_at = clock() + TURN_S
-        for name in sorted(self._index.bindings):
-            binding = self._index.bindings.get(name)
-            for found in reviewing.of(binding) if binding is not None and sees(binding) else (None,):
-                if found is not None:
-                    yield found
-                if clock() > ends_at:
-                    await asyncio.sleep(0)
-                    ends_at = clock() + TURN_S
 
     def _need(self, asker: str, scope: str, verb: str, what: str) -> None:
         if not self._index.check(asker, scope, verb, GROUP, questions.BINDINGS):

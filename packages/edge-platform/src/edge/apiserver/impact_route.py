@@ -17,7 +17,7 @@ from edge.iam.impact import Impact
 from edge.iam.proposal import Proposal, is_known, scopes_named
 from edge.iam.questions import BINDINGS, may_on_scope
 from edge.iam.scope import HOST
-from edge.iam.turns import in_turns
+from edge.iam.turns import finish
 from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, RoleTemplate, User
 from edge_kube.core import Namespace, Node
 from edge_kube.meta import Kind, Resource, kind_of
@@ -54,7 +54,7 @@ class ImpactRoute:
             return known[scope]
 
         impact = Impact(self._index, proposal, asker=asker, sees=sees)
-        await in_turns(impact.steps())
+        await finish(impact.steps())
         return document(impact.result())
 
     def _need(self, asker: str, kind: Kind, proposal: Proposal) -> None:

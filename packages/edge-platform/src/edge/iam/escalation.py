@@ -6,10 +6,10 @@ the nodes that a group selects. Each is asked about here. As in Kubernetes, `esc
 are the way round it. Source: I2, I15; design §6.1, S6–S8.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from edge.iam.aggregation import Template, resolve, template_of
+from edge.iam.aggregation import Recipe, Template, resolve, template_of
 from edge.iam.facts import binding_facts, home_of, label_of, role_facts
 from edge.iam.index import Index, Who
 from edge.iam.rolebook import Role
@@ -19,6 +19,8 @@ from edge_kube.meta import ObjectMeta
 from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
 
 SHOWN: Final = 5
+MISSING_MAX: Final = 100
+"""A change is refused for one right that its author lacks; beyond so many, no more are looked for."""
 ROLES: Final = "iamroles"
 
 
@@ -30,7 +32,18 @@ class Lack(NamedTuple):
     role: str = ""
 
 
-def role_lacks(index: Index, who: Who, new: IAMRole, old: IAMRole | None) -> Iterator[Lack]:
+class Rights(NamedTuple):
+    """What is given: rules, and console rights."""
+
+    rules: tuple[PolicyRule, ...]
+    ui: tuple[str, ...]
+
+
+Steps = Iterator[Lack | None]
+"""What is lacked, in short steps. None: a step that found nothing. Between two, others may have a turn."""
+
+
+def role_lacks(index: Index, who: Who, new: IAMRole, old: IAMRole | None) -> Steps:
     """The rules of a role are given at the scope it is for, and wherever it is bound already."""
     home = _home(index, new.metadata)
     facts = role_facts(new, home)
@@ -38,32 +51,48 @@ def role_lacks(index: Index, who: Who, new: IAMRole, old: IAMRole | None) -> Ite
         return
     templates = index.book.templates
     chosen = resolve(facts.recipe, templates).templates if facts.recipe else ()
-    rules = [*facts.rules, *(rule for name in chosen for rule in templates[name].rules)]
-    ui = [*facts.ui, *(one for name in chosen for one in templates[name].ui)]
-    for scope in {facts.anchor or PLATFORM, *_bound_at(index, facts.name)}:
-        yield from _role_lack(index, who, scope, rules, ui, facts.name)
+    rules = (*facts.rules, *(rule for name in chosen for rule in templates[name].rules))
+    ui = (*facts.ui, *(one for name in chosen for one in templates[name].ui))
+    rights, scopes = Rights(rules, ui), {facts.anchor or PLATFORM, *_bound_at(index, facts.name)}
+    if len(scopes) == 1 or not (yield from _holds_everywhere(index, who, rights)):
+        yield from _role_lacks(index, who, scopes, rights, facts.name)
 
 
-def template_lacks(index: Index, who: Who, new: RoleTemplate, old: RoleTemplate | None) -> Iterator[Lack]:
+def template_lacks(index: Index, who: Who, new: RoleTemplate, old: RoleTemplate | None) -> Steps:
     """A template counts for every role that takes it in, also through others, wherever that role counts."""
     template = template_of(new)
     if old is not None and template == template_of(old):
         return
     after: Mapping[str, Template] = {**index.book.templates, template.name: template}
-    for role in index.book.roles.values():
+    gains: dict[Recipe, Rights | None] = {}  # thousands of roles have the same recipe
+    for role in tuple(index.book.roles.values()):
         recipe = role.facts.recipe
         if recipe is None:
             continue
-        before = set(resolve(recipe, index.book.templates).templates)
-        now = resolve(recipe, after).templates
-        gained = [after[name] for name in now if name not in before or name == template.name]
-        rules = [rule for one in gained for rule in one.rules]
-        ui = [right for one in gained for right in one.ui]
-        for scope in {role.facts.anchor or PLATFORM, *_bound_at(index, role.facts.name)} if gained else ():
-            yield from _role_lack(index, who, scope, rules, ui, role.facts.name)
+        if recipe not in gains:
+            rights = _gained(recipe, index.book.templates, after, template.name)
+            is_free = not rights.rules and not rights.ui
+            is_free = is_free or (yield from _holds_everywhere(index, who, rights))
+            gains[recipe] = None if is_free else rights
+        if (rights := gains[recipe]) is not None:
+            name = role.facts.name
+            scopes = {role.facts.anchor or PLATFORM, *_bound_at(index, name)}
+            yield from _role_lacks(index, who, scopes, rights, name)
 
 
-def binding_lacks(index: Index, who: Who, new: IAMRoleBinding, old: IAMRoleBinding | None) -> Iterator[Lack]:
+def _gained(
+    recipe: Recipe, before: Mapping[str, Template], after: Mapping[str, Template], changed: str
+) -> Rights:
+    """What a recipe comes to by a changed template beyond what it was."""
+    had = set(resolve(recipe, before).templates)
+    now = resolve(recipe, after).templates
+    gained = [after[name] for name in now if name not in had or name == changed]
+    rules = tuple(rule for one in gained for rule in one.rules)
+    ui = tuple(right for one in gained for right in one.ui)
+    return Rights(rules, ui)
+
+
+def binding_lacks(index: Index, who: Who, new: IAMRoleBinding, old: IAMRoleBinding | None) -> Steps:
     """The role's rights at the binding's scope; a role that is not there yet may become anything."""
     home = _home(index, new.metadata)
     facts = binding_facts(new, home)
@@ -78,7 +107,7 @@ def binding_lacks(index: Index, who: Who, new: IAMRoleBinding, old: IAMRoleBindi
         yield from _bound_lack(index, who, facts.scope, role)
 
 
-def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Iterator[Lack]:
+def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Steps:
     """Groups bring what they are bound to; a new user, or another's password, what the user is bound to."""
     name, author = new.metadata.name, who if isinstance(who, str) else who[0]
     before = set(old.spec.groups) if old is not None else set[str]()
@@ -87,7 +116,7 @@ def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Iterator[
     if old is None or is_taken_over:
         gained |= {f"User:{name}", *(f"Group:{group}" for group in new.spec.groups)}
     named = {subject for subject in gained if not subject.startswith("Group:system:")}
-    for binding in index.bound(sorted(named)):
+    for binding in tuple(index.bound(sorted(named))):
         role = index.role_of(binding)
         if role is not None:
             yield from _bound_lack(index, who, binding.scope, role)
@@ -142,38 +171,53 @@ def selection_lacks(index: Index, who: Who, meta: ObjectMeta) -> Iterator[Lack]:
         )
 
 
-def manager_lacks(index: Index, who: Who, meta: ObjectMeta) -> Iterator[Lack]:
+def manager_lacks(index: Index, who: Who, meta: ObjectMeta) -> Steps:
     """A workspace's manager is bound to its admin role."""
     role = index.book.roles.get("workspace-admin")
     if role is not None:
         yield from _bound_lack(index, who, f"w/{home_of(meta)}/{meta.name}", role)
 
 
-def _bound_lack(index: Index, who: Who, scope: str, role: Role) -> Iterator[Lack]:
+def _bound_lack(index: Index, who: Who, scope: str, role: Role) -> Steps:
     name = role.facts.name
     if index.check(who, scope, "bind", IAM_GROUP, ROLES, name):
         return
-    missing = index.missing(who, scope, (source.rule for source in role.rules()), role.ui())
-    if missing:
+    rights = Rights(tuple(source.rule for source in role.rules()), tuple(role.ui()))
+    if missing := (yield from _missing(index, who, scope, rights)):
         yield Lack(f"it gives the role {name} at {scope_text(scope)}, {_held(missing)}", "bind", name)
 
 
-def _role_lack(
-    index: Index, who: Who, scope: str, rules: Iterable[PolicyRule], ui: Iterable[str], name: str
-) -> Iterator[Lack]:
-    if index.check(who, scope, "escalate", IAM_GROUP, ROLES, name):
-        return
-    missing = index.missing(who, scope, rules, ui)
-    if missing:
-        yield Lack(
-            f"it gives rights through the role {name} at {scope_text(scope)}, {_held(missing)}",
-            "escalate",
-            name,
-        )
+def _holds_everywhere(index: Index, who: Who, rights: Rights) -> Generator[None, None, bool]:
+    """Whether the author holds all of it on the platform, and so at every scope: thousands need no look."""
+    return not (yield from _missing(index, who, PLATFORM, rights))
+
+
+def _role_lacks(index: Index, who: Who, scopes: set[str], rights: Rights, name: str) -> Steps:
+    """What the author lacks to give the rights through the role of this name at the scopes."""
+    for scope in sorted(scopes):
+        yield None
+        if index.check(who, scope, "escalate", IAM_GROUP, ROLES, name):
+            continue
+        if missing := (yield from _missing(index, who, scope, rights)):
+            at = scope_text(scope)
+            yield Lack(f"it gives rights through the role {name} at {at}, {_held(missing)}", "escalate", name)
+
+
+def _missing(index: Index, who: Who, scope: str, rights: Rights) -> Generator[None, None, list[str]]:
+    """As `Index.missing`, a rule a step; of very much that is missing, some."""
+    found: dict[str, None] = {}
+    for rule in rights.rules:
+        for one in index.missing_of(who, scope, rule):
+            found[one] = None
+        yield None
+        if len(found) > MISSING_MAX:
+            break
+    return list(found | dict.fromkeys(index.missing_ui(who, scope, rights.ui)))
 
 
 def _held(missing: list[str]) -> str:
-    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    left = "many" if len(missing) > MISSING_MAX else str(len(missing) - SHOWN)
+    more = f" and {left} more" if len(missing) > SHOWN else ""
     return f"and its author does not hold there: {', '.join(missing[:SHOWN])}{more}"
 
 

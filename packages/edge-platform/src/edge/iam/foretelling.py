@@ -23,7 +23,7 @@ from edge.iam.lastadmin import is_last_admin
 from edge.iam.ports import NativeRights
 from edge.iam.proposal import Proposal
 from edge.iam.questions import BINDINGS, may_on_scope
-from edge.iam.turns import in_turns
+from edge.iam.turns import finish
 from edge.iam.types import IAMRoleBinding
 from edge_kube.errors import KubeError
 from edge_kube.meta import Resource
@@ -70,7 +70,7 @@ class Foretelling:
         impact = Impact(self._index, proposal, asker=author.username, sees=sees)
         if new is not None and old is not None and not impact.changes:
             return ()
-        await in_turns(impact.steps())
+        await finish(impact.steps())
         return sentences(impact.result())
 
     async def keep_last_admin(self, old: IAMRoleBinding, author: Author) -> Sequence[str]:

@@ -8,18 +8,20 @@ rights of its own in the host, may do it with the verb `escalate` or `bind` on i
 cluster-admin has them. Source: design §6.1; decision 007.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 from typing import Final, TypeVar
 
 import structlog
 
 from edge.iam.accounts import groups_behind
-from edge.iam.escalation import ROLES, Lack, binding_lacks
+from edge.iam.escalation import ROLES, Lack, Steps, binding_lacks
 from edge.iam.foretelling import Foretelling
 from edge.iam.freshness import Freshness, asked_now
 from edge.iam.index import Index, Who
 from edge.iam.instances import CREATOR_ANNOTATION
 from edge.iam.ports import NativeRights
+from edge.iam.turns import in_turns
 from edge.iam.types import IAMRoleBinding
 from edge_kube.errors import KubeError
 from edge_kube.meta import Resource
@@ -30,9 +32,11 @@ from edge_sdk.scopes import ADMINS_GROUP, IAM_GROUP, WORKSPACE_LABEL
 
 TRUSTED_GROUPS: Final = frozenset({"system:masters", ADMINS_GROUP, "system:serviceaccounts:kube-system"})
 """Those who may everything in the host by definition, and the cluster's own controllers."""
+REFUSED_MAX: Final = 10
+"""Sentences of one refusal. A template may be in thousands of roles."""
 
 T = TypeVar("T", bound=Resource)
-Asks = Callable[[Index, Who, T, T | None], Iterable[Lack]]
+Asks = Callable[[Index, Who, T, T | None], Steps]
 
 log = structlog.stdlib.get_logger("edge.iam")
 
@@ -75,8 +79,7 @@ class Grants:
                 return ()
             await self._require_fresh()
             who: Who = (author.username, groups_behind(author.groups))
-            lacks = dict.fromkeys(asks(self._index, who, new, old))
-            return [lack.text for lack in lacks if not await self._may_natively(author, lack)]
+            return await self._refused(author, asks(self._index, who, new, old))
 
         return authorize
 
@@ -111,11 +114,30 @@ class Grants:
     def _is_trusted(self, author: Author) -> bool:
         return author.username in self._own or not TRUSTED_GROUPS.isdisjoint(author.groups)
 
-    async def _may_natively(self, author: Author, lack: Lack) -> bool:
-        if not lack.verb:
-            return False
+    async def _refused(self, author: Author, steps: Steps) -> Sequence[str]:
+        """What the author lacks and may not natively either; a few are enough to refuse by."""
+        refused: dict[str, None] = {}
+        known: dict[tuple[str, str], bool] = {}
+        async with aclosing(in_turns(steps)) as lacks:
+            async for lack in lacks:
+                if not await self._may_natively(author, lack, known):
+                    refused[lack.text] = None
+                if len(refused) == REFUSED_MAX:
+                    break
+        return tuple(refused)
+
+    async def _may_natively(self, author: Author, lack: Lack, known: dict[tuple[str, str], bool]) -> bool:
+        """known: what has been asked about the author already. From the second role on, first about all."""
+        for role in ("", lack.role) if known else (lack.role,):
+            if lack.verb and (lack.verb, role) not in known:
+                known[lack.verb, role] = await self._ask(author, lack.verb, role)
+            if lack.verb and known[lack.verb, role]:
+                return True
+        return False
+
+    async def _ask(self, author: Author, verb: str, role: str) -> bool:
         try:
-            return await self._native.may(author, lack.verb, IAM_GROUP, ROLES, lack.role)
+            return await self._native.may(author, verb, IAM_GROUP, ROLES, role)
         except KubeError as error:
             log.warning("native_rights_unknown", user=author.username, error=str(error))
             return False

@@ -16,8 +16,19 @@ from edge.iam.aggregation import Template
 from edge.iam.graph import ScopeGraph
 from edge.iam.patternbook import Entry
 from edge.iam.rolebook import ANONYMOUS_ROLE, Role, RoleBook, RoleFacts
-from edge.iam.rules import ALL, BITS, UNNAMED, Table, asked_bit, ui_held, url_covers, url_path, url_verb
-from edge.iam.rules import pairs as pairs_of
+from edge.iam.rules import (
+    ALL,
+    BITS,
+    UNNAMED,
+    Table,
+    asked_bit,
+    asked_mask,
+    spoken_of,
+    ui_held,
+    url_covers,
+    url_path,
+    url_verb,
+)
 from edge.iam.scope import ANONYMOUS, PLATFORM, kind_of_scope
 from edge.iam.types import PolicyRule
 
@@ -115,9 +126,12 @@ class Index:
         self.bindings[binding.name] = binding
         self.of_role.setdefault(binding.role, set()).add(binding.name)
         self.by_scope.setdefault(binding.scope, set()).add(binding.name)
-        for subject in binding.subjects:
-            by_scope = self._by_subject.setdefault(subject, {})
-            by_scope.setdefault(binding.scope, {})[binding.name] = binding
+        for subject in binding.subjects:  # ten thousand in one binding, and still a short turn
+            by_scope = self._by_subject.get(subject)
+            if by_scope is None:
+                self._by_subject[subject] = {binding.scope: {binding.name: binding}}
+            else:
+                by_scope.setdefault(binding.scope, {})[binding.name] = binding
         # Once, after both halves: nobody may be told of a state in which the binding is not there at all.
         self._hit({*binding.subjects, *(old.subjects if old else ())})
 
@@ -373,27 +387,35 @@ class Index:
 
         A `*` verb is held only through a `*` verb, a literal `*` group or resource only through a `*` rule.
         """
-        found: dict[str, None] = {}
-        for rule in rules:
-            for (group, resource), _ in pairs_of(rule):
-                for name in rule.resource_names or ("",):
-                    for verb in rule.verbs:
-                        if not self._holds(who, scope, verb, group, resource, name):
-                            shown = f"{verb} {resource}{'.' + group if group else ''}"
-                            found[f"{shown} {name}".rstrip()] = None
-            if scope == URL_SCOPE:
-                found |= dict.fromkeys(self._missing_urls(who, rule))
-        held = self.ui(who, scope)
-        found |= {f"console right {one}": None for one in ui if not ui_held(one, held)}
-        return list(found)
+        found = {one: None for rule in rules for one in self.missing_of(who, scope, rule)}
+        return list(found | dict.fromkeys(self.missing_ui(who, scope, ui)))
 
-    def _holds(self, who: Who, scope: str, verb: str, group: str, resource: str, name: str) -> bool:
-        if not self.check(who, scope, verb, group, resource, name):
-            return False
-        if verb != "*":
-            return True
+    def missing_of(self, who: Who, scope: str, rule: PolicyRule) -> Iterator[str]:
+        """What of one rule the caller does not hold at `scope`."""
+        everywhere = self._bits_of(who, scope, "*", "*", "")
+        for (group, resource), verbs in spoken_of(rule):
+            needed = asked_mask(verbs)
+            if not needed & ~everywhere:
+                continue
+            for name in rule.resource_names or ("",):
+                held = self._bits_of(who, scope, group, resource, name)
+                if needed & ~held:
+                    shown = f"{resource}{'.' + group if group else ''} {name}".rstrip()
+                    yield from (f"{verb} {shown}" for verb in verbs if asked_bit(verb) & ~held)
+        if scope == URL_SCOPE and rule.non_resource_urls:
+            yield from self._missing_urls(who, rule)
+
+    def missing_ui(self, who: Who, scope: str, ui: Iterable[str]) -> Iterator[str]:
+        held = self.ui(who, scope)
+        return (f"console right {one}" for one in ui if not ui_held(one, held))
+
+    def _bits_of(self, who: Who, scope: str, group: str, resource: str, name: str) -> int:
+        """Bits of the verbs that a caller holds on a resource, under a name if there is one."""
         identity, key = self.identity(who), (scope, group, resource)
-        return ALL in (identity.masks.get(key, 0), identity.names.get(key, {}).get(name, 0))
+        verbs = identity.masks.get(key)
+        if verbs is None:
+            verbs = self._fill(identity, key)
+        return verbs | identity.names.get(key, {}).get(name, 0) if name else verbs
 
     def _missing_urls(self, who: Who, rule: PolicyRule) -> Iterator[str]:
         view = self.view(self.identity(who), URL_SCOPE)

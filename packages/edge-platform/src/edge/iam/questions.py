@@ -23,6 +23,7 @@ from edge.iam.scope import (
     parse_scope,
     scope_text,
 )
+from edge.iam.visible import visible
 from edge_sdk.problem import Problem
 from edge_sdk.scopes import IAM_GROUP, SCOPE_GROUP
 
@@ -174,6 +175,33 @@ def may_on_scope(index: Index, who: Who, scope: str, verb: str, resource: str, n
     if not plural or not alias:
         return False
     return index.check(who, scope, verb, IAM_GROUP, f"{plural}/{alias}", name)
+
+
+class BindingSight:
+    """`sees_binding` for one caller and very many bindings: their rights are worked out once, not for each.
+
+    When the caller's rights change meanwhile, they are worked out anew.
+    """
+
+    def __init__(self, index: Index, who: Who) -> None:
+        self._index = index
+        self._who = who
+        self._look()
+
+    def __call__(self, binding: Binding) -> bool:
+        if self._generation != self._index.generation(self._who):
+            self._look()
+        if self._sight.everything or not self._mine.isdisjoint(binding.subjects):
+            return True
+        if self._index.scopes.place(binding.scope) is not None:
+            return self._sight.sees(binding.scope, binding.name)
+        return self._index.check(self._who, binding.scope, "get", IAM_GROUP, BINDINGS, binding.name)
+
+    def _look(self) -> None:
+        index, who = self._index, self._who
+        self._mine = frozenset(index.subjects_of(who))
+        self._sight = visible(index, who, "get", IAM_GROUP, BINDINGS)
+        self._generation = index.generation(who)
 
 
 def access_at(index: Index, who: Who, key: str) -> ScopeAccess:

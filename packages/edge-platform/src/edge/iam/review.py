@@ -3,8 +3,9 @@
 Known here is what the index knows. When somebody last signed in or used a right is not, and is not guessed.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -16,6 +17,7 @@ from edge.iam.scope import HOST, HOST_SCOPE, PLATFORM, cluster_of_scope, scope_t
 from edge.iam.types import PolicyRule
 
 KINDS: Final = ("dangling", "unused", "tooWide")
+SORTED_AT_ONCE: Final = 5_000
 Sees = Callable[[Binding], bool]
 
 
@@ -31,6 +33,14 @@ class Finding(Struct):
     remedy: str
 
 
+class Given(NamedTuple):
+    """What a role comes to. The role is kept, so that its id stays its own."""
+
+    role: Role
+    rights: frozenset[PolicyRule | str]
+    is_everything: bool
+
+
 class Review:
     """One review of many bindings. sees: whether the asker may read a binding that is compared with."""
 
@@ -38,7 +48,17 @@ class Review:
         self._index = index
         self._sees = sees
         self._filled = {group for groups in index.users.values() for group in groups}
-        self._given: dict[int, tuple[Role, frozenset[PolicyRule | str]]] = {}
+        self._given: dict[int, Given] = {}
+        self._within: dict[tuple[int, int], bool] = {}
+
+    def all(self) -> Iterator[Finding | None]:
+        """What is wrong with each binding that the asker sees, by name; in short steps, as `of`."""
+        for name in _in_order(tuple(self._index.bindings)):
+            binding = None if name is None else self._index.bindings.get(name)
+            if binding is not None and self._sees(binding):
+                yield from self.of(binding)
+            else:
+                yield None
 
     def of(self, binding: Binding) -> Iterator[Finding | None]:
         """What is wrong with a binding, in short steps; None is a step that found nothing."""
@@ -70,33 +90,52 @@ class Review:
 
     def _covered(self, binding: Binding, role: Role, subject: str) -> Finding | None:
         """A grant that another of the same subject gives already; of two equal ones, the later by name."""
-        given = self._gives(role)
-        for level in self._index.scopes.chain(binding.scope) if given else ():
-            for other in self._index.bound_at(subject, level):
-                wider = self._index.role_of(other)
-                if other.name == binding.name or wider is None or not given <= self._gives(wider):
+        index = self._index
+        for level in index.scopes.chain(binding.scope) if self._gives(role).rights else ():
+            for other in index.bound_at(subject, level):
+                if other.name == binding.name or (wider := index.role_of(other)) is None:
                     continue
-                twin = level == binding.scope and self._gives(wider) == given
+                if not self._is_within(role, wider):
+                    continue
+                twin = level == binding.scope and self._is_within(wider, role)
                 if (not twin or other.name < binding.name) and self._sees(other):
                     why = f"binding {other.name} (role {other.role} at {scope_text(level)}) gives it already"
                     return _finding("tooWide", binding, why, _take_out(subject, binding), subject)
         return None
 
-    def _gives(self, role: Role) -> frozenset[PolicyRule | str]:
-        """Rules and console rights of a role. The role is kept, so that its id stays its own."""
+    def _is_within(self, role: Role, wider: Role) -> bool:
+        """Whether a role gives nothing that the other does not; many bindings have the same two roles."""
+        if role is wider:
+            return True
+        pair = (id(role), id(wider))
+        known = self._within.get(pair)
+        if known is None:
+            known = self._within[pair] = self._gives(role).rights <= self._gives(wider).rights
+        return known
+
+    def _gives(self, role: Role) -> Given:
         known = self._given.get(id(role))
         if known is None:
-            tables = role.tables()
-            rules = (source.rule for table in tables for source in table.sources)
-            known = role, frozenset({*rules, *(ui for table in tables for ui in table.ui)})
-            self._given[id(role)] = known
-        return known[1]
+            tables = tuple(role.tables())
+            rules = [source.rule for table in tables for source in table.sources]
+            rights = frozenset({*rules, *(ui for table in tables for ui in table.ui)})
+            known = self._given[id(role)] = Given(role, rights, any(map(_is_everything, rules)))
+        return known
 
 
-def _about_role(binding: Binding, given: frozenset[PolicyRule | str]) -> Finding | None:
-    if not given:
+def _in_order(names: Sequence[str]) -> Iterator[str | None]:
+    """Sorted in slices, with a None after each: to sort a hundred thousand at once would take too long."""
+    slices: list[list[str]] = []
+    for start in range(0, len(names), SORTED_AT_ONCE):
+        slices.append(sorted(names[start : start + SORTED_AT_ONCE]))
+        yield None
+    yield from merge(*slices)
+
+
+def _about_role(binding: Binding, given: Given) -> Finding | None:
+    if not given.rights:
         return _finding("unused", binding, f"the role {binding.role} gives nothing", _delete(binding))
-    if any(_is_everything(one) for one in given if isinstance(one, PolicyRule)):
+    if given.is_everything:
         why = f"the role {binding.role} allows every verb on every resource at {scope_text(binding.scope)}"
         return _finding("tooWide", binding, why, f"bind a narrower role, then {_delete(binding)}")
     return None

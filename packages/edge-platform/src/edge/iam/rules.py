@@ -5,6 +5,7 @@ Verbs become bits of an integer, so that merging the rights of many bindings is 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from edge.iam.types import PolicyRule
@@ -24,7 +25,10 @@ _URL_VERBS: Final = {"list": "get", "watch": "get"}
 
 def bit(verb: str) -> int:
     """The bit of a verb, given out on first use. For verbs of rules only, never of requests."""
-    return ALL if verb == "*" else BITS.setdefault(verb, 2 << len(BITS))
+    if verb == "*":
+        return ALL
+    known = BITS.get(verb)
+    return known if known is not None else BITS.setdefault(verb, 2 << len(BITS))
 
 
 def asked_bit(verb: str) -> int:
@@ -36,6 +40,19 @@ def mask(verbs: Iterable[str]) -> int:
     merged = 0
     for verb in verbs:
         merged |= bit(verb)
+    return merged
+
+
+@lru_cache(1024)  # rules repeat each other's verbs, and a verb keeps its bit
+def _mask_of(verbs: tuple[str, ...]) -> int:
+    return mask(verbs)
+
+
+def asked_mask(verbs: Iterable[str]) -> int:
+    """The bits that hold all of these verbs of a request; `*` is held by ALL alone."""
+    merged = 0
+    for verb in verbs:
+        merged |= asked_bit(verb)
     return merged
 
 
@@ -78,14 +95,19 @@ def ui_held(wanted: str, held: Iterable[str]) -> bool:
     return any(one == wanted or (one.endswith("*") and wanted.startswith(one[:-1])) for one in held)
 
 
-def pairs(rule: PolicyRule) -> Iterator[tuple[Pair, int]]:
+def spoken_of(rule: PolicyRule) -> Iterator[tuple[Pair, tuple[str, ...]]]:
     """What a rule speaks of, virtual resources with the native ones behind them, each with its verbs."""
-    verbs = mask(rule.verbs)
     for group in rule.api_groups:
         for resource in rule.resources:
-            yield (group, resource), verbs
+            yield (group, resource), rule.verbs
             for native in counterparts(group, resource):
-                yield native, mask(native_verbs(group, resource, rule.verbs))
+                yield native, tuple(native_verbs(group, resource, rule.verbs))
+
+
+def pairs(rule: PolicyRule) -> Iterator[tuple[Pair, int]]:
+    """What a rule speaks of, with verbs as bits; for rules in force only, because it gives bits out."""
+    for pair, verbs in spoken_of(rule):
+        yield pair, _mask_of(verbs)
 
 
 class Source(NamedTuple):

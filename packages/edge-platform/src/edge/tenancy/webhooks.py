@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from edge.iam.escalation import Lack, manager_lacks, moved_lacks, namespace_lacks
+from edge.iam.escalation import Lack, Steps, manager_lacks, moved_lacks, namespace_lacks
 from edge.iam.index import Index, Who
 from edge.tenancy.limits import quota_violations
 from edge.tenancy.types import Workspace
@@ -29,7 +29,7 @@ def check_workspace(new: Workspace, old: Workspace | None) -> list[Violation]:
     return list(quota_violations(quotas))
 
 
-def workspace_author_lacks(index: Index, who: Who, new: Workspace, old: Workspace | None) -> Iterator[Lack]:
+def workspace_author_lacks(index: Index, who: Who, new: Workspace, old: Workspace | None) -> Steps:
     """Whoever makes a workspace becomes its admin and may choose a manager; later only who holds as much."""
     yield from moved_lacks(index, who, "workspace", new.metadata, old and old.metadata)
     if old is not None and new.spec.manager and new.spec.manager != old.spec.manager:

@@ -196,7 +196,8 @@ class Index:
     def _hit(self, subjects: Iterable[str]) -> None:
         found: set[Who] = set()
         for subject in subjects:
-            found |= self._members.get(subject, set[Who]())
+            if members := self._members.get(subject):
+                found |= members
             if len(found) > WIDE:
                 return self._drop_all()
         dropped = [self._identities[who] for who in found if who in self._identities]
@@ -228,7 +229,7 @@ class Index:
                 _discard(self._members, subject, who)
             self.on_drop([who])
 
-    def sweep(self, limit: int = 200) -> bool:
+    def sweep(self, limit: int = 100) -> bool:
         """Free some of what was dropped; True while there is more. Called once per turn of the event loop."""
         del self._grave[-limit:]
         left = limit

@@ -28,6 +28,9 @@ async def in_turns(steps: Iterable[T | None], turn_s: float = TURN_S) -> AsyncGe
 
 async def finish(steps: Iterable[None], turn_s: float = TURN_S) -> None:
     """Take all the steps of work that brings nothing on its way."""
-    work: Iterable[object] = steps
-    async for _ in in_turns(work, turn_s):
+    async for _ in in_turns(_nothing(steps), turn_s):
         raise AssertionError("a step without a result has brought one")
+
+
+def _nothing(steps: Iterable[None]) -> Iterable[int | None]:
+    return steps

@@ -5,9 +5,10 @@ import asyncio
 import msgspec
 import structlog
 
-from edge.iam.firstadmin import plan_first_admin
+from edge.iam.firstadmin import ADMIN_ROLE, plan_first_admin
 from edge.iam.passwords import hash_password, is_hash
 from edge.iam.reconcilers.healing import FIELD_MANAGER, put_back
+from edge.iam.reconcilers.role import BY_ROLE
 from edge.iam.types import IAMRoleBinding, User
 from edge_kube.errors import AlreadyExists, KubeError
 from edge_kube.runtime import DONE, Reader, Request, Result, Writer
@@ -39,7 +40,8 @@ class FirstAdminReconciler:
 
     async def _ensure(self) -> None:
         name = self._username
-        plan = plan_first_admin(name, self._cache.list(User), self._cache.list(IAMRoleBinding))
+        bound = self._cache.by(IAMRoleBinding, BY_ROLE, ADMIN_ROLE)  # asked at each change of a binding
+        plan = plan_first_admin(name, self._cache.list(User), bound)
         if plan.user is not None:
             await self._create(await self._with_password(plan.user))
         if plan.binding is not None:

@@ -38,8 +38,9 @@ class FirstAdminPlan(Model):
 def plan_first_admin(
     username: str, users: Collection[User], bindings: Collection[IAMRoleBinding]
 ) -> FirstAdminPlan:
-    """users: all there are; bindings: all of ADMIN_ROLE. Without an administrator nobody could make one, so there always is one.
+    """users: all there are; bindings: all of ADMIN_ROLE.
 
+    Without an administrator nobody could make one, so there always is one.
     While somebody else administers the platform, a first administrator that was deleted stays deleted: it
     would come back with a published password. One that was disabled stays disabled.
     """

@@ -10,6 +10,7 @@ from tests.support.workspaces import WORKSPACES, Tenant
 from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.types import IAMRole
 from edge_kube.client import Client
+from edge_kube.harness import LightCluster
 from edge_kube.meta import ObjectMeta
 
 NAMESPACES = "/oapis/tenant/v1alpha1/namespaces"
@@ -137,3 +138,17 @@ async def test_heartbeats_are_in_no_list(gateway: RunningGateway) -> None:
     token = await gateway.token()
     for kind in ("users", "iamroles", "iamrolebindings", "roletemplates"):
         assert HEARTBEAT not in (await gateway.get(f"{IAM}/{kind}", token=token)).body.decode()
+
+
+async def test_I5_always_allow_asks_who_it_is_and_says_in_every_answer_that_it_asks_no_more(
+    gateway_cluster: LightCluster,
+) -> None:
+    async with RunningGateway(gateway_cluster.connection, {"authorization.mode": "AlwaysAllow"}) as open_one:
+        await open_one.knows("ada")
+        assert (await open_one.get(f"{IAM}/users")).status == 401
+        token = await open_one.token("ada")
+        answer = await open_one.get(f"{IAM}/users", token=token)
+        assert answer.json()["totalItems"] > 1
+        assert answer.headers["X-Edge-Authz"] == "mode=AlwaysAllow"
+        assert (await open_one.get("/api/v1/secrets", token=token)).status == 200
+        assert b'edge_authz_mode{mode="AlwaysAllow"} 1.0' in (await open_one.get("/metrics")).body

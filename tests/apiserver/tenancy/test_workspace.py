@@ -1,8 +1,9 @@
 """A workspace on a real API server: namespaces, roles, creator, manager, protected removal (I11, I15)."""
 
+import msgspec
 from tests.support.members import Members
 
-from edge.iam.instances import instance_role_name
+from edge.iam.instances import admin_binding, instance_role_name
 from edge.iam.room import room as iam
 from edge.iam.types import IAMRole, IAMRoleBinding
 from edge.tenancy.room import MEMBER_WATCHES
@@ -94,6 +95,9 @@ async def test_a_deleted_namespace_comes_back_and_a_workspace_with_namespaces_st
     await kube.delete(Namespace, "dev-b")
     await kube.eventually(Namespace, "dev-b", lambda one: one.metadata.labels.get(LABEL) == "dev-team")
 
+    labels = {"iam.theriseunion.io/scope": "workspace", "iam.theriseunion.io/scope-value": "dev-team"}
+    made = admin_binding("workspace", await kube.get(Workspace, "dev-team"), "ann")
+    await kube.create(msgspec.structs.replace(made, metadata=ObjectMeta(name="made-by-hand", labels=labels)))
     await kube.client.delete(Workspace, "dev-team")
     await kube.eventually(
         Workspace, "dev-team", lambda one: one.status.phase == "Deleting" and one.status.namespace_count == 1
@@ -103,6 +107,7 @@ async def test_a_deleted_namespace_comes_back_and_a_workspace_with_namespaces_st
         Workspace, "dev-team", {"metadata": {"annotations": {"theriseunion.io/force-delete": uid}}}
     )
     await kube.gone(Workspace, "dev-team")
+    await kube.gone(IAMRoleBinding, "made-by-hand")
     assert LABEL not in (await kube.get(Namespace, "dev-b")).metadata.labels
 
 

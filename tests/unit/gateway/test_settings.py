@@ -59,12 +59,11 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
 def test_contradictions_and_what_this_version_cannot_do_are_refused(tmp_path: Path) -> None:
     text = (
         "rateLimit: {qps: 100, burst: 10}\n"
-        "authorization: {mode: AlwaysAllow}\n"
         "authentication: {oidc: {enabled: true}, ldap: {enabled: true}, jwt: {expire: 90d}}\n"
     )
     with pytest.raises(SettingsError) as refused:
         read(text, tmp_path)
-    for key in ("rateLimit.burst", "authorization.mode", "oidc.enabled", "ldap.enabled", "jwt.expire"):
+    for key in ("rateLimit.burst", "oidc.enabled", "ldap.enabled", "jwt.expire"):
         assert key in str(refused.value)
 
 

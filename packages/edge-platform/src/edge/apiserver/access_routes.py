@@ -124,7 +124,7 @@ class AccessRoutes:
         return document({"items": items, "cursor": more, "total": total})
 
     def _need(self, asker: str, scope: str, verb: str, what: str) -> None:
-        if not self._index.check(asker, scope, verb, GROUP, questions.BINDINGS):
+        if not questions.may_on_scope(self._index, asker, scope, verb, questions.BINDINGS):
             raise Forbidden(
                 "forbidden",
                 what=f'User "{asker}" cannot be told {what} at {scope_text(scope)}',

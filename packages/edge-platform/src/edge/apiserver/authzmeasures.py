@@ -61,6 +61,17 @@ class CountedAccess(IndexAccess):
         return decision
 
 
+class AllowAll(CountedAccess):
+    """`authorization.mode: AlwaysAllow`. Who it is, is still asked and recorded; roles say nothing."""
+
+    def may(self, caller: Caller, action: Action) -> Decision:
+        return self.decide(caller, action)
+
+    def decide(self, caller: Caller, action: Action) -> Decision:
+        self._checks.seen(allowed=True, seconds=0.0)
+        return Decision(allowed=True, reason="authorization.mode is AlwaysAllow")
+
+
 class AuthzCollector(Collector):
     """Registers itself. What is read at the time of asking comes as functions."""
 
@@ -74,6 +85,7 @@ class AuthzCollector(Collector):
         ages_s: Callable[[], Mapping[str, float]],
         drops: Mapping[str, int],
         drift: Callable[[], int],
+        mode: str,
     ) -> None:
         """ages_s: kind → how long its server was not heard of. drops: event → times; kept by the caller."""
         self._checks = checks
@@ -82,10 +94,16 @@ class AuthzCollector(Collector):
         self._ages_s = ages_s
         self._drops = drops
         self._drift = drift
+        self._mode = mode
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
         yield from self._decisions()
+        mode = GaugeMetricFamily(
+            "edge_authz_mode", "1 for authorization.mode; AlwaysAllow asks no role.", labels=("mode",)
+        )
+        mode.add_metric((self._mode,), 1.0)
+        yield mode
         state = GaugeMetricFamily(
             "edge_authz_state", "1 for the state that the picture of rights is in.", labels=("state",)
         )

@@ -106,7 +106,9 @@ class Gateway:
             response = self._refuse(exchange, error)
         if not response.prepared:
             response.headers["X-Request-Id"] = exchange.request_id
-            if quiet_s := self._rights.freshness.quiet_s():
+            if self._rights.allow_all:
+                response.headers["X-Edge-Authz"] = "mode=AlwaysAllow"
+            elif quiet_s := self._rights.freshness.quiet_s():
                 response.headers["X-Edge-Authz"] = f"stale; age={quiet_s * 1000:.0f}"
         self._measures.record(
             exchange.verb or request.method.lower(),

@@ -34,7 +34,7 @@ from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import OwnRoute, Router
-from edge.apiserver.settings import GatewaySettings, WebhookSettings
+from edge.apiserver.settings import ALWAYS_ALLOW, GatewaySettings, WebhookSettings
 from edge.apiserver.settling import Settler
 from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener
@@ -90,6 +90,7 @@ class ApiServer:
             cache_size=settings.authorization.cache_size,
             streams=self._open_streams,
             silence_s=self._silence_s,
+            allow_all=settings.authorization.mode == ALWAYS_ALLOW,
         )
         AuthzCollector(
             self._registry,
@@ -99,6 +100,7 @@ class ApiServer:
             ages_s=lambda: {one.collection.served.resource: one.silence_s() for one in self._mirrors},
             drops=self._rights.drops,
             drift=lambda: sum(mirror.drift for mirror in self._mirrors),
+            mode=settings.authorization.mode,
         )
         self._member_scopes = MemberScopes(self._members, self._rights)
         self.kubeconfigs = Kubeconfigs(

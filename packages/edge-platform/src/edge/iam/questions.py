@@ -160,7 +160,7 @@ def sees_binding(index: Index, who: Who, binding: Binding) -> bool:
     """One's own, and those at scopes where one may read bindings."""
     if not set(index.subjects_of(who)).isdisjoint(binding.subjects):
         return True
-    return index.check(who, binding.scope, "get", IAM_GROUP, BINDINGS, binding.name)
+    return may_on_scope(index, who, binding.scope, "get", BINDINGS, binding.name)
 
 
 def may_on_scope(index: Index, who: Who, scope: str, verb: str, resource: str, name: str = "") -> bool:
@@ -193,9 +193,9 @@ class BindingSight:
             self._look()
         if self._sight.everything or not self._mine.isdisjoint(binding.subjects):
             return True
-        if self._index.scopes.place(binding.scope) is not None:
-            return self._sight.sees(binding.scope, binding.name)
-        return self._index.check(self._who, binding.scope, "get", IAM_GROUP, BINDINGS, binding.name)
+        if self._sight.sees(binding.scope, binding.name):
+            return True
+        return may_on_scope(self._index, self._who, binding.scope, "get", BINDINGS, binding.name)
 
     def _look(self) -> None:
         index, who = self._index, self._who

@@ -56,8 +56,14 @@ class WorkspaceReconciler:
         result = await self._with_quota(workspace, mine, plan)
         if not plan.done:
             return result
+        await self._unbind(bindings)
         await drop_finalizer(self._client, workspace, FINALIZER)
         return DONE
+
+    async def _unbind(self, bindings: Sequence[IAMRoleBinding]) -> None:
+        """What was given at a workspace ends with it: another one of that name is another workspace (S7)."""
+        for one in bindings:
+            await self._client.delete(IAMRoleBinding, one.metadata.name, uid=one.metadata.uid)
 
     async def _with_quota(
         self, workspace: Workspace, mine: Sequence[Namespace], plan: WorkspacePlan

@@ -15,19 +15,16 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.support.gateway import CLIENT, PASSWORD, RunningGateway, make_user
+from tests.support.gateway import CLIENT, PASSWORD, RunningGateway, cluster_behind
 
-from edge.apiserver.kinds import SERVED
 from edge.audit.folder import Folder
 from edge.audit.verify import verify
-from edge.iam.builtin import everything
 from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import free_port
 from edge_kube.harness.proxy import FaultProxy
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 RECORDS = "/oapis/audit.theriseunion.io/v1alpha1/records"
-ADMIN_GROUP = ("--clusterrole=cluster-admin", "--group=edge:platform-admins")
 
 
 class HoldsAnswers(FaultProxy):
@@ -53,20 +50,9 @@ class HoldsAnswers(FaultProxy):
         await asyncio.Event().wait()
 
 
-async def _prepare(cluster: LightCluster) -> None:
-    await cluster.install(*SERVED)
-    async with cluster.client() as client:
-        for one in everything():
-            await client.create(one, manager="test")
-        await make_user(client, "admin", admin=True)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LightCluster]:
-    with LightCluster() as started:
-        started.kubectl("create", "namespace", "edge-system")
-        started.kubectl("create", "clusterrolebinding", "edge-platform-admins", *ADMIN_GROUP)
-        asyncio.run(_prepare(started))
+    with cluster_behind() as started:
         yield started
 
 

@@ -11,33 +11,18 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 import pytest_asyncio
-from tests.support.gateway import USERS, RunningGateway, make_user
+from tests.support.gateway import USERS, RunningGateway, cluster_behind, make_user
 
-from edge.apiserver.kinds import SERVED
-from edge.iam.builtin import everything
 from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.types import User
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 from edge_kube.harness.proxy import Cut, FaultProxy
 
-ADMIN_GROUP = ("--clusterrole=cluster-admin", "--group=edge:platform-admins")
-
-
-async def _prepare(cluster: LightCluster) -> None:
-    await cluster.install(*SERVED)
-    async with cluster.client() as client:
-        for one in everything():
-            await client.create(one, manager="test")
-        await make_user(client, "admin", admin=True)
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LightCluster]:
-    with LightCluster() as started:
-        started.kubectl("create", "namespace", "edge-system")
-        started.kubectl("create", "clusterrolebinding", "edge-platform-admins", *ADMIN_GROUP)
-        asyncio.run(_prepare(started))
+    with cluster_behind() as started:
         yield started
 
 

@@ -8,36 +8,22 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.support.gateway import IAM, USERS, RunningGateway, make_user
+from tests.support.gateway import IAM, USERS, RunningGateway, cluster_behind
 from tests.support.workspaces import Tenant
 
-from edge.apiserver.kinds import SERVED
-from edge.iam.builtin import everything
 from edge.iam.freshness import STALE_S
 from edge.iam.types import IAMRoleBinding
 from edge_kube.client import Client
-from edge_kube.core import Namespace
 from edge_kube.harness import LightCluster
 from edge_kube.harness.proxy import Canned, FaultProxy
-from edge_kube.meta import ObjectMeta
 
 WORKSPACES = "/oapis/scope.theriseunion.io/v1alpha1/workspaces"
 HOUR_S = 3600.0
 
 
-async def _prepare(cluster: LightCluster) -> None:
-    await cluster.install(*SERVED)
-    async with cluster.client() as client:
-        await client.create(Namespace(metadata=ObjectMeta(name="edge-system")), manager="test")
-        for one in everything():
-            await client.create(one, manager="test")
-        await make_user(client, "admin", admin=True)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LightCluster]:
-    with LightCluster() as started:
-        asyncio.run(_prepare(started))
+    with cluster_behind() as started:
         yield started
 
 

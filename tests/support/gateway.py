@@ -4,20 +4,24 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
+from edge.apiserver.kinds import SERVED
 from edge.apiserver.server import ApiServer
 from edge.apiserver.settings import read_settings
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION
+from edge.iam.builtin import everything
 from edge.iam.firstadmin import admin_binding
 from edge.iam.passwords import hash_password
 from edge.iam.types import User, UserSpec
 from edge_kube.client import Client
 from edge_kube.config import Connection
+from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import tool
 from edge_kube.meta import ObjectMeta
 from edge_sdk.clock import Clock, SystemClock
@@ -35,6 +39,27 @@ TEST_SETTINGS = {
     "server.drain": "0s",
     "server.loopbackMembers": "true",
 }
+
+
+ADMINS = ("--clusterrole=cluster-admin", "--group=edge:platform-admins")
+
+
+@contextmanager
+def cluster_behind() -> Generator[LightCluster]:
+    """An API server as a gateway needs it: the platform's kinds, what ships with them, an administrator."""
+    with LightCluster() as started:
+        started.kubectl("create", "namespace", "edge-system")
+        started.kubectl("create", "clusterrolebinding", "edge-platform-admins", *ADMINS)
+        asyncio.run(furnish(started))
+        yield started
+
+
+async def furnish(cluster: LightCluster) -> None:
+    await cluster.install(*SERVED)
+    async with cluster.client() as client:
+        for one in everything():
+            await client.create(one, manager="test")
+        await make_user(client, "admin", admin=True)
 
 
 @dataclass

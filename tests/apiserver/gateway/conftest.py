@@ -7,35 +7,24 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from tests.support.gateway import RunningGateway, make_user
+from tests.support.gateway import RunningGateway, cluster_behind, make_user
 from tests.support.workspaces import WORKSPACES, Tenant
 
-from edge.apiserver.kinds import SERVED
 from edge.clusters.types import Cluster
-from edge.iam.builtin import everything
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 
 
-async def prepare(cluster: LightCluster) -> None:
-    await cluster.install(*SERVED)
+async def people(cluster: LightCluster) -> None:
     async with cluster.client() as client:
-        for one in everything():
-            await client.create(one, manager="test")
-        await make_user(client, "admin", admin=True)
         await make_user(client, "ada", groups=("ops",))
         await make_user(client, "fresh", admin=True, must_change=True)
 
 
 @pytest.fixture(scope="session")
 def gateway_cluster() -> Iterator[LightCluster]:
-    with LightCluster() as cluster:
-        cluster.kubectl("create", "namespace", "edge-system")
-        cluster.kubectl(
-            *("create", "clusterrolebinding", "edge-platform-admins"),
-            *("--clusterrole=cluster-admin", "--group=edge:platform-admins"),
-        )
-        asyncio.run(prepare(cluster))
+    with cluster_behind() as cluster:
+        asyncio.run(people(cluster))
         yield cluster
 
 

@@ -11,8 +11,8 @@ import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
-from tests.apiserver.gateway.conftest import prepare
-from tests.support.gateway import RunningGateway, make_user
+from tests.apiserver.gateway.conftest import people
+from tests.support.gateway import RunningGateway, furnish, make_user
 from tests.support.workspaces import Tenant
 
 from edge.apiserver.reviewwire import PATH
@@ -66,7 +66,8 @@ def reviewed() -> Iterator[Reviewed]:
         cluster.kubectl(
             "create", "clusterrolebinding", "gw", "--clusterrole=cluster-admin", f"--user={GATEWAY}"
         )
-        asyncio.run(prepare(cluster))
+        asyncio.run(furnish(cluster))
+        asyncio.run(people(cluster))
         yield Reviewed(cluster, port)
 
 

@@ -60,7 +60,10 @@ class Beats:
                 return
             if self._running is None or self._running.done():
                 self._running = asyncio.get_running_loop().create_task(self._beat())
+            before = self._proven_at
             await asyncio.shield(self._running)
+            if self._proven_at == before:
+                return  # it failed: a second would not be better, and somebody waits
 
     async def close(self) -> None:
         if self._running is not None:

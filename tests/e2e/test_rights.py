@@ -21,15 +21,17 @@ apiVersion: scope.theriseunion.io/v1alpha1
 kind: Workspace
 metadata: {{name: rights-team}}
 spec: {{template: {{namespaces: [{OWN}]}}}}
----
+"""
+
+BINDING = """
 apiVersion: iam.theriseunion.io/v1alpha1
 kind: IAMRoleBinding
 metadata:
   name: rights-developers
-  labels: {{iam.theriseunion.io/scope: workspace, iam.theriseunion.io/scope-value: rights-team}}
+  labels: {iam.theriseunion.io/scope: workspace, iam.theriseunion.io/scope-value: rights-team}
 spec:
-  roleRef: {{apiGroup: iam.theriseunion.io, kind: IAMRole, name: workspace-admin}}
-  subjects: [{{kind: Group, name: rights-developers}}]
+  roleRef: {apiGroup: iam.theriseunion.io, kind: IAMRole, name: workspace-admin}
+  subjects: [{kind: Group, name: rights-developers}]
 """
 
 
@@ -37,6 +39,7 @@ spec:
 def team(platform: Platform) -> Generator[Through]:
     """kubectl through the gateway as a member of the team."""
     platform.kubectl("apply", "-f", "-", stdin=TEAM)
+    platform.kubectl("apply", "-f", "-", stdin=BINDING)
     platform.kubectl("create", "namespace", NEXT)
     found: list[str] = []
 
@@ -77,7 +80,7 @@ def test_I3_plain_kubectl_is_held_to_the_same(platform: Platform, team: Through)
     try:
         eventually("they go", lambda: can(platform, "create", "configmaps", OWN) == "no", within_s=10)
     finally:
-        platform.kubectl("apply", "-f", "-", stdin=TEAM)
+        platform.kubectl("apply", "-f", "-", stdin=BINDING)
 
 
 def test_S6_a_group_of_the_hosts_own_rbac_gives_nothing(platform: Platform, team: Through) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge.adapters.native_rights import HostRights
+from edge.iam.beats import Beats
 from edge.iam.builtin import roles
 from edge.iam.freshness import Freshness
 from edge.iam.granting import Grants
@@ -49,10 +50,12 @@ class Admitted:
     async def begin(cls, kube: Kube) -> "Admitted":
         index = Index()
         watchings: list[Watching] = []
-        freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None)
-        grants = Grants(index, freshness, HostRights(kube.client))
+        beats = Beats(kube.client, "test")
+        freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None, beats.age_s)
+        grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
         manager = await kube.start(iam(grants=grants), tenancy(grants), webhooks=True)
         watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
+        watchings[0].hear(beats)
         await manager.cache.wait_synced(30)
         await kube.eventually(IAMRole, list(roles())[-1], within_s=60)
         return cls(kube, index)

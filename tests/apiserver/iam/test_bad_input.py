@@ -84,7 +84,7 @@ async def test_a_binding_that_comes_to_nothing_gives_nothing_and_says_why(world:
             "ScopeMismatch",
             "the role cluster-admin is for cluster .any., the binding for workspace press",
         ),
-        (bound("b3", "workspace-admin", "planet", "earth", eve), "ScopeUnknown", "planet.* name no scope"),
+        (bound("b3", "workspace-admin", "planet", "earth", eve), "ScopeUnknown", "no scope type planet"),
         (bound("b4", "workspace-admin", "", "", eve), "ScopeUnknown", r"\(none\).* name no scope"),
         (bound("b5", "platform-admin", "platform", "all", eve), "ScopeUnknown", "platform and global"),
     ):

@@ -19,7 +19,6 @@ from edge.iam.types import (
     RoleTemplate,
     RoleTemplateSpec,
     Subject,
-    User,
 )
 from edge_kube.errors import ApiError
 from edge_kube.harness.kube import Kube
@@ -36,7 +35,7 @@ async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_de
     await kube.eventually(
         IAMRole, "workspace-admin", lambda one: len(one.spec.aggregated_role_templates) == 28, within_s=30
     )
-    await kube.eventually(User, HEARTBEAT, lambda one: True, within_s=30)
+    await kube.eventually(IAMRole, list(roles())[-1], within_s=30)
     assert len(await kube.list(RoleTemplate)) == count
     assert {one.metadata.name for one in await kube.list(IAMRole)} == {*roles(), HEARTBEAT}
 

@@ -6,15 +6,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest_asyncio
 from tests.apiserver.iam.test_authors import binding
+from tests.support.admitted import Admitted
 
-from edge.adapters.native_rights import HostRights
-from edge.iam.freshness import Freshness
-from edge.iam.granting import Grants
-from edge.iam.index import Index
-from edge.iam.room import room as iam
 from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, IAMRoleSpec, PolicyRule, User, UserSpec
-from edge.iam.watching import Watching
-from edge.tenancy.room import room as tenancy
 from edge.tenancy.types import Workspace
 from edge_kube.core import Namespace
 from edge_kube.harness.kube import Kube
@@ -30,13 +24,7 @@ PODS = PolicyRule(verbs=("get", "list"), api_groups=("",), resources=("pods",))
 @pytest_asyncio.fixture
 async def press(kube: Kube) -> AsyncIterator[Kube]:
     """bob may get and list pods at the workspace press by the role reader; una administers it."""
-    index = Index()
-    watchings: list[Watching] = []
-    freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None)
-    grants = Grants(index, freshness, HostRights(kube.client))
-    manager = await kube.start(iam(grants=grants), tenancy(grants), webhooks=True)
-    watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
-    await manager.cache.wait_synced(30)
+    index = (await Admitted.begin(kube)).index
     await kube.eventually(IAMRole, "workspace-admin", lambda one: bool(one.spec.aggregated_role_templates))
     for name in ("una", "bob"):
         await kube.create(User(metadata=ObjectMeta(name=name), spec=UserSpec()))

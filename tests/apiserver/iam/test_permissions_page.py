@@ -11,24 +11,28 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Final, NamedTuple
 
 import pytest_asyncio
+import yaml
 from tests.support.gateway import IAM, PASSWORD, RunningGateway
 from tests.support.members import Members
 from tests.support.projected import Projected, becomes
 
 from edge.apiserver.kinds import SERVED
-from edge.iam.types import IAMRole, IAMRoleBinding
+from edge.iam.types import IAMRole, IAMRoleBinding, ScopePattern
 from edge.projection.room import MEMBER_WATCHES
 from edge.tenancy.room import room as tenancy
 from edge_kube.core import Namespace
 from edge_kube.harness import Kube
+from edge_kube.harness.authz import authorization_config
+from edge_kube.harness.pki import TestAuthority
 from edge_kube.harness.processes import tool
 from edge_kube.meta import ObjectMeta
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "permissions.md").read_text()
-YAML, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+YAML, QUOTA, PATTERN, REVIEWS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
 GIVE, MEMBER, WHY, OTHERS = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
 """The page's commands, block by block; a block more is a test more."""
 
@@ -171,7 +175,31 @@ async def _asks_over_http(gateway: RunningGateway) -> None:
         assert (await gateway.get(f"{IAM}/{path}", token=token)).status == 200, path
 
 
+async def test_a_quota_and_a_pattern_are_admitted_as_they_are_printed(reader: Reader) -> None:
+    kube = reader.kube
+    quota = yaml.safe_load(QUOTA)
+    meta = {
+        "apiVersion": "scope.theriseunion.io/v1alpha1",
+        "kind": "Workspace",
+        "metadata": {"name": "dev-team"},
+    }
+    await kube.apply({**meta, **quota})
+    await kube.apply(yaml.safe_load(PATTERN))
+    await kube.eventually(
+        ScopePattern, "fields", lambda one: one.status.registered is True, namespace="edge-system"
+    )
+
+
+def test_the_configuration_for_reviews_is_the_one_that_is_tested() -> None:
+    """What a real API server is started with in test_access_reviews.py, as the page prints it."""
+    printed = yaml.safe_load(REVIEWS)
+    tested = authorization_config(Path(mkdtemp()), "https://127.0.0.1:1", TestAuthority())
+    webhook = next(one for one in printed["authorizers"] if one["type"] == "Webhook")["webhook"]
+    assert printed["apiVersion"] == tested["apiVersion"]
+    assert set(webhook) <= set(tested["authorizers"][0]["webhook"])
+
+
 def test_every_block_of_the_page_is_run() -> None:
-    assert len(re.findall(r"```(yaml|bash)", PAGE)) == 5
+    assert len(re.findall(r"```(yaml|bash)", PAGE)) == 8
     for block in (GIVE, MEMBER, WHY, OTHERS):
         assert all(commands_of(block))

@@ -11,7 +11,7 @@ from tests.support.gateway import IAM, RunningGateway, make_user
 
 from edge.apiserver.kinds import SERVED
 from edge.apps.types import AppCategory
-from edge.iam.heartbeat import HEARTBEAT
+from edge.iam.builtin import roles
 from edge.iam.room import room as iam
 from edge.iam.types import (
     GROUP,
@@ -24,7 +24,6 @@ from edge.iam.types import (
     ScopePattern,
     ScopePatternSpec,
     Subject,
-    User,
 )
 from edge_kube.core import Namespace
 from edge_kube.errors import Invalid
@@ -156,7 +155,7 @@ async def library(rooms: Kube) -> AsyncIterator[Library]:
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": HOME}}
         )
     await _lets_read(rooms, "ann", "eve")
-    await rooms.eventually(User, HEARTBEAT, within_s=60)  # the last of what ships
+    await rooms.eventually(IAMRole, list(roles())[-1], within_s=60)  # the last of what ships
     for name, admin in (("root", True), ("ann", False), ("eve", False)):
         await make_user(rooms.client, name, admin=admin)
     connection = rooms.cluster.connection

@@ -1,7 +1,7 @@
 """What to write and what to delete so that a cluster holds what a unit wants. Pure.
 
     steps = plan_unit(wanted, sources, role, there)
-    steps.first_gone → steps.roles → steps.bindings → steps.then_gone
+    steps.first_gone → steps.roles → steps.new, steps.changed → steps.then_gone
 
 A namespace that has left its workspace loses the workspace's bindings before it gets others; a changed right
 is bound anew before the old binding goes, so that nobody is without a right that they keep (design §7.2).
@@ -21,7 +21,8 @@ class Steps(NamedTuple):
 
     first_gone: tuple[Binding, ...]
     roles: tuple[ClusterRole, ...]
-    bindings: tuple[Binding, ...]
+    new: tuple[Binding, ...]
+    changed: tuple[Binding, ...]
     then_gone: tuple[Binding, ...]
 
 
@@ -42,18 +43,21 @@ def plan_unit(
         for name, rules in wanted.roles.items()
         if (live := role(name)) is None or live.rules != rules
     ]
-    bindings: list[Binding] = []
+    missing: list[Binding] = []
+    changed: list[Binding] = []
     replaced: list[Binding] = []
     for key, bound in wanted.bindings.items():
         new, old = binding(unit, key, bound), found.pop(key, None)
         if old is not None and old.role_ref != new.role_ref:
             replaced.append(old)  # roleRef cannot be changed: somebody has made it anew by hand
             old = None
-        if old is None or not stands(new, old):
-            bindings.append(new)
+        if old is None:
+            missing.append(new)
+        elif not stands(new, old):
+            changed.append(new)
     left = [one for one in found.values() if one.metadata.annotations.get(SOURCE) not in sources]
     stale = [one for one in found.values() if one not in left]
-    return Steps((*replaced, *left), tuple(roles), tuple(bindings), tuple(stale))
+    return Steps((*replaced, *left), tuple(roles), tuple(missing), tuple(changed), tuple(stale))
 
 
 def unused_roles(roles: Iterable[ClusterRole], bindings: Iterable[Binding]) -> list[ClusterRole]:

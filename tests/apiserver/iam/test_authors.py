@@ -8,15 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
+from tests.support.admitted import Admitted
 
-from edge.adapters.native_rights import HostRights
-from edge.iam.beats import Beats
-from edge.iam.freshness import STALE_S, Freshness
-from edge.iam.granting import Grants
-from edge.iam.heartbeat import HEARTBEAT
-from edge.iam.index import Index
+from edge.iam.freshness import STALE_S
 from edge.iam.instances import CREATOR_ANNOTATION
-from edge.iam.room import room as iam
 from edge.iam.types import (
     GROUP,
     IAMRole,
@@ -33,8 +28,6 @@ from edge.iam.types import (
     User,
     UserSpec,
 )
-from edge.iam.watching import Watching
-from edge.tenancy.room import room as tenancy
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.core import Namespace
@@ -64,51 +57,16 @@ def binding(
 @pytest_asyncio.fixture
 async def guarded(kube: Kube) -> AsyncIterator[Kube]:
     """Rooms with admission that knows authors. ann administers the workspace press, eve nothing."""
-    index = Index()
-    watchings: list[Watching] = []
-    beats = Beats(kube.client, "test")
-    freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None, beats.age_s)
-    grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
-    manager = await kube.start(iam(grants=grants), tenancy(grants), webhooks=True)
-    watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
-    watchings[0].hear(beats)
-    await manager.cache.wait_synced(30)
+    admitted = await Admitted.begin(kube)
     await kube.eventually(IAMRole, "workspace-admin", lambda one: bool(one.spec.aggregated_role_templates))
-    await kube.eventually(User, HEARTBEAT, within_s=20)
     for name in ("ann", "eve", "bob"):
         await kube.create(User(metadata=ObjectMeta(name=name), spec=UserSpec()))
     for name in ("press", "paint"):
         await kube.create(Workspace(metadata=ObjectMeta(name=name)))
     await kube.create(binding("press-admin", "workspace-admin", "ann"))
-    await _may_write_natively(kube, "ann", "eve")
-    async with asyncio.timeout(10):
-        while not index.check("ann", "w/host/press", "list", "", "pods"):  # noqa: ASYNC110 - watched elsewhere
-            await asyncio.sleep(0.02)
+    await admitted.may_write("ann", "eve")
+    await admitted.knows("ann", "w/host/press", "list", "pods")
     yield kube
-
-
-async def _may_write_natively(kube: Kube, *users: str) -> None:
-    """Every verb but escalate and bind on the platform's objects, and on namespaces."""
-    verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
-    rules = [{"apiGroups": [GROUP, "scope.theriseunion.io", ""], "resources": ["*"], "verbs": verbs}]
-    about = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": "edge-test-writers"}}
-    await kube.apply({**about, "kind": "ClusterRole", "rules": rules})
-    await kube.apply(
-        {
-            **about,
-            "kind": "ClusterRoleBinding",
-            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "edge-test-writers"},
-            "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user} for user in users],
-        }
-    )
-    async with asyncio.timeout(10):
-        while True:  # the API server's RBAC hears of the binding by a watch of its own
-            try:
-                for user in users:
-                    await as_user(kube, user).list(IAMRole)
-                break
-            except Forbidden:
-                await asyncio.sleep(0.05)
 
 
 def as_user(kube: Kube, name: str, *groups: str) -> Client:

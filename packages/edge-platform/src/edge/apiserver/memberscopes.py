@@ -5,7 +5,6 @@ others nothing. It does not make the picture of rights stale, since nothing in i
 """
 
 import asyncio
-from typing import Final
 
 import structlog
 
@@ -13,12 +12,10 @@ from edge.apiserver.kinds import collection_of
 from edge.apiserver.members import Members
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.rights import Rights
+from edge.iam.watching import PLACES
 from edge_kube.client import Client
-from edge_kube.core import Namespace, Node
 from edge_kube.meta import kind_of
 from edge_sdk.problem import Unavailable
-
-PLACES: Final = (Namespace, Node)
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 

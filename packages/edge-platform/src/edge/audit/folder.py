@@ -92,6 +92,12 @@ class Folder:
             return None
         return descriptor
 
+    def space(self) -> tuple[int, int]:
+        """(free, total) bytes of the volume, as an ordinary user may fill it. Raises OSError."""
+        found = os.statvfs(self.path)
+        free = found.f_bavail * found.f_frsize
+        return free, (found.f_blocks - found.f_bfree) * found.f_frsize + free
+
     def sync(self) -> None:
         """Make names of new files durable."""
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)

@@ -24,7 +24,7 @@ from edge.audit import chain as links
 from edge.audit.folder import Folder, Segment, head_of
 from edge.audit.record import VERSION, Record, canonical
 from edge.audit.retention import Limits, plan_retention
-from edge.audit.segment import ROOM_LEAST_BYTES, ROOM_LOW_BYTES, OpenSegment
+from edge.audit.segment import ROOM_LEAST_BYTES, ROOM_LOW_BYTES, ROOM_STEP_BYTES, OpenSegment
 from edge.audit.statements import CHECKPOINT, CLOSED, OPENED, RETIRED, Signer, last_hash, unchecked
 
 BATCH_MAX: Final = 256
@@ -303,9 +303,7 @@ class Writer:
         if now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
-        found = os.statvfs(self.folder.path)
-        free = found.f_bavail * found.f_frsize
-        total = (found.f_blocks - found.f_bfree + found.f_bavail) * found.f_frsize
+        free, total = self.folder.space()
         self.counts.used_ratio = ratio = 1 - free / total if total else 1.0
         self._full = ratio >= self.limits.refuse_ratio and free < self.limits.enough_free_bytes
 
@@ -344,7 +342,10 @@ class Writer:
             self._grow_wanted.clear()
             with contextlib.suppress(OSError):  # the writer notices itself when room runs out
                 segment = self._open
-                if segment is not None and not self._stopping and segment.left < ROOM_LOW_BYTES:
+                if segment is None or self._stopping or segment.left >= ROOM_LOW_BYTES:
+                    continue
+                # A large step that fails holds all that is free for a moment, from everybody on the volume.
+                if self.folder.space()[0] >= 2 * ROOM_STEP_BYTES:
                     segment.grow()
 
     def _end(self) -> None:

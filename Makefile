@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 PY := .venv/bin/python
 EDGE := $(PY) -m edge.embedded
 PYTEST := $(PY) -m pytest -q
+# Three at a time: tests mostly wait for clusters. A file stays with one worker, and each has API servers of its own.
+SHARED := -n 3 --dist loadfile
 TOOLS = EDGE_TOOLS="$$($(EDGE) tools | tail -n 1)"
 
 # `make up KUBECONFIG=…` installs on an existing cluster; an exported variable alone does not.
@@ -63,7 +65,7 @@ test-unit: bootstrap ## rules and plans, without a cluster
 	@$(TOOLS) $(PYTEST) -m "not soak" tests/unit
 
 test-apiserver: bootstrap ## against a real API server
-	@$(TOOLS) $(PYTEST) -m "not soak" tests/apiserver
+	@$(TOOLS) $(PYTEST) $(SHARED) -m "not soak" tests/apiserver
 
 test-faults: bootstrap ## restarts, cuts and kills
 	@$(TOOLS) $(PYTEST) -m "not soak" tests/faults

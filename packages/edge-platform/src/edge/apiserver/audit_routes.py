@@ -17,11 +17,10 @@ from edge.apiserver.answers import document
 from edge.apiserver.auditing import AUDIT_GROUP
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
-from edge.audit.folder import Folder
-from edge.audit.query import PAGE, BadQueryError, Query, Visible, search
-from edge.audit.verify import verify
+from edge.audit.ports import Reading
+from edge.audit.query import PAGE, BadQueryError, Query, Visible
 from edge.iam.scope import PLATFORM, parse_scope, scope_text
-from edge_sdk.problem import Forbidden, Missing, Problem
+from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
 from edge_sdk.scopes import IAM_GROUP
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ EXACT: Final = ("user", "verb", "resource", "cluster", "namespace", "name", "cod
 
 
 class AuditRoutes:
-    def __init__(self, folder: Folder, rights: Rights) -> None:
-        self._folder = folder
+    def __init__(self, reading: Reading, rights: Rights) -> None:
+        self._reading = reading
         self._rights = rights
         self._verifying = asyncio.Lock()
 
@@ -75,17 +74,22 @@ class AuditRoutes:
         )
         visible = self._visible(exchange.caller.caller.name, target.first("scope"))
         try:
-            page = await asyncio.to_thread(search, self._folder, query, visible)
+            page = await self._reading.search(query, visible)
         except BadQueryError as error:
             code = "bad-cursor" if error.field == "cursor" else "bad-parameter"
             raise Problem(code, what=str(error), do=f"use {error.accepted}") from None
+        except OSError as error:
+            raise _away(error) from error
         return document({"kind": "AuditRecordList", "items": page.items, "cursor": page.cursor})
 
     async def _one(self, exchange: "Exchange") -> web.StreamResponse:
         resource = exchange.resource
         name = resource.name if resource is not None else ""
         visible = self._visible(exchange.caller.caller.name, "")
-        page = await asyncio.to_thread(search, self._folder, Query(id=name, limit=1), visible)
+        try:
+            page = await self._reading.search(Query(id=name, limit=1), visible)
+        except OSError as error:
+            raise _away(error) from error
         if not page.items:
             raise Missing("not-found", what=f'There is no record "{name[:80]}" that you may see')
         return document(page.items[0])
@@ -100,7 +104,10 @@ class AuditRoutes:
                 do="ask a platform admin",
             )
         async with self._verifying:  # one at a time: it reads everything
-            report = await asyncio.to_thread(verify, self._folder)
+            try:
+                report = await self._reading.verify()
+            except OSError as error:
+                raise _away(error) from error
         broken = report.broken
         return document(
             {
@@ -151,6 +158,15 @@ class AuditRoutes:
         at = key or PLATFORM
         may = index.check(user, at, "list", AUDIT_GROUP, RECORDS)
         return inside, may or any(index.check(user, at, "create", IAM_GROUP, what) for what in MEMBERS)
+
+
+def _away(error: OSError) -> Unavailable:
+    return Unavailable(
+        "audit-unavailable",
+        what="The audit trail was not read",
+        why=str(error),
+        do="try again; look after what keeps it (docs/audit.md)",
+    )
 
 
 def _answer(

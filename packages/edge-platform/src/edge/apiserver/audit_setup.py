@@ -3,36 +3,77 @@
 import re
 import secrets
 import socket
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.apiserver.settings import AuditSettings
+from edge.apiserver.sinks.client import SinkClient, TokenFile
+from edge.apiserver.sinks.kept import SinkOrphans, SinkReading
+from edge.apiserver.sinks.trust import find_trust
 from edge.audit.folder import Folder
+from edge.audit.kept import FolderReading
+from edge.audit.ports import Reading
 from edge.audit.retention import Limits
+from edge.audit.shipping import Shipper
 from edge.audit.trail import Settle, Trail
 from edge.audit.writer import Writer
+from edge_kube.client import Client
 from edge_sdk.clock import Clock
 
 log = structlog.stdlib.get_logger("edge.audit")
 
 
-def make_trail(settings: AuditSettings, key: Ed25519PrivateKey, clock: Clock, settle: Settle) -> Trail:
-    """A chain is named after the process and its start: it is never gone on with."""
-    name = re.sub(r"[^A-Za-z0-9-]", "-", settings.writer or socket.gethostname())[:80]
-    writer = Writer(
-        folder=Folder(Path(settings.folder)),
-        chain=f"{name}-{secrets.token_hex(4)}",
-        key=key,
-        limits=Limits(
-            keep_s=settings.retention.s,
-            segment_bytes=settings.segment_size.bytes,
-            refuse_ratio=settings.refuse_at_percent / 100,
-            enough_free_bytes=settings.enough_free.bytes,
-        ),
-        now_s=clock.now_s,
-        # A copy outside of the volume: whoever rewrites the files cannot rewrite the collected log.
-        on_statement=lambda line: log.info("audit_statement", line=line.decode().strip()),
+@dataclass
+class Kept:
+    """A trail, and how it is read. sinks: connections to close after the trail."""
+
+    trail: Trail
+    reading: Reading
+    sinks: list[SinkClient] = field(default_factory=list[SinkClient])
+
+    async def close(self) -> None:
+        await self.trail.close()
+        for sink in self.sinks:
+            await sink.close()
+
+
+def limits_of(settings: AuditSettings) -> Limits:
+    return Limits(
+        keep_s=settings.retention.s,
+        segment_bytes=settings.segment_size.bytes,
+        refuse_ratio=settings.refuse_at_percent / 100,
+        enough_free_bytes=settings.enough_free.bytes,
     )
-    return Trail(writer, settle, within_s=settings.acknowledge_within.s)
+
+
+async def keep_trail(
+    settings: AuditSettings,
+    key: Ed25519PrivateKey,
+    clock: Clock,
+    settle: Settle,
+    client: Client,
+    namespace: str,
+) -> Kept:
+    """In sinks where there are any, else in a folder. Raises KubeError, ValueError.
+
+    A chain is named after the process and its start: it is never gone on with.
+    """
+    name = re.sub(r"[^A-Za-z0-9-]", "-", settings.writer or socket.gethostname())[:80]
+    chain, within_s = f"{name}-{secrets.token_hex(4)}", settings.acknowledge_within.s
+    if settings.sinks:
+        tls, token = await find_trust(client, namespace), TokenFile(Path(settings.sink_token_file))
+        sinks = [SinkClient(url, token, tls) for url in settings.sinks]
+        shipper = Shipper(sinks, chain, key, enough=settings.enough, now_s=clock.now_s, on_statement=_copy)
+        trail = Trail(shipper, settle, within_s=within_s, orphans=SinkOrphans(sinks, shipper, key))
+        return Kept(trail, SinkReading(sinks), sinks)
+    folder = Folder(Path(settings.folder))
+    writer = Writer(folder, chain, key, limits_of(settings), clock.now_s, on_statement=_copy)
+    return Kept(Trail(writer, settle, within_s=within_s), FolderReading(folder))
+
+
+def _copy(statement: bytes) -> None:
+    """Outside of the volume: whoever rewrites the files cannot rewrite the collected log."""
+    log.info("audit_statement", line=statement.decode().strip())

@@ -14,7 +14,7 @@ from edge.apiserver.account import Account
 from edge.apiserver.audit_key import find_audit_key
 from edge.apiserver.audit_request import Describer
 from edge.apiserver.audit_routes import AuditRoutes
-from edge.apiserver.audit_setup import make_trail
+from edge.apiserver.audit_setup import Kept, keep_trail
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
@@ -119,6 +119,7 @@ class ApiServer:
         self._system: System | None = None
         self._sign_in: SignIn | None = None
         self._auditor: Auditor | None = None
+        self._kept: Kept | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -203,8 +204,8 @@ class ApiServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._sign_in is not None:
             self._sign_in.close()
-        if self._auditor is not None:
-            await self._auditor.trail.close()
+        if self._kept is not None:
+            await self._kept.close()
         await self._rights.beats.close()
         await self._member_scopes.close()
         await self._members.close()
@@ -287,13 +288,16 @@ class ApiServer:
 
     async def _begin_audit(self) -> None:
         settings = self._settings
-        if not settings.audit.folder or self._auditor is not None:
-            if not settings.audit.folder:
+        if not (settings.audit.folder or settings.audit.sinks) or self._auditor is not None:
+            if self._auditor is None:
                 log.warning("audit_off", why="audit.folder is not set", then="changes leave no record here")
             return
         key = await find_audit_key(self._client, settings.server.namespace)
         settler = Settler(self._host, self._members, self._rights.is_admin)
-        trail = make_trail(settings.audit, key, self._clock, settler.settle)
+        self._kept = kept = await keep_trail(
+            settings.audit, key, self._clock, settler.settle, self._client, settings.server.namespace
+        )
+        trail = kept.trail
         self._auditor = Auditor(
             trail,
             Describer(self._rights.index, settings.trusted_networks),
@@ -312,9 +316,9 @@ class ApiServer:
         await trail.look_after_orphans(lambda: int(self._clock.now_s() * 1000))
 
     def _audit_routes(self) -> tuple[OwnRoute, ...]:
-        if self._auditor is None:
+        if self._kept is None:
             return ()
-        return (AuditRoutes(self._auditor.trail.writer.folder, self._rights).handler,)
+        return (AuditRoutes(self._kept.reading, self._rights).handler,)
 
     def _limiter(self) -> Limiter | None:
         limits = self._settings.rate_limit

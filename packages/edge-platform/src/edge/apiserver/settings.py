@@ -217,6 +217,19 @@ class AuditSettings(Section):
     enough_free: Annotated[Size, setting("Free space with which nothing is refused, however full.")] = Size(
         2**30
     )
+    sinks: Annotated[
+        tuple[str, ...], setting("Processes that keep the records instead, as https://HOST:PORT.")
+    ] = ()
+    acknowledgements: Annotated[
+        int, setting("Sinks that must have a record; 0: more than half of them.", ge=0)
+    ] = 0
+    sink_token_file: Annotated[str, setting("ServiceAccount token for audience edge-audit.")] = (
+        "/var/run/secrets/edge-audit/token"  # noqa: S105
+    )
+
+    @property
+    def enough(self) -> int:
+        return self.acknowledgements or len(self.sinks) // 2 + 1
 
 
 class LogSettings(Section):
@@ -322,6 +335,21 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
                 "audit.acknowledgeWithin", settings.audit.acknowledge_within, why, "up to requestTimeout"
             )
         )
+    if settings.audit.acknowledgements > len(settings.audit.sinks):
+        why = "no record could have so many"
+        found.append(
+            Violation(
+                "audit.acknowledgements",
+                settings.audit.acknowledgements,
+                why,
+                f"0 to {len(settings.audit.sinks)}",
+            )
+        )
+    found += [
+        Violation("audit.sinks", url, "it is no address of a sink", "https://HOST:PORT")
+        for url in settings.audit.sinks
+        if not re.fullmatch(r"https://[^/\s]+", url)
+    ]
     for text in settings.server.trusted_proxies:
         try:
             ipaddress.ip_network(text, strict=False)

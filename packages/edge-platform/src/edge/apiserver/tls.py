@@ -30,7 +30,10 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 class ServerTls:
     """`context` for the listener, kept up to date by `run`. given: name of a kubernetes.io/tls Secret."""
 
-    def __init__(self, client: Client, namespace: str, *, given: str, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: Client, namespace: str, *, given: str, names: tuple[str, ...], own: str = OWN_SECRET
+    ) -> None:
+        """own: name of the Secret for what is made here."""
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
         self.ca = b""
@@ -39,6 +42,7 @@ class ServerTls:
         self._client = client
         self._namespace = namespace
         self._given = given
+        self._own = own
         self._names = names
         self._loaded = b""
 
@@ -64,15 +68,15 @@ class ServerTls:
             if secret is not None and _field(secret, "tls.crt") and _field(secret, "tls.key"):
                 self.own_names = ()
                 return _field(secret, "tls.crt"), _field(secret, "tls.key"), _field(secret, "ca.crt")
-        kept = await self._client.find(KubeSecret, OWN_SECRET, self._namespace)
+        kept = await self._client.find(KubeSecret, self._own, self._namespace)
         have = None if kept is None else _certificates(kept)
         fresh = renewed(have, self._names, datetime.now(UTC))
         if fresh is not None:
             await self._keep(fresh, kept)
-            made = await self._client.get(KubeSecret, OWN_SECRET, self._namespace)
+            made = await self._client.get(KubeSecret, self._own, self._namespace)
             have = _certificates(made)
         if have is None:
-            raise ValueError(f"Secret {self._namespace}/{OWN_SECRET} holds no certificate")
+            raise ValueError(f"Secret {self._namespace}/{self._own} holds no certificate")
         self.own_names = self._names
         return have.cert, have.key, have.ca
 
@@ -82,12 +86,12 @@ class ServerTls:
         data = {name: base64.b64encode(text).decode() for name, text in texts.items()}
         if kept is not None:
             version = kept.metadata.resource_version
-            await self._client.merge(KubeSecret, Key(self._namespace, OWN_SECRET), {"data": data}, rv=version)
+            await self._client.merge(KubeSecret, Key(self._namespace, self._own), {"data": data}, rv=version)
             return
         manifest = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": OWN_SECRET, "namespace": self._namespace},
+            "metadata": {"name": self._own, "namespace": self._namespace},
             "type": "kubernetes.io/tls",
             "data": data,
         }

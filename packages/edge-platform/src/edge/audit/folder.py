@@ -21,6 +21,7 @@ from edge.audit.chain import BODY, GENESIS, HEX, whole_lines
 from edge.audit.record import read_record
 from edge.audit.statements import public_text, read_public
 
+CHAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,120}")
 _SEGMENT: Final = re.compile(r"(?P<chain>[A-Za-z0-9_-]{1,120})\.(?P<first>\d{12})\.log")
 PIECE_BYTES: Final = 4 * 2**20
 

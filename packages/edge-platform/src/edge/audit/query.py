@@ -303,6 +303,11 @@ def _cursor(last: tuple[int, str]) -> str:
     return base64.urlsafe_b64encode(f"{last[0]}.{last[1]}".encode()).decode().rstrip("=")
 
 
+def cursor_at(entry: Entry) -> str:
+    """Where a search goes on behind this entry."""
+    return _cursor((entry.time, entry.id))
+
+
 def read_cursor(text: str) -> tuple[int, str]:
     """Raises BadQueryError."""
     if not text:

@@ -8,6 +8,7 @@ stays as it is, for `verify` to find.
 import contextlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -23,7 +24,7 @@ log = structlog.stdlib.get_logger("edge.audit")
 
 @dataclass(slots=True)
 class Left:
-    """A chain whose writer is gone. lock: held until `let_go`. open: intents without an outcome."""
+    """A chain whose writer is gone. lock: held until `let_go`, -1: none. open: intents without an outcome."""
 
     chain: str
     lock: int
@@ -45,13 +46,13 @@ def left_behind(folder: Folder, own: str, closed: set[str] | None = None) -> lis
         lock = folder.lock(chain)
         if lock is None:
             continue
-        signed = _signed(folder, chain)
+        signed = list(unchecked(b"".join(line + b"\n" for line in signed_lines(folder.statements(chain)))))
         if any(one.kind == CLOSED for one in signed):
             os.close(lock)
             done.add(chain)
             continue
-        seq, digest = _mend(segments, signed)
-        found.append(Left(chain, lock, seq, digest, _open_intents(segments)))
+        seq, digest = mend(segments, signed)
+        found.append(Left(chain, lock, seq, digest, open_intents(segments)))
     return found
 
 
@@ -69,19 +70,18 @@ def let_go(folder: Folder, left: Left, key: Ed25519PrivateKey, now_ms: int) -> N
         os.close(left.lock)
 
 
-def _signed(folder: Folder, chain: str) -> list[Statement]:
-    """The statements, unchecked; a torn line behind them is cut off, so that the next one begins a line."""
-    path = folder.statements(chain)
+def signed_lines(path: Path) -> list[bytes]:
+    """Lines of a file of statements; a torn one at the end is cut off, so that the next one begins a line."""
     if not path.exists():
         return []
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
         os.truncate(path, whole)
-    return list(unchecked(data))
+    return data.split(b"\n")[:-1]
 
 
-def _mend(segments: list[Segment], signed: list[Statement]) -> tuple[int, bytes]:
+def mend(segments: list[Segment], signed: list[Statement]) -> tuple[int, bytes]:
     """Cut what is torn off the last segment; the last good (seq, h)."""
     if not segments:
         return (signed[-1].seq, bytes.fromhex(signed[-1].h)) if signed else head_of([])
@@ -110,7 +110,7 @@ def _mend(segments: list[Segment], signed: list[Statement]) -> tuple[int, bytes]
     return walk.seq, walk.digest
 
 
-def _open_intents(segments: list[Segment]) -> list[Record]:
+def open_intents(segments: list[Segment]) -> list[Record]:
     found: dict[str, Record] = {}
     for segment in segments:
         for _, lines in pieces(segment.path):

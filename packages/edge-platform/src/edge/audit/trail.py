@@ -13,8 +13,10 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from edge.audit.kept import FolderOrphans
+from edge.audit.ports import Appending, Orphans
 from edge.audit.record import OUTCOME, SETTLED, UNKNOWN, Record
-from edge.audit.recovery import Left, left_behind, let_go
+from edge.audit.recovery import Left
 from edge.audit.writer import Counts, Entry, NotWrittenError, Writer
 
 ACKNOWLEDGED_WITHIN_S: Final = 0.5
@@ -31,13 +33,15 @@ log = structlog.stdlib.get_logger("edge.audit")
 class Trail:
     def __init__(
         self,
-        writer: Writer,
+        writer: Appending,
         settle: Settle | None = None,
         *,
         within_s: float = ACKNOWLEDGED_WITHIN_S,
+        orphans: Orphans | None = None,
     ) -> None:
-        """within_s: how long a change waits for its record."""
+        """within_s: how long a change waits for its record. orphans: of a Writer, those of its folder."""
         self.writer = writer
+        self._orphans = orphans or (FolderOrphans(writer) if isinstance(writer, Writer) else None)
         self._settle = settle
         self._within_s = within_s
 
@@ -49,7 +53,7 @@ class Trail:
         self.writer.start(asyncio.get_running_loop())
 
     async def close(self) -> None:
-        await asyncio.to_thread(self.writer.close)
+        await self.writer.closed()
 
     async def begin(self, record: Record) -> None:
         """Raises NotWrittenError: nothing may be forwarded then."""
@@ -92,18 +96,18 @@ class Trail:
 
     async def look_after_orphans(self, now_ms: Callable[[], int]) -> None:
         """Close the chains of writers that died: at the start, and again and again. Until cancelled."""
-        folder, own, closed = self.writer.folder, self.writer.chain, set[str]()
+        assert self._orphans is not None  # noqa: S101 - a trail without a folder is given them
         while True:
             with contextlib.suppress(OSError):  # no folder, no trail: every change is refused meanwhile
-                for left in await asyncio.to_thread(left_behind, folder, own, closed):
-                    await self._close_orphan(left, now_ms())
+                for left in await self._orphans.left():
+                    await self._close_orphan(self._orphans, left, now_ms())
             await asyncio.sleep(LOOK_FOR_ORPHANS_S)
 
-    async def _close_orphan(self, left: Left, now_ms: int) -> None:
+    async def _close_orphan(self, orphans: Orphans, left: Left, now_ms: int) -> None:
         reason = "the gateway ended before the answer"
         for record in left.open:
             await self.settled(_later(record, UNKNOWN, now_ms, reason=reason))
-        await asyncio.to_thread(let_go, self.writer.folder, left, self.writer.key, now_ms)
+        await orphans.let_go(left, now_ms)
         log.info("audit_chain_closed", chain=left.chain, records=left.seq, unknown=len(left.open))
         for record in left.open[:SETTLE_MAX] if self._settle is not None else ():
             await self._settle_one(record, now_ms)

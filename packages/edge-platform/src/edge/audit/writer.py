@@ -6,6 +6,7 @@ outcome is never dropped: while it cannot be written it is kept, and tried again
 No promise about order between chains; only time tells.
 """
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -134,6 +135,9 @@ class Writer:
         self._grow_wanted.set()
         for thread in self._threads:
             thread.join(within_s)
+
+    async def closed(self) -> None:
+        await asyncio.to_thread(self.close)
 
     # -- in the thread ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,141 @@
+"""One sink over HTTPS, as gateways and other sinks use it. What cannot be reached is an OSError."""
+
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from edge.audit.query import Page, Query
+from edge.audit.received import NotTakenError, State
+from edge.audit.record import Record
+
+WITHIN_S: Final = 5.0
+SLOWLY_S: Final = 600.0
+"""Verification reads everything."""
+TOKEN_FRESH_S: Final = 30.0
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Body of a 409 or 507."""
+
+    reason: str = "malformed"
+    why: str = ""
+
+
+class Aged(msgspec.Struct, frozen=True):
+    """The end of what may go of a chain: its time is over."""
+
+    chain: str
+    seq: int
+    digest: str
+
+
+class TokenFile:
+    """A token that the kubelet keeps fresh."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = ""
+        self._read_s = float("-inf")
+
+    def text(self) -> str:
+        """Raises OSError."""
+        if time.monotonic() - self._read_s > TOKEN_FRESH_S:
+            self._text = self._path.read_text().strip()
+            self._read_s = time.monotonic()
+        return self._text
+
+
+class SinkClient:
+    """tls: trusts who signed for the sinks."""
+
+    def __init__(self, url: str, token: TokenFile, tls: ssl.SSLContext) -> None:
+        self.name = url
+        self._token = token
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def state(self, chain: str) -> State:
+        return msgspec.json.decode(await self._call("GET", f"/chains/{chain}"), type=State)
+
+    async def states(self) -> dict[str, State]:
+        return msgspec.json.decode(await self._call("GET", "/chains"), type=dict[str, State])
+
+    async def append(self, chain: str, lines: bytes) -> State:
+        return msgspec.json.decode(
+            await self._call("POST", f"/chains/{chain}/records", data=lines), type=State
+        )
+
+    async def sign(self, chain: str, first: int, statements: bytes, key: str) -> State:
+        path, params = f"/chains/{chain}/statements", {"first": str(first), "key": key}
+        return msgspec.json.decode(await self._call("POST", path, params, data=statements), type=State)
+
+    async def records(self, chain: str, after: int) -> bytes:
+        return await self._call("GET", f"/chains/{chain}/records", {"after": str(after)})
+
+    async def statements(self, chain: str, first: int) -> bytes:
+        return await self._call("GET", f"/chains/{chain}/statements", {"first": str(first)})
+
+    async def keys(self) -> list[str]:
+        return msgspec.json.decode(await self._call("GET", "/keys"), type=list[str])
+
+    async def left(self, by: str) -> dict[str, State]:
+        """Chains whose writer is gone; the caller has them for a while to itself."""
+        return msgspec.json.decode(await self._call("POST", "/left", {"by": by}), type=dict[str, State])
+
+    async def open_intents(self, chain: str) -> list[Record]:
+        return msgspec.json.decode(await self._call("GET", f"/chains/{chain}/open"), type=list[Record])
+
+    async def aged(self) -> list[Aged]:
+        return msgspec.json.decode(await self._call("GET", "/aged"), type=list[Aged])
+
+    async def search(self, query: Query) -> Page:
+        params = {key: str(value) for key, value in query._asdict().items() if value}
+        return msgspec.json.decode(await self._call("GET", "/search", params), type=Page)
+
+    async def verification(self) -> dict[str, Any]:
+        return msgspec.json.decode(await self._call("GET", "/verification", within_s=SLOWLY_S))
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        data: bytes | None = None,
+        within_s: float = WITHIN_S,
+    ) -> bytes:
+        """Raises NotTakenError; OSError for everything else that is not an answer."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        headers = {"Authorization": f"Bearer {self._token.text()}"}
+        try:
+            async with self._session.request(
+                method,
+                f"{self.name}/v1{path}",
+                params=params,
+                data=data,
+                headers=headers,
+                ssl=self._tls,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=within_s),
+            ) as answer:
+                body = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OSError(f"{self.name}: {error or type(error).__name__}") from error
+        if answer.status in (409, 507):
+            refusal = msgspec.json.decode(body, type=Refusal)
+            raise NotTakenError(refusal.reason, refusal.why)
+        if answer.status != 200:
+            raise OSError(
+                f"{self.name} answered {answer.status}: {body[:200].decode(errors='replace').strip()}"
+            )
+        return body

@@ -151,3 +151,23 @@ def test_the_gateway_service_has_both_documented_ports(archives: Path) -> None:
         ("http", 9090),
         ("metrics", 8080),
     ]
+
+
+def test_several_gateways_keep_their_trail_in_sinks_with_claims_of_their_own() -> None:
+    """O6: a Deployment cannot have a claim a pod."""
+    documents = render(CHARTS / "edge-apiserver", "--set", "ha.enabled=true")
+    sinks = workloads(documents)["edge-audit"]["spec"]
+    assert sinks["replicas"] == 3
+    assert sinks["volumeClaimTemplates"][0]["spec"]["accessModes"] == ["ReadWriteOnce"]
+    configs = {one["metadata"]["name"]: one["data"] for one in documents if one["kind"] == "ConfigMap"}
+    gateway = yaml.safe_load(configs["edge-apiserver"]["edge.yaml"])["audit"]["sinks"]
+    assert gateway == [f"https://edge-audit-{n}.edge-audit.edge-system.svc:9443" for n in range(3)]
+    assert yaml.safe_load(configs["edge-audit"]["audit.yaml"])["sink"]["peers"] == gateway
+    assert not [one for one in documents if one["kind"] == "PersistentVolumeClaim"]
+
+
+def test_one_gateway_keeps_its_trail_itself() -> None:
+    documents = render(CHARTS / "edge-apiserver", "--set", "ha.enabled=false")
+    assert "edge-audit" not in workloads(documents)
+    (claim,) = [one for one in documents if one["kind"] == "PersistentVolumeClaim"]
+    assert claim["metadata"]["name"] == "edge-audit"

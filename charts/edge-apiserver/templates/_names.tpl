@@ -35,11 +35,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if (.Values.ha).enabled }}{{ .Values.replicaCount }}{{ else }}1{{ end -}}
 {{- end -}}
 
+{{/* How many processes keep the trail on claims of their own; 0: each gateway keeps its own. */}}
+{{- define "edge-apiserver.sinks" -}}
+{{- $asked := (.Values.audit.sinks | default dict).replicas | toString -}}
+{{- if not .Values.audit.enabled }}0
+{{- else if has $asked (list "" "<nil>") }}{{ ternary 3 0 (eq true (.Values.ha).enabled) }}
+{{- else }}{{ $asked }}{{ end -}}
+{{- end -}}
+
 {{/* The claim that the trail is kept on; "" for an emptyDir: pods on two nodes cannot mount one of ReadWriteOnce. */}}
 {{- define "edge-apiserver.auditClaim" -}}
 {{- $kept := .Values.audit.persistence -}}
 {{- $alone := and (not (include "edge-apiserver.autoscaled" .)) (eq (include "edge-apiserver.replicas" .) "1") -}}
-{{- if and .Values.audit.enabled $kept.enabled (or $alone (eq $kept.accessMode "ReadWriteMany")) -}}
+{{- if and .Values.audit.enabled (eq (include "edge-apiserver.sinks" .) "0") $kept.enabled (or $alone (eq $kept.accessMode "ReadWriteMany")) -}}
 {{- $kept.existingClaim | default "edge-audit" -}}
 {{- end -}}
 {{- end -}}
@@ -78,7 +86,31 @@ rateLimit: {{- toYaml .Values.rateLimit | nindent 2 }}
 kubeconfig: {{- toYaml .Values.kubeconfig | nindent 2 }}
 audit:
   folder: {{ ternary "/var/lib/edge/audit" "" .Values.audit.enabled | quote }}
-  {{- with omit .Values.audit "enabled" "persistence" }}
+  {{- if ne (include "edge-apiserver.sinks" .) "0" }}
+  sinks:
+    {{- range $number := until (include "edge-apiserver.sinks" . | int) }}
+    - https://edge-audit-{{ $number }}.edge-audit.{{ $.Release.Namespace }}.svc:9443
+    {{- end }}
+  {{- end }}
+  {{- with omit .Values.audit "enabled" "persistence" "sinks" }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end -}}
+
+{{- define "edge-apiserver.auditYaml" -}}
+{{- $namespace := .Release.Namespace -}}
+sink:
+  peers:
+    {{- range $number := until (include "edge-apiserver.sinks" . | int) }}
+    - https://edge-audit-{{ $number }}.edge-audit.{{ $namespace }}.svc:9443
+    {{- end }}
+  names:
+    # OpenSSL takes a wildcard only before two names.
+    - "*.edge-audit.{{ $namespace }}.svc"
+  allowed:
+    - system:serviceaccount:{{ $namespace }}:edge-apiserver
+    - system:serviceaccount:{{ $namespace }}:edge-audit
+audit:
+  folder: /var/lib/edge/audit
+  {{- toYaml (omit .Values.audit "enabled" "persistence" "sinks") | nindent 2 }}
 {{- end -}}

@@ -18,6 +18,7 @@ from edge.audit.chain import BODY
 from edge.audit.folder import Folder
 from edge.audit.record import Record, read_record
 from edge.audit.verify import verify
+from edge.audit.writer import Writer
 from edge_kube.client import Client
 from edge_kube.core import ConfigMap
 from edge_kube.errors import NotFound
@@ -203,6 +204,7 @@ async def test_without_a_durable_record_nothing_is_forwarded_or_signed_in(
         token = await gateway.token()
         # Full: no more room can be made, and what there is, is kept for outcomes.
         writer, name = gateway.server._auditor.trail.writer, fresh_name()  # type: ignore[union-attr]
+        assert isinstance(writer, Writer)
         writer._full = True
         writer._looked_s = float("inf")
         refused = await change(gateway, "POST", MAPS, token, configmap(name))

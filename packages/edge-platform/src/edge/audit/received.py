@@ -255,7 +255,7 @@ class Received:
                 about.segment = None
 
     def _let_go(self, chain: str, up_to: int) -> None:
-        """Drop what was signed to be over, if it is so by our own clock too: a stolen key drops nothing young."""
+        """Drop what was signed to be over, and is so by our own clock: a stolen key drops nothing young."""
         if not up_to:
             return
         for name, seq, _ in self.aged():

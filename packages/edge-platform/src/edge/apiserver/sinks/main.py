@@ -92,6 +92,7 @@ class SinkProcess:
             names=self._settings.names,
             own=SINKS_SECRET,
         )
+        self._server: SinkServer | None = None
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._peers: list[SinkClient] = []
@@ -100,12 +101,18 @@ class SinkProcess:
     def port(self) -> int:
         return int(self._runner.addresses[0][1]) if self._runner else 0
 
+    def silent_after(self, seconds: float) -> None:
+        """When a writer that is not heard counts as gone."""
+        assert self._server is not None  # noqa: S101 - it was started
+        self._server.silent_s = seconds
+
     async def start(self) -> None:
         """Raises KubeError, OSError."""
         await asyncio.to_thread(self.received.folder.make)
         await self._tls.load()
         door = Doorkeeper(self._client, self._settings.allowed)
-        self._runner = web.AppRunner(SinkServer(self.received, door).application(), access_log=None)
+        self._server = SinkServer(self.received, door)
+        self._runner = web.AppRunner(self._server.application(), access_log=None)
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, self._settings.host, self._settings.port, ssl_context=self._tls.context

@@ -34,7 +34,7 @@ class SinkServer:
     def __init__(self, received: Received, door: Doorkeeper, *, silent_s: float = SILENT_S) -> None:
         self._received = received
         self._door = door
-        self._silent_s = silent_s
+        self.silent_s = silent_s
         self._claims: dict[str, tuple[str, float]] = {}
 
     def application(self) -> web.Application:
@@ -120,7 +120,7 @@ class SinkServer:
         by, now_s = request.query.get("by", ""), time.monotonic()
         found: dict[str, State] = {}
         for chain, state in (await asyncio.to_thread(self._received.states)).items():
-            if state.closed or state.silent_s < self._silent_s or chain == by:
+            if state.closed or state.silent_s < self.silent_s or chain == by:
                 continue
             owner, until_s = self._claims.get(chain, ("", 0.0))
             if owner in ("", by) or until_s < now_s:

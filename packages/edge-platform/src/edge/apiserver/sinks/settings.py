@@ -14,8 +14,6 @@ class SinkSettings(Section):
     namespace: Annotated[str, setting(env="POD_NAMESPACE")] = "edge-system"
     kubeconfig: Annotated[str, setting("Empty: the cluster this pod runs in.", env="KUBECONFIG")] = ""
     names: Annotated[tuple[str, ...], setting("DNS names of the certificate.")] = (
-        "*.edge-audit",
-        "*.edge-audit.edge-system",
         "*.edge-audit.edge-system.svc",
         "localhost",
     )

@@ -1,12 +1,17 @@
 """How gateways and sinks trust each other's connections: a certificate of our making, in a Secret."""
 
+import asyncio
 import base64
 import ssl
 from typing import Final
 
+import structlog
+
 from edge_kube.client import Client
 from edge_kube.core import Secret
 
+RETRY_S: Final = 1.0
+log = structlog.stdlib.get_logger("edge.audit")
 SINKS_SECRET: Final = "edge-audit-serving"  # noqa: S105
 
 
@@ -19,9 +24,13 @@ def trusting(ca: bytes) -> ssl.SSLContext:
 
 
 async def find_trust(client: Client, namespace: str) -> ssl.SSLContext:
-    """Raises KubeError, ValueError while no sink has made a certificate yet."""
-    kept = await client.find(Secret, SINKS_SECRET, namespace)
-    ca = base64.b64decode(dict(kept.data).get("ca.crt", "")) if kept is not None else b""
-    if not ca:
-        raise ValueError(f"Secret {namespace}/{SINKS_SECRET} is not there yet: no sink has started")
-    return trusting(ca)
+    """Waits until the first sink has made the certificate. Raises KubeError."""
+    while True:
+        kept = await client.find(Secret, SINKS_SECRET, namespace)
+        ca = base64.b64decode(dict(kept.data).get("ca.crt", "")) if kept is not None else b""
+        if ca:
+            return trusting(ca)
+        log.warning(
+            "audit_sinks_awaited", secret=f"{namespace}/{SINKS_SECRET}", why="no sink has started yet"
+        )
+        await asyncio.sleep(RETRY_S)

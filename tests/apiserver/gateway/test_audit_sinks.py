@@ -1,0 +1,200 @@
+"""Records on volumes of their own: two gateways and three sinks, on a real API server (O6; design §4.1)."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from tests.apiserver.gateway.test_audit import AUDIT, MAPS, asked, change, configmap, fresh_name
+from tests.support.gateway import RunningGateway
+
+from edge.apiserver.settings import AuditSettings, LogSettings
+from edge.apiserver.sinks.main import SinkProcess
+from edge.apiserver.sinks.settings import SinkSettings, read_sink_settings
+from edge.audit.received import Received
+from edge.audit.verify import verify
+from edge_kube.client import Client
+from edge_kube.harness import LightCluster
+
+NAMESPACE = "edge-system"
+TOKEN = "/api/v1/namespaces/{}/serviceaccounts/{}/token"
+
+
+async def account_token(client: Client, name: str, audience: str = "edge-audit") -> str:
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+    }
+    await client.apply(account, manager="test")
+    body = {"spec": {"audiences": [audience], "expirationSeconds": 600}}
+    response = await client.raw("POST", TOKEN.format(NAMESPACE, name), data=msgspec.json.encode(body))
+    async with response:
+        return (await response.json())["status"]["token"]
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+class Sinks:
+    """Three of them; `stop` and `start` one by its number."""
+
+    def __init__(self, cluster: LightCluster, folder: Path, tokens: Path) -> None:
+        self._cluster, self._folder = cluster, folder
+        self.tokens = tokens
+        self.ports = free_ports(3)
+        self.running: dict[int, SinkProcess] = {}
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"https://localhost:{port}" for port in self.ports]
+
+    async def start(self, number: int) -> None:
+        others = [url for at, url in enumerate(self.urls) if at != number]
+        flags = {
+            "sink.host": "127.0.0.1",
+            "sink.port": str(self.ports[number]),
+            "sink.peers": ",".join(others),
+            "audit.folder": str(self._folder / f"sink-{number}"),
+            "audit.refuseAtPercent": "100",
+            "audit.enoughFree": "0",
+            "audit.sinkTokenFile": str(self.tokens / "edge-audit"),
+        }
+        settings = read_sink_settings(file=None, environ={}, flags=flags)
+        self.running[number] = SinkProcess(self._cluster.connection, settings)
+        await self.running[number].start()
+
+    async def stop(self, number: int) -> None:
+        await self.running.pop(number).stop()
+
+    def received(self, number: int) -> Received:
+        return self.running[number].received
+
+
+@pytest_asyncio.fixture
+async def sinks(gateway_cluster: LightCluster, kube: Client, tmp_path: Path) -> AsyncIterator[Sinks]:
+    for name in ("edge-apiserver", "edge-audit"):
+        (tmp_path / name).write_text(await account_token(kube, name))
+    made = Sinks(gateway_cluster, tmp_path, tmp_path)
+    for number in range(3):
+        await made.start(number)
+    yield made
+    for number in list(made.running):
+        await made.stop(number)
+
+
+def gateway_settings(sinks: Sinks) -> dict[str, str]:
+    return {
+        "audit.sinks": ",".join(sinks.urls),
+        "audit.sinkTokenFile": str(sinks.tokens / "edge-apiserver"),
+        "audit.acknowledgeWithin": "10s",
+    }
+
+
+async def until(true: Callable[[], bool], within_s: float = 40) -> None:
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110 - others change it
+            await asyncio.sleep(0.1)
+
+
+async def test_two_gateways_share_one_trail_and_a_lost_sink_stops_nothing(
+    gateway_cluster: LightCluster, sinks: Sinks
+) -> None:
+    async with AsyncExitStack() as stack:
+        settings = gateway_settings(sinks)
+        one, two = [
+            await stack.enter_async_context(RunningGateway(gateway_cluster.connection, settings))
+            for _ in range(2)
+        ]
+        token, names = await one.token(), [fresh_name() for _ in range(3)]
+        assert (await change(one, "POST", MAPS, token, configmap(names[0]))).status == 201
+        await sinks.stop(2)
+        assert (await change(two, "POST", MAPS, token, configmap(names[1]))).status == 201
+        await sinks.start(2)
+        assert (await change(one, "POST", MAPS, token, configmap(names[2]))).status == 201
+        for gateway in (one, two):
+            found = await asked(gateway, token, resource="configmaps", verb="create", user="admin")
+            assert set(names) <= {entry["req"]["name"] for entry in found}
+        page = await one.get(f"{AUDIT}/records", token=token, params={"limit": "2"})
+        following = {"limit": "2", "cursor": page.json()["cursor"]}
+        second = await one.get(f"{AUDIT}/records", token=token, params=following)
+        ids = [entry["id"] for answer in (page, second) for entry in answer.json()["items"]]
+        assert len(set(ids)) == 4
+        report = (await one.get(f"{AUDIT}/verification", token=token)).json()
+        assert (report["whole"], report["chains"]) == (True, 2)
+        # What it missed comes from the ring of the writer, or from its peers.
+        wanted = {chain: state.seq for chain, state in sinks.received(0).states().items()}
+        await until(lambda: all(sinks.received(2).state(chain).seq >= seq for chain, seq in wanted.items()))
+    for number in range(3):
+        assert verify(sinks.received(number).folder).broken is None
+
+
+async def test_without_enough_sinks_nothing_is_changed_and_reads_go_on(
+    gateway_cluster: LightCluster, sinks: Sinks
+) -> None:
+    settings = {**gateway_settings(sinks), "audit.acknowledgeWithin": "1s"}
+    async with RunningGateway(gateway_cluster.connection, settings) as gateway:
+        token, name = await gateway.token(), fresh_name()
+        await sinks.stop(0)
+        await sinks.stop(1)
+        refused = await gateway.ask("POST", MAPS, token=token, json=configmap(name))
+        assert (refused.status, refused.json()["edge"]["code"]) == (503, "AuditUnavailable")
+        assert (await gateway.get(MAPS, token=token)).status == 200
+        await sinks.start(0)
+        assert (await change(gateway, "POST", MAPS, token, configmap(name))).status == 201
+
+
+async def test_a_killed_gateways_chain_is_closed_by_another(
+    gateway_cluster: LightCluster, sinks: Sinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.audit.trail.LOOK_FOR_ORPHANS_S", 0.5)
+    for process in sinks.running.values():
+        process.silent_after(1.0)
+    settings = gateway_settings(sinks)
+    async with RunningGateway(gateway_cluster.connection, settings) as dying:
+        token, name = await dying.token(), fresh_name()
+        assert (await change(dying, "POST", MAPS, token, configmap(name))).status == 201
+        shipper = dying.server._auditor.trail.writer  # type: ignore[union-attr]
+        for task in shipper._tasks:  # type: ignore[attr-defined] - as kill -9 would
+            task.cancel()
+        chain = shipper.chain  # type: ignore[attr-defined]
+        async with RunningGateway(gateway_cluster.connection, settings) as other:
+            await other.token()
+            await until(lambda: sinks.received(0).state(chain).closed)
+            report = (await other.get(f"{AUDIT}/verification", token=token)).json()
+            assert report["whole"]
+        shipper._tasks = []  # type: ignore[attr-defined]
+        shipper._ending = True  # type: ignore[attr-defined]
+
+
+async def test_only_the_platforms_own_accounts_speak_with_a_sink(sinks: Sinks, kube: Client) -> None:
+    url = f"{sinks.urls[0]}/v1/chains"
+    stranger = await account_token(kube, "default")
+    elsewhere = await account_token(kube, "edge-apiserver", audience="https://kubernetes.default.svc")
+    own = (sinks.tokens / "edge-apiserver").read_text()
+    async with aiohttp.ClientSession() as session:
+        for token, status in ((stranger, 403), (elsewhere, 401), ("", 401), ("nonsense", 401), (own, 200)):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            async with session.get(url, headers=headers, ssl=False) as answer:
+                assert answer.status == status, await answer.text()
+        async with session.delete(url, headers={"Authorization": f"Bearer {own}"}, ssl=False) as answer:
+            assert answer.status == 405
+
+
+def test_settings_of_a_sink_are_read_together(tmp_path: Path) -> None:
+    read = read_sink_settings(
+        file=None, environ={"POD_NAMESPACE": "edge"}, flags={"audit.folder": str(tmp_path)}
+    )
+    assert read[SinkSettings].namespace == "edge"
+    assert read[AuditSettings].folder == str(tmp_path)
+    assert read[LogSettings].level == "info"

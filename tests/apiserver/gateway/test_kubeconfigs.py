@@ -15,7 +15,6 @@ from tests.support.gateway import IAM, RunningGateway, make_user
 from tests.support.kubeconfigs import MINE, id_of, issue, kubectl, kubectl_command, token_of, written
 from tests.support.workspaces import Tenant
 
-from edge.apiserver.keys import find_signing_key
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE
 from edge.iam.passwords import hash_password
 from edge.iam.tokens import Claims, Tokens
@@ -24,7 +23,6 @@ from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.harness import LightCluster
 from edge_kube.meta import Key
-from edge_sdk.secret import Secret
 
 IN_FORCE_S = 0.25
 
@@ -187,8 +185,7 @@ async def test_forged_ones_are_refused(gateway: RunningGateway, kube: Client) ->
     await make_user(kube, "kc-mallory")
     await gateway.knows("kc-mallory")
     document = await issue(gateway, await gateway.token())
-    key = await find_signing_key(kube, "edge-system", Secret(""))
-    tokens = Tokens(key, issuer="https://edge.example.com", lifetime_s=3600)
+    tokens = Tokens(gateway.server.keys.ring, issuer="https://edge.example.com", lifetime_s=3600)
     users = {name: await kube.get(User, name) for name in ("admin", "kc-mallory")}
 
     def forged(user: str, token_id: str, cluster: str = "host") -> str:

@@ -164,9 +164,12 @@ async def test_a_password_that_must_change_lets_read_and_change_it_and_nothing_e
         "PUT", path, token=token, json={"currentPassword": PASSWORD, "newPassword": PASSWORD}
     )
     assert same.status == 422
+    elsewhere = await gateway.token("fresh")
     body = {"currentPassword": PASSWORD, "newPassword": "better than that"}
     assert (await gateway.ask("PUT", path, token=token, json=body)).status == 200
-    await gateway.until(USERS, 401, token=token)  # the old token died with the password
+    await gateway.until(USERS, 401, token=elsewhere)  # other sessions died with the password
+    made = await gateway.ask("POST", f"{USERS}", token=token, json={"metadata": {"name": "x"}})
+    assert made.status != 403, "the session that changed it goes on, without the restriction"
     fresh = await gateway.sign_in("fresh", "better than that")
     assert "scope" not in fresh.json()
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from edge.apiserver.answers import document
 from edge.apiserver.identity import People
 from edge.apiserver.paths import Resource
+from edge.apiserver.sessions.store import Sessions
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
 from edge.iam.passwords import hash_password, is_hash, password_matches, password_violation
 from edge.iam.types import GROUP, User
@@ -37,11 +38,14 @@ class NewPassword(msgspec.Struct, rename="camel"):
 
 
 class Account:
-    def __init__(self, *, client: Client, people: People, access: Access, clock: Clock) -> None:
+    def __init__(
+        self, *, client: Client, people: People, access: Access, clock: Clock, sessions: Sessions
+    ) -> None:
         self._client = client
         self._people = people
         self._access = access
         self._clock = clock
+        self._sessions = sessions
 
     def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
         """The handler of a path about accounts; None when the path is an ordinary one."""
@@ -92,7 +96,12 @@ class Account:
             violation = password_violation(wanted.new_password, "newPassword")
             if violation is not None:
                 raise _refused(violation)
-            await self._store(user, await asyncio.to_thread(hash_password, wanted.new_password), own=own)
+            hashed = await asyncio.to_thread(hash_password, wanted.new_password)
+            sid = exchange.caller.sid if own else ""
+            if sid:
+                await self._sessions.outlive(sid, hashed)
+            await self._store(user, hashed, own=own)
+            await self._sessions.end_all(name, but=sid)
             return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
 
         return handle
@@ -127,7 +136,7 @@ class Account:
             raise _refused(Violation("newPassword", "***", SAME, "another password"))
 
     async def _store(self, user: User, hashed: str, *, own: bool) -> None:
-        """Every token given for the old password ends with it, since tokens carry its mark."""
+        """Every session and kubeconfig of the old password ends with it, since they carry its mark."""
         annotations: dict[str, Any] = {
             PASSWORD_CHANGED_ANNOTATION: rfc3339(self._clock.now_s()),
             MUST_CHANGE_ANNOTATION: None if own else "true",

@@ -151,7 +151,7 @@ class Gateway:
             return await handler(exchange)  # health has no seat to wait for: a busy gateway is not a dead one
         if handler is not None:
             return await self._bounded(handler, exchange)
-        exchange.session = self._authenticator.session(bearer_token(request), self._clock.now_s())
+        exchange.session = await self._authenticator.admit(bearer_token(request), self._clock.now_s())
         await self._limit(exchange)
         if needs_proof(request.method, exchange.target):
             asked_now()

@@ -8,12 +8,13 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password
 from edge.iam.heartbeat import HEARTBEAT
-from edge.iam.tokens import Claims, TokenRefused, Tokens
+from edge.iam.tokens import LEEWAY_S, Claims, TokenRefused, Tokens
 from edge.iam.types import User
 from edge_kube.meta import Key
 from edge_kube.wire import ObjectDecoder, UndecodableError
@@ -33,6 +34,7 @@ class Session:
     """A caller that proved who they are. restricted: the password must be changed before anything is.
 
     cluster: the only one that a kubeconfig opens, by its Kubernetes API alone; "" for who signed in.
+    sid: of who signed in.
     """
 
     caller: Caller
@@ -40,6 +42,19 @@ class Session:
     is_admin: bool
     expires_s: float
     cluster: str = ""
+    sid: str = ""
+
+
+class SessionCheck(Protocol):
+    """What is asked about the session of a token; `edge.apiserver.sessions.store.Sessions` is one."""
+
+    def check(self, claims: Claims, user: User) -> None:
+        """Raises NotAuthenticated unless it is live, and Unavailable while that is not known."""
+        ...
+
+    async def learn(self, claims: Claims) -> None:
+        """Look for one that is so new that the watch may not have brought it."""
+        ...
 
 
 class People:
@@ -71,19 +86,32 @@ class Authenticator:
         people: People,
         is_admin: Callable[[str], bool],
         check_kubeconfig: Callable[[Claims, float], None],
+        sessions: SessionCheck,
     ) -> None:
         """is_admin: whether the permission engine makes the user a platform administrator.
 
         check_kubeconfig: raises Problem unless the kubeconfig with these claims is still in force.
         """
         self._check_kubeconfig = check_kubeconfig
+        self._sessions = sessions
         self._tokens = tokens
         self._people = people
         self._is_admin = is_admin
         self._known: OrderedDict[bytes, Claims] = OrderedDict()
 
+    def forget(self) -> None:
+        """Check every signature anew: keys have changed."""
+        self._known.clear()
+
+    async def admit(self, token: str, now_s: float) -> Session:
+        """As `session`, for a request: the token's session may have begun a moment ago elsewhere."""
+        claims = self._claims(token, now_s)
+        if claims.sid:
+            await self._sessions.learn(claims)
+        return self.session(token, now_s)
+
     def session(self, token: str, now_s: float) -> Session:
-        """Raises NotAuthenticated (401) with the reason."""
+        """Raises NotAuthenticated (401) with the reason, Unavailable (503) while it is not known."""
         claims = self._claims(token, now_s)
         user = self._people.user(claims.user)
         if user is None or user.metadata.uid != claims.uid:
@@ -92,10 +120,12 @@ class Authenticator:
             raise _refused(
                 "account-disabled", f"the user is {DISABLED}: {user.status.reason or 'no reason given'}"
             )
-        if self._tokens.password_mark(user.spec.encrypted_password) != claims.password_mark:
-            raise _refused("token-revoked", "the password has been changed since")
         if claims.cluster:
+            if self._tokens.password_mark(user.spec.encrypted_password) != claims.password_mark:
+                raise _refused("token-revoked", "the password has been changed since")
             self._check_kubeconfig(claims, now_s)
+        else:
+            self._sessions.check(claims, user)
         groups = tuple(group for group in user.spec.groups if not group.startswith("system:"))
         return Session(
             caller=Caller(name=claims.user, uid=claims.uid, groups=groups),
@@ -103,12 +133,13 @@ class Authenticator:
             is_admin=self._is_admin(claims.user),
             expires_s=claims.expires_s,
             cluster=claims.cluster,
+            sid=claims.sid,
         )
 
     def _claims(self, token: str, now_s: float) -> Claims:
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._known.get(digest)
-        if claims is not None and now_s < claims.expires_s:
+        if claims is not None and now_s < claims.expires_s + LEEWAY_S:
             return claims
         try:
             claims = self._tokens.check(token, now_s)
@@ -126,7 +157,7 @@ def change_password_first(user: str) -> Forbidden:
         what="Nothing was changed",
         why="your password was chosen by somebody else; until you change it, you may only read",
         do=f"PUT /oapis/iam.theriseunion.io/v1alpha1/users/{user}/password "
-        'with {"currentPassword": …, "newPassword": …}, then sign in again',
+        'with {"currentPassword": …, "newPassword": …}',
     )
 
 

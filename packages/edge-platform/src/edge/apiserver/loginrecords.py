@@ -37,6 +37,7 @@ class Attempt:
     success: bool
     address: str
     agent: str
+    way: str = "Password"
 
 
 class LoginRecords:
@@ -88,7 +89,7 @@ def record_of(attempt: Attempt) -> LoginRecord:
     return LoginRecord(
         metadata=ObjectMeta(name=f"{stem}-{secrets.token_hex(5)}", labels=user_label(attempt.user)),
         spec=LoginRecordSpec(
-            type="Password",
+            type=attempt.way,
             provider="local",
             source_ip=attempt.address,
             success=attempt.success,

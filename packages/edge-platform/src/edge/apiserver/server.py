@@ -20,7 +20,7 @@ from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
-from edge.apiserver.keys import find_signing_key
+from edge.apiserver.keys import SigningKeys
 from edge.apiserver.kinds import SERVED, collection_of
 from edge.apiserver.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.kubeconfigs import Kubeconfigs
@@ -34,6 +34,7 @@ from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import OwnRoute, Router
+from edge.apiserver.sessions.store import Lives, Sessions
 from edge.apiserver.settings import ALWAYS_ALLOW, GatewaySettings, WebhookSettings
 from edge.apiserver.settling import Settler
 from edge.apiserver.signin import SignIn
@@ -110,6 +111,29 @@ class ApiServer:
             clock=self._clock,
             relist_s=settings.authorization.cache_ttl.s,
         )
+        jwt = settings.authentication.jwt
+        self.keys = SigningKeys(
+            self._client,
+            settings.server.namespace,
+            jwt.secret,
+            clock=self._clock,
+            keep_s=max(jwt.expire.s, settings.kubeconfig.max_ttl.s),
+            relist_s=settings.authorization.cache_ttl.s,
+        )
+        self._tokens = Tokens(self.keys.ring, issuer=jwt.issuer, lifetime_s=jwt.expire.s)
+        self.sessions = Sessions(
+            self._client,
+            settings.server.namespace,
+            tokens=self._tokens,
+            people=self._people,
+            look=self._open_streams.look,
+            clock=self._clock,
+            lives=Lives(),
+            relist_s=settings.authorization.cache_ttl.s,
+        )
+        self._authenticator = Authenticator(
+            self._tokens, self._people, self._rights.is_admin, self.kubeconfigs.check, self.sessions
+        )
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
@@ -132,16 +156,18 @@ class ApiServer:
 
     async def start(self) -> None:
         """Raises KubeError when the API server does not answer, OSError when a port is taken."""
-        jwt = self._settings.authentication.jwt
-        key = await find_signing_key(self._client, self._settings.server.namespace, jwt.secret)
+        self.keys.changed = self._keys_changed
+        self._tokens.ring = await self.keys.load()
         if self._settings.server.tls.enabled:
             await self.tls.load()
         await self._begin_audit()
         self._mirror_everything()
         self._spawn(self._rights.sweep())
         self._spawn(self._learn_version())
+        self._spawn(self.keys.run())
+        self._spawn(self.sessions.run())
         server = web.Server(
-            self._gateway(key).handle,
+            self._gateway().handle,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
@@ -186,7 +212,9 @@ class ApiServer:
     async def wait_synced(self, within_s: float = 30.0) -> None:
         """Until every kind has been listed once. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
-            for collection in (*self._collections.values(), self.kubeconfigs.mirror.collection):
+            for mirror in (self.kubeconfigs.mirror, self.sessions.live.mirror):
+                await mirror.collection.listed.wait()
+            for collection in self._collections.values():
                 await collection.listed.wait()
 
     async def stop(self) -> None:
@@ -213,14 +241,16 @@ class ApiServer:
         await self._client.close()
         await asyncio.sleep(TLS_CLOSES_WITHIN_S)
 
-    def _gateway(self, key: bytes) -> Gateway:
+    def _keys_changed(self) -> None:
+        self._tokens.ring = self.keys.ring
+        self._authenticator.forget()
+
+    def _gateway(self) -> Gateway:
         settings = self._settings
-        jwt = settings.authentication.jwt
-        tokens = Tokens(key, issuer=jwt.issuer, lifetime_s=jwt.expire.s)
         records = LoginRecords(self._client, self._clock, self._measures.throttled)
         self._spawn(records.run())
         self._sign_in = sign_in = SignIn(
-            tokens=tokens,
+            sessions=self.sessions,
             people=self._people,
             clients=settings.authentication.oauth.by_id(),
             records=records,
@@ -230,12 +260,19 @@ class ApiServer:
         )
         self._system = system = System(
             host=self._host,
-            needed=tuple(mirror.collection for mirror in (*self._mirrors, self.kubeconfigs.mirror)),
+            needed=tuple(
+                mirror.collection
+                for mirror in (*self._mirrors, self.kubeconfigs.mirror, self.sessions.live.mirror)
+            ),
             measures=self._measures,
             kubernetes_version=lambda: self._kubernetes_version,
         )
         account = Account(
-            client=self._client, people=self._people, access=self._rights.access, clock=self._clock
+            client=self._client,
+            people=self._people,
+            access=self._rights.access,
+            clock=self._clock,
+            sessions=self.sessions,
         )
         router = Router(
             rights=self._rights,
@@ -249,14 +286,14 @@ class ApiServer:
             own=(
                 account.handler,
                 AccessRoutes(self._rights).handler,
-                self._kubeconfig_routes(tokens).handler,
+                self._kubeconfig_routes(self._tokens).handler,
                 *self._audit_routes(),
             ),
             request_timeout_s=settings.request_timeout_s,
         )
         return Gateway(
             router=router,
-            authenticator=Authenticator(tokens, self._people, self._rights.is_admin, self.kubeconfigs.check),
+            authenticator=self._authenticator,
             limiter=self._limiter(),
             short=self._short,
             streams=self._streams,
@@ -345,6 +382,7 @@ class ApiServer:
             self._spawn(mirror.run())
         self._spawn(self.kubeconfigs.mirror.run())
         self._spawn(self.kubeconfigs.run())
+        self._spawn(self.sessions.live.mirror.run())
 
     def _listener(self, cls: type[Resource], feed: Listener | None) -> Listener | None:
         """Who they are is told before what they may: a stream that is looked at again asks for both."""

@@ -1,6 +1,7 @@
-"""POST /oauth/token, password grant (I12, I14, I16): one answer and one time for every kind of wrong.
+"""POST /oauth/token (I12, I14, I16): one answer and one time for every kind of wrong password.
 
-A sign-in is never refused because the password must be changed: the token then lets read, and change it.
+Other grants than those of here are added to `SignIn.grants`. A sign-in is never refused because the password
+must be changed: the token then lets read, and change it.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import base64
 import hmac
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus
@@ -24,9 +25,10 @@ from edge.apiserver.identity import People
 from edge.apiserver.limits import SignInGuard
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
+from edge.apiserver.sessions.errors import OAuthError, TokenReused
+from edge.apiserver.sessions.store import Granted, Sessions
 from edge.iam.accounts import is_disabled, must_change_password
 from edge.iam.passwords import DUMMY_HASH, password_matches
-from edge.iam.tokens import Tokens
 from edge.iam.types import User
 from edge_sdk.problem import TooMuch
 from edge_sdk.secret import Secret
@@ -36,21 +38,15 @@ HASHING_THREADS: Final = 2
 HASHING_QUEUE: Final = 40
 RESTRICTED_SCOPE: Final = "password-change"
 
-
-class OAuthError(Exception):
-    """RFC 6749 §5.2."""
-
-    def __init__(self, status: int, error: str, description: str) -> None:
-        super().__init__(description)
-        self.status = status
-        self.error = error
+Grant = Callable[[Mapping[str, str], web.BaseRequest, str], Awaitable[Granted]]
+"""(form, request, client id) → what the client gets. Raises OAuthError, Problem."""
 
 
 class SignIn:
     def __init__(
         self,
         *,
-        tokens: Tokens,
+        sessions: Sessions,
         people: People,
         clients: Mapping[str, Secret],
         records: LoginRecords,
@@ -59,7 +55,7 @@ class SignIn:
         auditor: Auditor | None = None,
     ) -> None:
         """trusted: networks of proxies whose X-Forwarded-For tells where a request came from."""
-        self._tokens = tokens
+        self._sessions = sessions
         self._people = people
         self._clients = clients
         self._records = records
@@ -69,6 +65,7 @@ class SignIn:
         self._guard = SignInGuard()
         self._pool = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="bcrypt")
         self._hashing = 0
+        self.grants: dict[str, Grant] = {"password": self._password, "refresh_token": self._refresh}
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -76,21 +73,27 @@ class SignIn:
     async def token(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             form = await _form(request)
-            self._check_client(form, request.headers.get("Authorization", ""))
-            return await self._grant(form, request)
+            client = self._check_client(form, request.headers.get("Authorization", ""))
+            granted = await self._grant(form, request, client)
         except OAuthError as error:
             self._measures.sign_ins.labels(error.error).inc()
             answer = document({"error": error.error, "error_description": str(error)}, error.status)
             if error.status == 401:
                 answer.headers["WWW-Authenticate"] = 'Basic realm="edge-platform"'
             return answer
+        self._measures.sign_ins.labels("success").inc()
+        return document(_body(granted))
 
-    async def _grant(self, form: Mapping[str, str], request: web.BaseRequest) -> web.StreamResponse:
-        grant = form.get("grant_type", "")
-        if grant != "password":
-            known = 'this server gives tokens for grant_type "password"'
-            code = "unsupported_grant_type" if grant else "invalid_request"
-            raise OAuthError(400, code, f'grant_type is "{grant[:40]}"; {known}')
+    async def _grant(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
+        named = form.get("grant_type", "")
+        grant = self.grants.get(named)
+        if grant is None:
+            known = f"this server gives tokens for {', '.join(self.grants)}"
+            code = "unsupported_grant_type" if named else "invalid_request"
+            raise OAuthError(400, code, f'grant_type is "{named[:40]}"; {known}')
+        return await grant(form, request, client)
+
+    async def _password(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
         name, password = form.get("username", ""), form.get("password", "")
         if not name or not password:
             raise OAuthError(400, "invalid_request", "username and password must both be given")
@@ -109,24 +112,22 @@ class SignIn:
             raise OAuthError(401, "invalid_grant", "the user name or the password is wrong")
         self._guard.succeeded(address, name)
         await self._record(user, request, "Succeeded")
-        self._measures.sign_ins.labels("success").inc()
-        return self._granted(user)
-
-    def _granted(self, user: User) -> web.StreamResponse:
-        token = self._tokens.issue(
-            user=user.metadata.name,
-            uid=user.metadata.uid,
-            password_hash=user.spec.encrypted_password,
-            now_s=time.time(),
+        return await self._sessions.open(
+            user=user,
+            client=client,
+            provider="local",
+            address=address,
+            agent=request.headers.get("User-Agent", ""),
+            scope=RESTRICTED_SCOPE if must_change_password(user) else form.get("scope", "")[:400],
         )
-        answer = {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": int(self._tokens.lifetime_s),
-        }
-        if must_change_password(user):
-            answer["scope"] = RESTRICTED_SCOPE
-        return document(answer)
+
+    async def _refresh(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
+        address, agent = self._address(request), request.headers.get("User-Agent", "")
+        try:
+            return await self._sessions.refresh(form.get("refresh_token", ""), client, address, agent)
+        except TokenReused as error:
+            await self._record(self._people.user(error.user), request, "RefreshTokenReused", "Token")
+            raise
 
     async def _matches(self, password: str, stored: str) -> bool:
         """bcrypt in threads of its own: a burst of sign-ins delays sign-ins, and nothing else."""
@@ -139,8 +140,8 @@ class SignIn:
         finally:
             self._hashing -= 1
 
-    def _check_client(self, form: Mapping[str, str], authorization: str) -> None:
-        """The client says who it is in the form, as printed in the documents, or by Basic authentication."""
+    def _check_client(self, form: Mapping[str, str], authorization: str) -> str:
+        """The id of the client, which says it in the form, as documented, or by Basic authentication."""
         client, secret = form.get("client_id", ""), form.get("client_secret", "")
         if not client and authorization.lower().startswith("basic "):
             client, secret = _basic(authorization)
@@ -151,12 +152,15 @@ class SignIn:
         expected = known.reveal() if known is not None else secrets.token_hex(8)
         if not hmac.compare_digest(expected.encode(), secret.encode()) or known is None:
             raise OAuthError(401, "invalid_client", "client_id or client_secret is wrong")
+        return client
 
     def _address(self, request: web.BaseRequest) -> str:
         forwarded = request.headers.get("X-Forwarded-For", "")
         return client_address(request.remote or "unknown", forwarded, self._trusted)
 
-    async def _record(self, user: User | None, request: web.BaseRequest, reason: str) -> None:
+    async def _record(
+        self, user: User | None, request: web.BaseRequest, reason: str, way: str = "Password"
+    ) -> None:
         """Raises Unavailable when the audit trail cannot take it: nobody is signed in then."""
         if self._auditor is not None:
             known = {"name": user.metadata.name, "uid": user.metadata.uid} if user is not None else {}
@@ -169,8 +173,24 @@ class SignIn:
                 success=reason == "Succeeded",
                 address=self._address(request),
                 agent=request.headers.get("User-Agent", "")[:256],
+                way=way,
             )
         )
+
+
+def _body(granted: Granted) -> dict[str, str | int]:
+    """RFC 6749 §5.1."""
+    body: dict[str, str | int] = {
+        "access_token": granted.access_token,
+        "token_type": "Bearer",
+        "expires_in": granted.expires_in_s,
+    }
+    optional = {
+        "refresh_token": granted.refresh_token,
+        "id_token": granted.id_token,
+        "scope": granted.scope,
+    }
+    return body | {name: value for name, value in optional.items() if value}
 
 
 def _slow_down(why: str, wait_s: float) -> TooMuch:

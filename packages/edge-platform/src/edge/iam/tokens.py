@@ -1,27 +1,26 @@
-"""Access tokens: a JWT that names a user and nothing else; rights are looked up, never carried (I12).
+"""Access tokens: a JWT that names a user and a session and nothing else; rights are looked up (I12).
 
-A token is bound to the user object (uid) and to the password that it was given for (a keyed fingerprint of
-the stored hash): a user who is deleted, made again, or whose password changes loses all earlier tokens.
+The token of a session counts while the session does, and is bound to the user object (uid). That of a
+kubeconfig is bound to the password too (a keyed fingerprint of the stored hash): a user who is deleted, made
+again, or whose password changes loses all that was given before.
 """
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import jwt
 
-from edge_sdk.secret import Secret
+from edge.iam.keyring import Keyring
 
-ALGORITHM = "HS256"
-AUDIENCE = "edge-platform"
-KUBECONFIG_AUDIENCE = "edge-platform/kubeconfig"
-LEEWAY_S = 30
-MIN_KEY_BYTES = 32
-
-PLACEHOLDERS = frozenset({"", "***", "your-jwt-secret", "changeme", "secret", "edge-jwt-secret"})
-"""Values that documents print. A published key would let anybody sign in, so they count as unset (X30)."""
+AUDIENCE: Final = "edge-platform"
+KUBECONFIG_AUDIENCE: Final = "edge-platform/kubeconfig"
+TYPE: Final = "at+jwt"
+"""Header of what lets in (RFC 9068). An ID token has another, so that it is never taken for one."""
+LEEWAY_S: Final = 30
 
 
 class TokenRefused(Exception):
@@ -34,7 +33,10 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """cluster: of a kubeconfig's token, the only one that it opens; "" for the token of a sign-in."""
+    """Of a session: `sid`. Of a kubeconfig: the one `cluster` that it opens, and its `password_mark`.
+
+    What the other kind has is "".
+    """
 
     user: str
     uid: str
@@ -43,100 +45,119 @@ class Claims:
     issued_s: float
     expires_s: float
     cluster: str = ""
-
-
-def signing_key(secret: Secret) -> bytes:
-    """The key for HS256. A short secret is stretched, so that its length does not weaken the signature."""
-    raw = secret.reveal().encode()
-    return raw if len(raw) >= MIN_KEY_BYTES else hashlib.sha256(b"edge-jwt:" + raw).digest()
+    sid: str = ""
 
 
 class Tokens:
-    """Issues and checks tokens with one key. Times are seconds since 1970, given by the caller."""
+    """Issues and checks tokens with the keys of a ring. Times are seconds since 1970, given by the caller.
 
-    def __init__(self, key: bytes, *, issuer: str, lifetime_s: float) -> None:
-        self._key = key
-        self._issuer = issuer
-        self._kid = hashlib.sha256(b"kid:" + key).hexdigest()[:16]
+    ring: put a newer one there when keys turn.
+    """
+
+    def __init__(self, ring: Keyring, *, issuer: str, lifetime_s: float) -> None:
+        self.ring = ring
+        self.issuer = issuer
         self.lifetime_s = lifetime_s
 
     def password_mark(self, password_hash: str) -> str:
         """Changes when the stored hash does; tells nothing about it."""
-        return hmac.new(self._key, b"mark:" + password_hash.encode(), hashlib.sha256).hexdigest()[:16]
+        return hmac.new(self.ring.mark_key, b"mark:" + password_hash.encode(), hashlib.sha256).hexdigest()[
+            :16
+        ]
 
-    def issue(self, *, user: str, uid: str, password_hash: str, now_s: float) -> str:
-        return self._signed(
-            Claims(
-                user=user,
-                uid=uid,
-                password_mark=self.password_mark(password_hash),
-                token_id=secrets.token_hex(16),
-                issued_s=now_s,
-                expires_s=now_s + self.lifetime_s,
-            )
-        )
+    def issue(self, *, user: str, uid: str, sid: str, now_s: float, ends_s: float) -> tuple[str, float]:
+        """A session's access token and when it expires: after its life, or with the session at ends_s."""
+        expires_s = float(int(min(now_s + self.lifetime_s, ends_s)))
+        if not sid:
+            raise ValueError("an access token belongs to a session")
+        claims = Claims(user, uid, "", secrets.token_hex(16), now_s, expires_s, sid=sid)
+        return self._signed(claims, now_s), expires_s
 
     def issue_kubeconfig(self, claims: Claims) -> str:
         """Raises ValueError without a cluster: that would be a token for everything."""
         if not claims.cluster:
             raise ValueError("a kubeconfig is for one cluster")
-        return self._signed(claims)
+        return self._signed(claims, claims.issued_s)
 
-    def _signed(self, claims: Claims) -> str:
+    def issue_id(self, claims: Mapping[str, Any], now_s: float) -> str:
+        """An ID token (OpenID Connect Core §2). claims: all but the issuer. It opens nothing here."""
+        return self._encoded({**claims, "iss": self.issuer}, "JWT", now_s)
+
+    def _signed(self, claims: Claims, now_s: float) -> str:
         content: dict[str, Any] = {
-            "iss": self._issuer,
+            "iss": self.issuer,
             "aud": KUBECONFIG_AUDIENCE if claims.cluster else AUDIENCE,
             "sub": claims.user,
             "uid": claims.uid,
-            "pwm": claims.password_mark,
             "jti": claims.token_id,
             "iat": int(claims.issued_s),
             "exp": int(claims.expires_s),
         }
-        if claims.cluster:
-            content["cluster"] = claims.cluster
-        return jwt.encode(content, self._key, algorithm=ALGORITHM, headers={"kid": self._kid})
+        content |= (
+            {"pwm": claims.password_mark, "cluster": claims.cluster}
+            if claims.cluster
+            else {"sid": claims.sid}
+        )
+        return self._encoded(content, TYPE, now_s)
+
+    def _encoded(self, content: dict[str, Any], typ: str, now_s: float) -> str:
+        key = self.ring.signing(now_s)
+        return jwt.encode(content, key.signs, algorithm=key.algorithm, headers={"kid": key.kid, "typ": typ})
 
     def check(self, token: str, now_s: float) -> Claims:
-        """Signature, key, algorithm, audience, issuer and time. Raises TokenRefused."""
+        """Key, its algorithm, signature, issuer, audience and time. Raises TokenRefused."""
+        return _checked(self._verified(token, TYPE), now_s)
+
+    def _verified(self, token: str, typ: str) -> dict[str, Any]:
+        """The claims, of whatever purpose and time. The key decides the algorithm, never the token."""
         try:
-            decoded = jwt.decode_complete(
+            header = jwt.get_unverified_header(token)
+            key = self.ring.find(header.get("kid"))
+            if key is None or header.get("alg") != key.algorithm or header.get("typ") != typ:
+                why = "the token was signed with a key that is not in use, or for something else"
+                raise TokenRefused("token-invalid", why)
+            return jwt.decode(
                 token,
-                self._key,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
+                key.checks,
+                algorithms=[key.algorithm],
+                issuer=self.issuer,
                 options={
-                    "require": ["aud", "exp", "iat", "sub", "uid", "pwm", "jti"],
-                    "verify_exp": False,  # checked below, with the caller's clock
+                    "require": ["iss", "aud", "exp", "iat", "sub"],
+                    "verify_exp": False,  # checked with the caller's clock
                     "verify_iat": False,
-                    "verify_aud": False,  # checked below, since the audience decides what the token is for
+                    "verify_nbf": False,
+                    "verify_aud": False,  # decides what the token is for
                 },
             )
         except (jwt.PyJWTError, ValueError) as error:
             raise TokenRefused(
                 "token-invalid", "the token is not one that this platform has signed"
             ) from error
-        header, claims = decoded["header"], decoded["payload"]
-        if header.get("kid") != self._kid:
-            raise TokenRefused("token-invalid", "the token was signed with a key that is no longer in use")
-        return _checked(claims, now_s)
 
 
 def _checked(claims: dict[str, Any], now_s: float) -> Claims:
-    audience, cluster = claims["aud"], claims.get("cluster", "")
+    audience = claims["aud"]
     if audience not in (AUDIENCE, KUBECONFIG_AUDIENCE):
         raise TokenRefused("token-invalid", "the token is not one that this platform has signed for itself")
+    cluster, sid, mark = (claims.get(name, "") for name in ("cluster", "sid", "pwm"))
     numbers = (claims["exp"], claims["iat"])
-    words = (claims["sub"], claims["uid"], claims["pwm"], claims["jti"], cluster)
+    words = (claims["sub"], claims.get("uid"), claims.get("jti"), cluster, sid, mark)
     if not all(type(number) is int for number in numbers) or not all(type(word) is str for word in words):
         raise TokenRefused("token-invalid", "the token's claims are malformed")
-    if bool(cluster) != (audience == KUBECONFIG_AUDIENCE):
-        raise TokenRefused("token-invalid", "the token names a cluster, or lacks one, against its purpose")
+    of_session = audience == AUDIENCE
+    if (bool(sid), bool(cluster), bool(mark)) != (of_session, not of_session, not of_session):
+        raise TokenRefused("token-invalid", "the token lacks a session or a cluster, against its purpose")
     if now_s >= claims["exp"] + LEEWAY_S:
         raise TokenRefused("token-expired", "the token has expired")
     if claims["iat"] > now_s + LEEWAY_S:
         raise TokenRefused("token-invalid", "the token is from the future: the clocks differ")
-    user, uid, password_mark, token_id, _ = words
     return Claims(
-        user, uid, password_mark, token_id, float(claims["iat"]), float(claims["exp"]), cluster=cluster
+        user=claims["sub"],
+        uid=claims["uid"],
+        password_mark=mark,
+        token_id=claims["jti"],
+        issued_s=float(claims["iat"]),
+        expires_s=float(claims["exp"]),
+        cluster=cluster,
+        sid=sid,
     )

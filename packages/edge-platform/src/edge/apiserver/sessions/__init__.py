@@ -1,0 +1,1 @@
+"""Sessions of people who signed in: opened, refreshed, listed and ended, the same on every replica."""

@@ -1,0 +1,136 @@
+"""The sessions that are live, as this process knows them: a mirror of their records (I12).
+
+A session counts while its record is there. A record that goes, by whomever, takes its tokens' force and the
+streams that they opened in the turn in which the event arrives, on every replica.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from edge.apiserver.kinds import collection_of
+from edge.apiserver.mirror import Mirror
+from edge.iam.freshness import CUT_OFF_S
+from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, read_session, session_id
+from edge_kube.client import Client
+from edge_kube.core import Secret as KubeSecret
+from edge_kube.meta import Key, kind_of, to_manifest
+from edge_kube.wire import ObjectDecoder, UndecodableError
+from edge_sdk.problem import NotAuthenticated, Unavailable
+
+GONE_REMEMBERED: Final = 10_000
+SIGN_IN: Final = "sign in again at /oauth/token, or use the refresh token"
+
+log = structlog.stdlib.get_logger("edge.apiserver")
+
+
+class LiveSessions:
+    """look: told the name of a user one of whose sessions ended, so that streams are looked at."""
+
+    def __init__(
+        self, client: Client, namespace: str, look: Callable[[str], None], *, relist_s: float
+    ) -> None:
+        self._namespace = namespace
+        self._look = look
+        self._decoder = ObjectDecoder(KubeSecret)
+        self._records: dict[str, SessionRecord] = {}
+        self._by_user: dict[str, dict[str, None]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        kind = kind_of(KubeSecret)
+        self.mirror = Mirror(
+            client,
+            kind,
+            collection_of(kind, self._changed),
+            relist_s=relist_s,
+            namespace=namespace,
+            fields=f"type={SECRET_TYPE}",
+        )
+
+    def check(self, sid: str, uid: str, mark: str) -> None:
+        """Raises NotAuthenticated (401) unless this session is live, of this user with this password.
+
+        Raises Unavailable (503) while that is not known: nobody is signed out by it.
+        """
+        if not self.mirror.collection.synced or self.mirror.silence_s() > CUT_OFF_S:
+            raise Unavailable(
+                "sessions-not-known",
+                what="The request was not decided",
+                why="which sessions have ended is not known: the Kubernetes API has not been heard of",
+                do="try again in a second",
+            )
+        record = self._records.get(session_id(sid))
+        if record is None or record.uid != uid:
+            raise _refused("its session has ended")
+        if mark not in record.marks:
+            raise _refused("the password has been changed since")
+
+    def get(self, id_: str) -> SessionRecord | None:
+        return self._records.get(id_)
+
+    def version(self, id_: str) -> str:
+        """Of the record, as far as it is known here."""
+        stored = self.mirror.collection.get(Key(self._namespace, SECRET_PREFIX + id_))
+        return stored.resource_version if stored is not None else ""
+
+    def all(self) -> list[SessionRecord]:
+        return list(self._records.values())
+
+    def of(self, user: str) -> list[SessionRecord]:
+        """Newest first."""
+        mine = (self._records[id_] for id_ in self._by_user.get(user, ()))
+        return sorted(mine, key=lambda one: (-one.opened_s, one.id))
+
+    def count(self, user: str) -> int:
+        return len(self._by_user.get(user, ()))
+
+    def is_gone(self, id_: str) -> bool:
+        return id_ in self._gone
+
+    def put(self, secret: KubeSecret) -> None:
+        """What this process has just written or read, before the watch brings it."""
+        self.mirror.collection.put(msgspec.json.encode(to_manifest(secret)))
+
+    def drop(self, id_: str) -> None:
+        self._note_gone(id_)
+        self.mirror.collection.drop(Key(self._namespace, SECRET_PREFIX + id_))
+
+    def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
+        id_ = key.name.removeprefix(SECRET_PREFIX)
+        before = self._records.pop(id_, None)
+        now = None if new is None else self._read(key, new)
+        if now is None:
+            self._note_gone(id_)
+        elif id_ not in self._gone:  # an event that was under way while we ended it brings nobody back
+            self._records[id_] = now
+            self._by_user.setdefault(now.user, {})[id_] = None
+        if before is None:
+            return
+        if id_ not in self._records:
+            mine = self._by_user[before.user]
+            mine.pop(id_, None)
+            if not mine:
+                del self._by_user[before.user]
+        if now is None or now.marks != before.marks:
+            self._look(before.user)
+
+    def _note_gone(self, id_: str) -> None:
+        self._gone[id_] = None
+        if len(self._gone) > GONE_REMEMBERED:
+            self._gone.popitem(last=False)
+
+    def _read(self, key: Key, raw: bytes) -> SessionRecord | None:
+        """A record that cannot be read counts as absent, and the log says so."""
+        try:
+            record = read_session(self._decoder.decode(raw))
+        except UndecodableError:
+            record = None
+        if record is None:
+            log.warning("object_not_understood", name=key.name, error="no record of a session")
+        return record
+
+
+def _refused(why: str) -> NotAuthenticated:
+    return NotAuthenticated("token-revoked", what="The token was refused", why=why, do=SIGN_IN)

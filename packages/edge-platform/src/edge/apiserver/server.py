@@ -18,7 +18,7 @@ from edge.apiserver.audit_setup import Kept, keep_trail
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
-from edge.apiserver.gateway import Gateway
+from edge.apiserver.gateway import Gateway, bearer_token
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import SigningKeys
 from edge.apiserver.kinds import SERVED, collection_of
@@ -30,6 +30,7 @@ from edge.apiserver.measures import Measures
 from edge.apiserver.members import Members
 from edge.apiserver.memberscopes import MemberScopes
 from edge.apiserver.mirror import Mirror
+from edge.apiserver.oauth.setup import OAuth
 from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
@@ -134,6 +135,7 @@ class ApiServer:
         self._authenticator = Authenticator(
             self._tokens, self._people, self._rights.is_admin, self.kubeconfigs.check, self.sessions
         )
+        self.oauth = OAuth(self._client, settings, self._people, self._clock)
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
@@ -216,6 +218,7 @@ class ApiServer:
                 await mirror.collection.listed.wait()
             for collection in self._collections.values():
                 await collection.listed.wait()
+            await self.oauth.clients.mirror.collection.listed.wait()
 
     async def stop(self) -> None:
         """Say so on /readyz first, so that no new request is sent here, then end what is in hand."""
@@ -252,7 +255,7 @@ class ApiServer:
         self._sign_in = sign_in = SignIn(
             sessions=self.sessions,
             people=self._people,
-            clients=settings.authentication.oauth.by_id(),
+            clients=self.oauth.clients,
             records=records,
             measures=self._measures,
             trusted=settings.trusted_networks,
@@ -282,6 +285,7 @@ class ApiServer:
             publics={
                 **system.routes(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
+                **self.oauth.connect(sign_in, self.sessions, self._authenticator, bearer_token),
             },
             own=(
                 account.handler,
@@ -382,6 +386,8 @@ class ApiServer:
             self._spawn(mirror.run())
         self._spawn(self.kubeconfigs.mirror.run())
         self._spawn(self.kubeconfigs.run())
+        for work in self.oauth.work():
+            self._spawn(work)
         self._spawn(self.sessions.live.mirror.run())
 
     def _listener(self, cls: type[Resource], feed: Listener | None) -> Listener | None:

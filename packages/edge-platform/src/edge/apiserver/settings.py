@@ -14,6 +14,7 @@ from msgspec import field
 
 from edge.apiserver.headers import Network
 from edge.iam.kubeconfigs import TTL_MIN_S
+from edge.iam.redirects import redirect_violation
 from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Duration, Section, Settings, SettingsError, Size, load, setting
@@ -80,6 +81,13 @@ class OAuthSettings(Section):
     clients: Annotated[
         tuple[Secret, ...], setting("Programs that may ask for tokens, as id:secret.", env="OAUTH_CLIENTS")
     ] = (Secret("edge-console:edge-secret"),)
+    redirect_uris: Annotated[
+        tuple[str, ...],
+        setting("Where the first client's users are sent back to; a path is one at the issuer's address."),
+    ] = field(default=("/sign-in/callback",), name="redirectURIs")
+    post_logout_uris: Annotated[
+        tuple[str, ...], setting("Where they may be sent after they have signed out.")
+    ] = field(default=("/sign-in",), name="postLogoutRedirectURIs")
 
     def by_id(self) -> dict[str, Secret]:
         """Client id → secret."""
@@ -362,7 +370,18 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
         if on:
             why = "this version signs in local users only"
             found.append(Violation(f"authentication.{name}.enabled", "true", why, "false"))
-    for name, secret in settings.authentication.oauth.by_id().items():
+    oauth = settings.authentication.oauth
+    for key, uris in (
+        ("redirectURIs", oauth.redirect_uris),
+        ("postLogoutRedirectURIs", oauth.post_logout_uris),
+    ):
+        for uri in uris:
+            # A path is taken at the issuer's own address, whatever its scheme.
+            whole = f"https://issuer{uri}" if uri.startswith("/") and not uri.startswith("//") else uri
+            violation = redirect_violation(whole, f"authentication.oauth.{key}")
+            if violation is not None:
+                found.append(violation)
+    for name, secret in oauth.by_id().items():
         if not name or re.search(r"\s", name) or not secret:
             accepted = "id:secret, the id without blanks"
             found.append(Violation("authentication.oauth.clients", name, "id or secret is missing", accepted))

@@ -5,14 +5,11 @@ must be changed: the token then lets read, and change it.
 """
 
 import asyncio
-import base64
-import hmac
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
@@ -25,13 +22,14 @@ from edge.apiserver.identity import People
 from edge.apiserver.limits import SignInGuard
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
+from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
 from edge.iam.accounts import is_disabled, must_change_password
+from edge.iam.oauthclients import OAuthClient
 from edge.iam.passwords import DUMMY_HASH, password_matches
 from edge.iam.types import User
 from edge_sdk.problem import TooMuch
-from edge_sdk.secret import Secret
 
 FORM_MAX_BYTES: Final = 16 * 1024
 HASHING_THREADS: Final = 2
@@ -48,7 +46,7 @@ class SignIn:
         *,
         sessions: Sessions,
         people: People,
-        clients: Mapping[str, Secret],
+        clients: Clients,
         records: LoginRecords,
         measures: Measures,
         trusted: Sequence[Network],
@@ -72,8 +70,9 @@ class SignIn:
 
     async def token(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            form = await _form(request)
-            client = self._check_client(form, request.headers.get("Authorization", ""))
+            form = await read_form(request)
+            authorization = request.headers.get("Authorization", "")
+            client = self._clients.authenticate(form, authorization, self.address(request))
             granted = await self._grant(form, request, client)
         except OAuthError as error:
             self._measures.sign_ins.labels(error.error).inc()
@@ -84,20 +83,33 @@ class SignIn:
         self._measures.sign_ins.labels("success").inc()
         return document(_body(granted))
 
-    async def _grant(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
+    async def _grant(self, form: Mapping[str, str], request: web.BaseRequest, client: OAuthClient) -> Granted:
         named = form.get("grant_type", "")
         grant = self.grants.get(named)
         if grant is None:
             known = f"this server gives tokens for {', '.join(self.grants)}"
             code = "unsupported_grant_type" if named else "invalid_request"
             raise OAuthError(400, code, f'grant_type is "{named[:40]}"; {known}')
-        return await grant(form, request, client)
+        if named not in client.grants:
+            raise OAuthError(400, "unauthorized_client", f'client "{client.id}" may not use {named}')
+        return await grant(form, request, client.id)
 
     async def _password(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
-        name, password = form.get("username", ""), form.get("password", "")
+        user = await self.check_password(form.get("username", ""), form.get("password", ""), request)
+        return await self._sessions.open(
+            user=user,
+            client=client,
+            provider="local",
+            address=self.address(request),
+            agent=request.headers.get("User-Agent", ""),
+            scope=RESTRICTED_SCOPE if must_change_password(user) else form.get("scope", "")[:400],
+        )
+
+    async def check_password(self, name: str, password: str, request: web.BaseRequest) -> User:
+        """Who that is; the attempt is recorded either way. Raises OAuthError, TooMuch, Unavailable."""
         if not name or not password:
             raise OAuthError(400, "invalid_request", "username and password must both be given")
-        address = self._address(request)
+        address = self.address(request)
         wait_s = self._guard.wait_s(address, name, time.monotonic())
         if wait_s > 0:
             raise _slow_down("too many wrong passwords came from this address", wait_s)
@@ -107,26 +119,19 @@ class SignIn:
         if user is None or not right or is_disabled(user):
             self._guard.failed(address, name, time.monotonic())
             reason = "UnknownUser" if user is None else "Disabled" if right else "WrongPassword"
-            await self._record(user, request, reason)
+            await self.record(user, request, reason)
             # One text for all three: who is a user here is nobody's business.
             raise OAuthError(401, "invalid_grant", "the user name or the password is wrong")
         self._guard.succeeded(address, name)
-        await self._record(user, request, "Succeeded")
-        return await self._sessions.open(
-            user=user,
-            client=client,
-            provider="local",
-            address=address,
-            agent=request.headers.get("User-Agent", ""),
-            scope=RESTRICTED_SCOPE if must_change_password(user) else form.get("scope", "")[:400],
-        )
+        await self.record(user, request, "Succeeded")
+        return user
 
     async def _refresh(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
-        address, agent = self._address(request), request.headers.get("User-Agent", "")
+        address, agent = self.address(request), request.headers.get("User-Agent", "")
         try:
             return await self._sessions.refresh(form.get("refresh_token", ""), client, address, agent)
         except TokenReused as error:
-            await self._record(self._people.user(error.user), request, "RefreshTokenReused", "Token")
+            await self.record(self._people.user(error.user), request, "RefreshTokenReused", "Token")
             raise
 
     async def _matches(self, password: str, stored: str) -> bool:
@@ -140,25 +145,12 @@ class SignIn:
         finally:
             self._hashing -= 1
 
-    def _check_client(self, form: Mapping[str, str], authorization: str) -> str:
-        """The id of the client, which says it in the form, as documented, or by Basic authentication."""
-        client, secret = form.get("client_id", ""), form.get("client_secret", "")
-        if not client and authorization.lower().startswith("basic "):
-            client, secret = _basic(authorization)
-        for field, value in (("client_id", client), ("client_secret", secret)):
-            if "\n" in value or "\r" in value:
-                raise OAuthError(400, "invalid_request", f"{field} contains a line break")
-        known = self._clients.get(client)
-        expected = known.reveal() if known is not None else secrets.token_hex(8)
-        if not hmac.compare_digest(expected.encode(), secret.encode()) or known is None:
-            raise OAuthError(401, "invalid_client", "client_id or client_secret is wrong")
-        return client
-
-    def _address(self, request: web.BaseRequest) -> str:
+    def address(self, request: web.BaseRequest) -> str:
+        """Where a request came from."""
         forwarded = request.headers.get("X-Forwarded-For", "")
         return client_address(request.remote or "unknown", forwarded, self._trusted)
 
-    async def _record(
+    async def record(
         self, user: User | None, request: web.BaseRequest, reason: str, way: str = "Password"
     ) -> None:
         """Raises Unavailable when the audit trail cannot take it: nobody is signed in then."""
@@ -171,7 +163,7 @@ class SignIn:
                 uid=user.metadata.uid if user is not None else "",
                 reason=reason,
                 success=reason == "Succeeded",
-                address=self._address(request),
+                address=self.address(request),
                 agent=request.headers.get("User-Agent", "")[:256],
                 way=way,
             )
@@ -204,17 +196,8 @@ def _slow_down(why: str, wait_s: float) -> TooMuch:
     )
 
 
-def _basic(authorization: str) -> tuple[str, str]:
-    """Client id and secret of a Basic header, each form-encoded (RFC 6749 §2.3.1)."""
-    try:
-        plain = base64.b64decode(authorization[6:].strip(), validate=True).decode()
-    except ValueError:
-        raise OAuthError(401, "invalid_client", "the Authorization header is not understood") from None
-    client, _, secret = plain.partition(":")
-    return unquote_plus(client), unquote_plus(secret)
-
-
-async def _form(request: web.BaseRequest) -> dict[str, str]:
+async def read_form(request: web.BaseRequest) -> dict[str, str]:
+    """Raises OAuthError, TooLarge."""
     body = await read_body(request, FORM_MAX_BYTES) or b""
     if request.content_type == "application/json":
         try:

@@ -1,0 +1,221 @@
+"""GET and POST /oauth/authorize: a person signs in here, and the program gets a code (RFC 6749 §4.1, PKCE).
+
+    who asks, and may they be answered there? → is the person signed in? → sign-in page → code
+
+Before the first question is answered nobody is redirected anywhere.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from edge.apiserver.headers import Network
+from edge.apiserver.identity import People
+from edge.apiserver.limits import Limiter
+from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
+from edge.apiserver.oauth.clients import Clients
+from edge.apiserver.oauth.page import ProviderLink, error_page, sign_in_page
+from edge.apiserver.oauth.tickets import Ticket, Tickets
+from edge.apiserver.sessions.errors import OAuthError
+from edge.apiserver.signin import SignIn, read_form
+from edge.iam.accounts import is_disabled
+from edge.iam.oauthrequests import PARAMETERS, AuthorizeRequest, PageError, Pairs, RedirectError, read_request
+from edge.iam.redirects import with_answer
+from edge.iam.types import User
+from edge_kube.errors import KubeError
+from edge_sdk.clock import Clock
+from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+
+CODES_A_SECOND: Final = 1.0
+CODES_AT_ONCE: Final = 30.0
+CODES_OF_ALL_A_SECOND: Final = 50.0
+LOCAL: Final = "local"
+
+Links = Callable[[Pairs], Sequence[ProviderLink]]
+
+
+class Authorize:
+    def __init__(
+        self,
+        *,
+        clients: Clients,
+        codes: Tickets,
+        logins: Tickets,
+        people: People,
+        sign_in: SignIn,
+        issuer: str,
+        trusted: Sequence[Network],
+        clock: Clock,
+        links: Links = lambda _: (),
+    ) -> None:
+        """links: other ways to sign in, given the parameters to come back with."""
+        self._clients = clients
+        self._codes = codes
+        self._logins = logins
+        self._people = people
+        self._sign_in = sign_in
+        self._issuer = issuer
+        self._trusted = trusted
+        self._clock = clock
+        self._links = links
+        self._limiter = Limiter(
+            qps=CODES_OF_ALL_A_SECOND,
+            burst=2 * CODES_OF_ALL_A_SECOND,
+            user_qps=CODES_A_SECOND,
+            user_burst=CODES_AT_ONCE,
+            max_delay_s=0.0,
+        )
+
+    async def get(self, exchange: "Exchange") -> web.StreamResponse:
+        return await self._answered(self._get(exchange, exchange.target.query))
+
+    async def post(self, exchange: "Exchange") -> web.StreamResponse:
+        return await self._answered(self._post(exchange.request))
+
+    async def _answered(self, work: Awaitable[web.Response]) -> web.StreamResponse:
+        """Whatever is wrong becomes a page, or goes to the program once it is known."""
+        try:
+            return await work
+        except PageError as error:
+            return error_page(str(error), do=error.do)
+        except RedirectError as error:
+            return self._sent_back(error.uri, error.state, error=error.error, error_description=str(error))
+        except OAuthError as error:
+            return error_page(str(error), status=error.status)
+        except KubeError as error:
+            return problem_page(
+                Unavailable(
+                    "not-signed-in",
+                    what="You were not signed in",
+                    why=f"the Kubernetes API did not take the record: {error}",
+                    do="try again in a second",
+                )
+            )
+        except Problem as problem:
+            return problem_page(problem)
+
+    async def _get(self, exchange: "Exchange", pairs: Pairs) -> web.Response:
+        asked = read_request(pairs, self._clients.find)
+        browser = Browser(exchange.request, self._trusted)
+        signed_in = await self._signed_in(browser, asked)
+        if signed_in is not None:
+            user, login = signed_in
+            return await self._code(asked, user, login.content.get("provider", LOCAL), login.made_s)
+        if "none" in asked.prompt:
+            raise RedirectError(
+                asked.redirect_uri, asked.state, "login_required", "nobody is signed in in this browser"
+            )
+        return self._page(browser, asked, pairs)
+
+    async def _post(self, request: web.BaseRequest) -> web.Response:
+        form = await read_form(request)
+        pairs = [(name, form[name]) for name in PARAMETERS if name in form]
+        asked = read_request(pairs, self._clients.find)
+        browser = Browser(request, self._trusted)
+        if not browser.sent_its_own_form(form.get(TOKEN_FIELD, ""), pairs):
+            raise PageError(
+                "The form did not come from this page in this browser, so nobody was signed in.",
+                "Go back to the program and begin again; cookies of this address must be allowed.",
+            )
+        name, password = form.get("username", ""), form.get("password", "")
+        try:
+            user = await self._sign_in.check_password(name, password, request)
+        except OAuthError as error:
+            status = 403 if error.status == 401 else error.status
+            return self._page(
+                browser, asked, pairs, name=name, error=f"{_capital(str(error))}.", status=status
+            )
+        except (TooMuch, NotAuthenticated) as problem:
+            page = self._page(browser, asked, pairs, name=name, error=str(problem), status=problem.status)
+            if isinstance(problem, TooMuch):
+                page.headers["Retry-After"] = str(problem.retry_after_s)
+            return page
+        login = await self._logins.make(user, {"provider": LOCAL})
+        response = await self._code(asked, user, LOCAL, self._clock.now_s())
+        browser.remember(response, login)
+        return response
+
+    async def _signed_in(self, browser: Browser, asked: AuthorizeRequest) -> tuple[User, Ticket] | None:
+        """Who signed in in this browser before, if that still counts for what is asked."""
+        if not browser.login or "login" in asked.prompt or "select_account" in asked.prompt:
+            return None
+        login, now_s = await self._logins.find(browser.login), self._clock.now_s()
+        if login is None or now_s >= login.expires_s:
+            return None
+        if asked.max_age_s is not None and now_s - login.made_s > asked.max_age_s:
+            return None
+        user = self._people.user(login.user)
+        if user is None or is_disabled(user) or not login.is_of(user):
+            return None
+        return user, login
+
+    async def _code(
+        self, asked: AuthorizeRequest, user: User, provider: str, signed_in_s: float
+    ) -> web.Response:
+        self._limiter.delay(user.metadata.name, self._clock.monotonic_s())
+        code = await self._codes.make(
+            user,
+            {
+                "client": asked.client.id,
+                "redirect": asked.redirect_uri,
+                "challenge": asked.challenge,
+                "nonce": asked.nonce,
+                "scope": asked.scope,
+                "provider": provider,
+                "signedIn": f"{signed_in_s:.0f}",
+            },
+        )
+        return self._sent_back(asked.redirect_uri, asked.state, code=code)
+
+    def _page(
+        self,
+        browser: Browser,
+        asked: AuthorizeRequest,
+        pairs: Pairs,
+        *,
+        name: str = "",
+        error: str = "",
+        status: int = 200,
+    ) -> web.Response:
+        kept = [(key, value) for key, value in sorted(pairs, key=_order) if key in PARAMETERS]
+        key = browser.form_key()
+        page = sign_in_page(
+            client=asked.client.id,
+            hidden=[*kept, (TOKEN_FIELD, form_token(key, kept))],
+            redirect_uri=asked.redirect_uri,
+            links=self._links(kept),
+            name=name,
+            error=error,
+            status=status,
+        )
+        browser.bind(page, key)
+        return page
+
+    def _sent_back(self, uri: str, state: str, **answer: str) -> web.Response:
+        """303: a browser follows with GET, and does not send the password on (OAuth BCP §4.12)."""
+        content = answer | ({"state": state} if state else {}) | {"iss": self._issuer}
+        response = web.Response(status=303)
+        response.headers["Location"] = with_answer(uri, content)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
+
+
+def problem_page(problem: Problem) -> web.Response:
+    page = error_page(f"{problem.what}.", problem.why, problem.do, problem.status)
+    if isinstance(problem, TooMuch):
+        page.headers["Retry-After"] = str(problem.retry_after_s)
+    return page
+
+
+def _order(pair: tuple[str, str]) -> int:
+    return PARAMETERS.index(pair[0]) if pair[0] in PARAMETERS else len(PARAMETERS)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,171 @@
+"""Which programs may ask for tokens, as the settings and the watch say, and the proof that it is them (I12).
+
+A client that is made, changed or deleted counts so on every replica as soon as its Secret's event is there.
+"""
+
+import base64
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote_plus
+
+import structlog
+
+from edge.apiserver.kinds import collection_of
+from edge.apiserver.limits import SignInGuard
+from edge.apiserver.mirror import Mirror
+from edge.apiserver.sessions.errors import OAuthError
+from edge.apiserver.settings import OAuthSettings
+from edge.iam.freshness import CUT_OFF_S
+from edge.iam.oauthclients import (
+    CODE,
+    PASSWORD,
+    REFRESH,
+    SECRET_PREFIX,
+    SECRET_TYPE,
+    OAuthClient,
+    hash_secret,
+    read_client,
+    secret_matches,
+)
+from edge.iam.redirects import absolute
+from edge_kube.client import Client
+from edge_kube.core import Secret as KubeSecret
+from edge_kube.meta import Key, kind_of
+from edge_kube.wire import ObjectDecoder, UndecodableError
+from edge_sdk.clock import Clock
+from edge_sdk.problem import TooMuch, Unavailable
+
+WRONG: Final = "client_id or client_secret is wrong"
+
+log = structlog.stdlib.get_logger("edge.apiserver")
+
+
+def configured_clients(settings: OAuthSettings, issuer: str) -> dict[str, OAuthClient]:
+    """Those of the settings. The first is the console's: it alone has the redirect addresses named there."""
+    found: dict[str, OAuthClient] = {}
+    uris = tuple(absolute(uri, issuer) for uri in settings.redirect_uris)
+    for id_, secret in settings.by_id().items():
+        own = uris if not found else ()
+        found[id_] = OAuthClient(
+            id=id_,
+            grants=frozenset({PASSWORD, REFRESH, CODE}),
+            secret_hash=hash_secret(secret.reveal()),
+            redirect_uris=own,
+            post_logout_uris=tuple(absolute(uri, issuer) for uri in settings.post_logout_uris) if own else (),
+            configured=True,
+        )
+    return found
+
+
+class Clients:
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        configured: Mapping[str, OAuthClient],
+        *,
+        clock: Clock,
+        relist_s: float,
+    ) -> None:
+        """configured: those of the settings, which no Secret replaces."""
+        self._clock = clock
+        self._configured = configured
+        self._kept: dict[str, OAuthClient] = {}
+        self._decoder = ObjectDecoder(KubeSecret)
+        self._guard = SignInGuard()
+        kind = kind_of(KubeSecret)
+        self.mirror = Mirror(
+            client,
+            kind,
+            collection_of(kind, self._changed),
+            relist_s=relist_s,
+            namespace=namespace,
+            fields=f"type={SECRET_TYPE}",
+        )
+
+    def find(self, id_: str) -> OAuthClient | None:
+        """Raises Unavailable (503) while it is not known which clients have been deleted."""
+        configured = self._configured.get(id_)
+        if configured is not None:
+            return configured
+        if not self.mirror.collection.synced or self.mirror.silence_s() > CUT_OFF_S:
+            raise Unavailable(
+                "clients-not-known",
+                what="The request was not decided",
+                why="which OAuth clients there are is not known: the Kubernetes API has not been heard of",
+                do="try again in a second",
+            )
+        return self._kept.get(id_)
+
+    def all(self) -> list[OAuthClient]:
+        kept = (client for id_, client in self._kept.items() if id_ not in self._configured)
+        return sorted((*self._configured.values(), *kept), key=lambda client: client.id)
+
+    def authenticate(self, form: Mapping[str, str], authorization: str, address: str) -> OAuthClient:
+        """The client that sends this form. A public one has no secret, and says its name only.
+
+        Guessing is slowed down for the address and the name together. Raises OAuthError, TooMuch.
+        """
+        id_, secret = _credentials(form, authorization)
+        for field, value in (("client_id", id_), ("client_secret", secret)):
+            if "\n" in value or "\r" in value:
+                raise OAuthError(400, "invalid_request", f"{field} contains a line break")
+        name = id_[:80]
+        wait_s = self._guard.wait_s(address, name, time.monotonic())
+        if wait_s > 0:
+            raise _slow_down(wait_s)
+        client = self.find(id_)
+        known = client if client is not None else OAuthClient(id="")
+        right = secret_matches(known, secret, self._clock.now_s())
+        if client is None or not (not secret if client.public else right):
+            self._guard.failed(address, name, time.monotonic())
+            raise OAuthError(401, "invalid_client", WRONG)
+        if not client.public:
+            self._guard.succeeded(address, name)
+        return client
+
+    def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
+        """A Secret that is not understood is no client, and the log says why."""
+        id_ = key.name.removeprefix(SECRET_PREFIX)
+        self._kept.pop(id_, None)
+        if new is None:
+            return
+        try:
+            self._kept[id_] = read_client(self._decoder.decode(new))
+        except (UndecodableError, ValueError) as error:
+            log.warning("oauth_client_not_understood", name=key.name, error=str(error))
+        if id_ in self._configured:
+            log.warning("oauth_client_hidden", name=key.name, why="the settings have a client of that id")
+
+
+def _credentials(form: Mapping[str, str], authorization: str) -> tuple[str, str]:
+    """From the form, as printed in the documents, or by Basic authentication, not both (RFC 6749 §2.3)."""
+    id_, secret = form.get("client_id", ""), form.get("client_secret", "")
+    if not authorization.lower().startswith("basic "):
+        return id_, secret
+    named, given = _basic(authorization)
+    if secret or id_ not in ("", named):
+        raise OAuthError(400, "invalid_request", "the client says who it is in two ways; one is enough")
+    return named, given
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    """Client id and secret of a Basic header, each form-encoded (RFC 6749 §2.3.1)."""
+    try:
+        plain = base64.b64decode(authorization[6:].strip(), validate=True).decode()
+    except ValueError:
+        raise OAuthError(401, "invalid_client", "the Authorization header is not understood") from None
+    client, _, secret = plain.partition(":")
+    return unquote_plus(client), unquote_plus(secret)
+
+
+def _slow_down(wait_s: float) -> TooMuch:
+    seconds = max(1, round(wait_s))
+    return TooMuch(
+        "too-many-client-secrets",
+        what="The request was not tried",
+        why="too many wrong client secrets came from this address",
+        do=f"try again in {seconds} s",
+        retry_after_s=seconds,
+    )

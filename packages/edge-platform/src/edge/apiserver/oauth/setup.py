@@ -1,0 +1,90 @@
+"""Puts the parts of this folder together; the server names this one file."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from edge.apiserver.headers import Network
+from edge.apiserver.identity import Authenticator, People
+from edge.apiserver.oauth.authorize import Authorize
+from edge.apiserver.oauth.clients import Clients, configured_clients
+from edge.apiserver.oauth.discovery import Discovery, UserInfo
+from edge.apiserver.oauth.grants import CODE_LIFE_S, CodeGrant, CredentialsGrant
+from edge.apiserver.oauth.tickets import Tickets
+from edge.apiserver.sessions.store import Sessions
+from edge.apiserver.settings import GatewaySettings
+from edge.apiserver.signin import SignIn
+from edge.iam.oauthclients import CODE, CREDENTIALS
+from edge_kube.client import Client
+from edge_sdk.clock import Clock
+
+if TYPE_CHECKING:
+    from edge.apiserver.routes import Handler
+
+LOGIN_LIFE_S: Final = 8 * 3600.0
+"""How long a browser is known: a working day."""
+
+
+class OAuth:
+    """`clients` from the beginning; `connect` once people can sign in. routes: without a token."""
+
+    def __init__(self, client: Client, settings: GatewaySettings, people: People, clock: Clock) -> None:
+        authentication, namespace = settings.authentication, settings.server.namespace
+        self._issuer = authentication.jwt.issuer
+        self._trusted: Sequence[Network] = settings.trusted_networks
+        self._people = people
+        self._clock = clock
+        self.clients = Clients(
+            client,
+            namespace,
+            configured_clients(authentication.oauth, self._issuer),
+            clock=clock,
+            relist_s=settings.authorization.cache_ttl.s,
+        )
+        self.codes = Tickets(client, namespace, "oauth-code", life_s=CODE_LIFE_S, clock=clock)
+        self.logins = Tickets(client, namespace, "oauth-login", life_s=LOGIN_LIFE_S, clock=clock)
+
+    def work(self) -> "tuple[Coroutine[Any, Any, None], ...]":
+        """What runs beside requests, until cancelled."""
+        return self.clients.mirror.run(), self.codes.run(), self.logins.run()
+
+    def connect(
+        self,
+        sign_in: SignIn,
+        sessions: Sessions,
+        authenticator: Authenticator,
+        bearer: Callable[[web.BaseRequest], str],
+    ) -> "dict[tuple[str, tuple[str, ...]], Handler]":
+        """Teaches the token endpoint its grants; gives the routes beside it."""
+        sign_in.grants[CODE] = CodeGrant(
+            clients=self.clients,
+            codes=self.codes,
+            people=self._people,
+            sessions=sessions,
+            sign_in=sign_in,
+            clock=self._clock,
+        )
+        sign_in.grants[CREDENTIALS] = CredentialsGrant(
+            clients=self.clients, people=self._people, sessions=sessions, sign_in=sign_in
+        )
+        authorize = Authorize(
+            clients=self.clients,
+            codes=self.codes,
+            logins=self.logins,
+            people=self._people,
+            sign_in=sign_in,
+            issuer=self._issuer,
+            trusted=self._trusted,
+            clock=self._clock,
+        )
+        discovery = Discovery(self._issuer, ("HS256",), lambda: tuple(sign_in.grants))
+        user_info = UserInfo(authenticator, bearer, self._people, self._clock)
+        return {
+            ("GET", ("oauth", "authorize")): authorize.get,
+            ("POST", ("oauth", "authorize")): authorize.post,
+            ("GET", ("oauth", "userinfo")): user_info.show,
+            ("POST", ("oauth", "userinfo")): user_info.show,
+            ("GET", (".well-known", "openid-configuration")): discovery.show,
+            ("GET", (".well-known", "oauth-authorization-server")): discovery.show,
+        }

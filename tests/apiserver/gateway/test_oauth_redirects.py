@@ -18,7 +18,8 @@ from edge_kube.core import Secret
 APP = "https://app.example.com/cb"
 
 TRICKS = (
-    "", "//evil.example", "/\\evil.example", "https:evil.example", "https:///evil.example", "javascript:alert(1)",
+    "",
+    "//evil.example", "/\\evil.example", "https:evil.example", "https:///evil.example", "javascript:alert(1)",
     "data:text/html,hi", "http://app.example.com/cb", "HTTPS://app.example.com/cb", "https://APP.example.com/cb",
     "https://app.example.com/CB", "https://app.example.com/cb/", "https://app.example.com/cb/../evil",
     "https://app.example.com/cb2", "https://app.example.com/c", "https://app.example.com/cb?x=1",
@@ -27,7 +28,8 @@ TRICKS = (
     "https://app.example.com.evil.example/cb", "https://evil.example/https://app.example.com/cb",
     "https://evil.example?https://app.example.com/cb", "https://evil.example#https://app.example.com/cb",
     "https://app.example.com@evil.example/cb", "https://user:pw@app.example.com/cb",
-    "https://evil.example\\@app.example.com/cb", "https://app.example.com%2eevil.example/cb",
+    "https://evil.example\\@app.example.com/cb",
+    "https://app.example.com%2eevil.example/cb",
     "https://app.example.com%2fcb", "https%3A%2F%2Fapp.example.com%2Fcb", "https://app.example.com/%63b",
     "https://app.example.com/cb\r\nSet-Cookie: a=b", "https://app.example.com/cb%0d%0aX: y",
     "\thttps://app.example.com/cb",

@@ -291,6 +291,7 @@ class ApiServer:
                 account.handler,
                 AccessRoutes(self._rights).handler,
                 self._kubeconfig_routes(self._tokens).handler,
+                self.oauth.client_routes(self._rights).handler,
                 *self._audit_routes(),
             ),
             request_timeout_s=settings.request_timeout_s,

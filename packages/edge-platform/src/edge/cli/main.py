@@ -4,6 +4,7 @@
     edge login                                                           sign in to a gateway
     edge auth can-i | why | who-can | impact                             rights, and the reasons for them
     edge kubeconfig [list | revoke]                                      a file for kubectl
+    edge oauth-client create | list | rotate | delete                    programs that sign users in
     edge audit query | verify | export                                   who did what, and proof of it
 
 The exit code is 0; 1 with a plain message, or for a "no"; 2 for a question that was not understood; 3 when
@@ -14,7 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from edge.cli import audit, auth, kubeconfig, login
+from edge.cli import audit, auth, kubeconfig, login, oauth_client
 from edge.cli.gateway import CommandError
 from edge.embedded import commands
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     login.add_verbs(verbs.add_parser)
     auth.add_verbs(verbs.add_parser)
     kubeconfig.add_verbs(verbs.add_parser)
+    oauth_client.add_verbs(verbs.add_parser)
     audit.add_verbs(verbs.add_parser)
     given = parser.parse_args(argv)
     try:

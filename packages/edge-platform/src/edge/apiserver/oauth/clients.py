@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
+import msgspec
 import structlog
 
 from edge.apiserver.kinds import collection_of
@@ -26,16 +27,19 @@ from edge.iam.oauthclients import (
     OAuthClient,
     hash_secret,
     read_client,
+    record_of,
     secret_matches,
 )
 from edge.iam.redirects import absolute
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
-from edge_kube.meta import Key, kind_of
+from edge_kube.errors import NotFound
+from edge_kube.meta import Key, kind_of, to_manifest
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
 from edge_sdk.problem import TooMuch, Unavailable
 
+MANAGER: Final = "edge-apiserver"
 WRONG: Final = "client_id or client_secret is wrong"
 
 log = structlog.stdlib.get_logger("edge.apiserver")
@@ -69,6 +73,8 @@ class Clients:
         relist_s: float,
     ) -> None:
         """configured: those of the settings, which no Secret replaces."""
+        self._client = client
+        self._namespace = namespace
         self._clock = clock
         self._configured = configured
         self._kept: dict[str, OAuthClient] = {}
@@ -124,6 +130,39 @@ class Clients:
         if not client.public:
             self._guard.succeeded(address, name)
         return client
+
+    def is_configured(self, id_: str) -> bool:
+        return id_ in self._configured
+
+    async def add(self, client: OAuthClient) -> None:
+        """Keep a new one; it counts here at once. Raises AlreadyExists, KubeError."""
+        made = await self._client.create(record_of(client, self._namespace), manager=MANAGER)
+        self._put(msgspec.convert(made, KubeSecret))
+
+    async def change(self, client: OAuthClient) -> bool:
+        """Keep it as it is now; False: it has been deleted. Raises KubeError."""
+        key, data = (
+            Key(self._namespace, SECRET_PREFIX + client.id),
+            record_of(client, self._namespace)["data"],
+        )
+        # What is not there any more must go: a merge patch removes what is null.
+        patch = {"data": dict.fromkeys(("previousSecretHash", "previousSecretUntil")) | data}
+        try:
+            self._put(await self._client.merge(KubeSecret, key, patch, manager=MANAGER))
+        except NotFound:
+            return False
+        return True
+
+    async def remove(self, id_: str) -> bool:
+        """False: it was not there. Raises KubeError."""
+        name = SECRET_PREFIX + id_
+        removed = await self._client.delete(KubeSecret, name, self._namespace)
+        self.mirror.collection.drop(Key(self._namespace, name))
+        return removed
+
+    def _put(self, secret: KubeSecret) -> None:
+        """What this process has just written, before the watch brings it."""
+        self.mirror.collection.put(msgspec.json.encode(to_manifest(secret)))
 
     def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
         """A Secret that is not understood is no client, and the log says why."""

@@ -8,10 +8,12 @@ from aiohttp import web
 from edge.apiserver.headers import Network
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.oauth.authorize import Authorize
+from edge.apiserver.oauth.client_routes import ClientRoutes
 from edge.apiserver.oauth.clients import Clients, configured_clients
 from edge.apiserver.oauth.discovery import Discovery, UserInfo
 from edge.apiserver.oauth.grants import CODE_LIFE_S, CodeGrant, CredentialsGrant
 from edge.apiserver.oauth.tickets import Tickets
+from edge.apiserver.rights import Rights
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.signin import SignIn
@@ -48,6 +50,9 @@ class OAuth:
     def work(self) -> "tuple[Coroutine[Any, Any, None], ...]":
         """What runs beside requests, until cancelled."""
         return self.clients.mirror.run(), self.codes.run(), self.logins.run()
+
+    def client_routes(self, rights: Rights) -> ClientRoutes:
+        return ClientRoutes(clients=self.clients, people=self._people, rights=rights, clock=self._clock)
 
     def connect(
         self,

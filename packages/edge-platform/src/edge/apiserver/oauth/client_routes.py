@@ -1,0 +1,252 @@
+"""`oauthclients`: make one, list them, give one a new secret, delete one (I12, design §9).
+
+The secret is shown in the answer that makes it, and never again. A client that acts as a user needs an author
+who may act as that user: otherwise it would be a way to more rights.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from edge.apiserver.answers import document
+from edge.apiserver.identity import People, change_password_first
+from edge.apiserver.oauth.clients import Clients
+from edge.apiserver.paths import Resource
+from edge.apiserver.rights import Rights
+from edge.iam.oauthclients import (
+    CODE,
+    LIFE_MAX_S,
+    REFRESH,
+    OAuthClient,
+    hash_secret,
+    is_id,
+    new_secret,
+    violations,
+)
+from edge.iam.types import GROUP
+from edge_kube.errors import AlreadyExists, KubeError
+from edge_sdk.access import Action
+from edge_sdk.clock import Clock
+from edge_sdk.problem import Conflict, Forbidden, Invalid, Missing, Problem, Unavailable, Violation
+from edge_sdk.settings import Duration
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+T = TypeVar("T")
+Work = Callable[["Exchange", str], Awaitable[web.StreamResponse]]
+
+WORD: Final = "oauthclients"
+SECRET: Final = "secret"  # noqa: S105
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Body of POST oauthclients. accessTokenLife: "1h"; user: whom client_credentials act as."""
+
+    id: str
+    redirect_uris: tuple[str, ...] = msgspec.field(default=(), name="redirectURIs")
+    post_logout_uris: tuple[str, ...] = msgspec.field(default=(), name="postLogoutRedirectURIs")
+    grants: tuple[str, ...] = (CODE, REFRESH)
+    public: bool = False
+    access_token_life: str = ""
+    user: str = ""
+
+
+class Renewal(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Body of POST oauthclients/ID/secret. keepPreviousFor: how long the old secret counts beside the new."""
+
+    keep_previous_for: str = "0s"
+
+
+B = TypeVar("B", Wanted, Renewal)
+
+
+class ClientRoutes:
+    def __init__(self, *, clients: Clients, people: People, rights: Rights, clock: Clock) -> None:
+        self._clients = clients
+        self._people = people
+        self._rights = rights
+        self._clock = clock
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path about OAuth clients; None when the path is an ordinary one."""
+        if (resource.group, resource.version, resource.resource) != (GROUP, "v1alpha1", WORD):
+            return None
+        asked = (exchange.request.method.replace("HEAD", "GET"), bool(resource.name), resource.subresource)
+        verb, handler = {
+            ("GET", False, ""): ("list", self._list),
+            ("GET", True, ""): ("get", self._get),
+            ("POST", False, ""): ("create", self._create),
+            ("POST", True, SECRET): ("update", self._renew),
+            ("DELETE", True, ""): ("delete", self._delete),
+        }.get(asked, ("", None))
+        if handler is None or resource.rest or resource.namespace:
+            raise Problem(
+                "method-not-allowed",
+                what="An OAuth client is made, listed, given a new secret, and deleted",
+                why=f"{exchange.request.method} does none of these here",
+                do=f"GET or POST …/{WORD}, GET or DELETE …/{WORD}/ID, POST …/{WORD}/ID/{SECRET}",
+                status=405,
+            )
+        exchange.verb = verb
+        exchange.action = Action(verb, GROUP, WORD, resource.subresource, name=resource.name)
+        return partial(self._decided, handler=handler, id_=resource.name)
+
+    async def _decided(self, exchange: "Exchange", *, handler: Work, id_: str) -> web.StreamResponse:
+        self._need(exchange, exchange.action, "ask a platform admin")
+        if exchange.caller.restricted and exchange.verb not in ("get", "list"):
+            raise change_password_first(exchange.caller.caller.name)
+        return await handler(exchange, id_)
+
+    def _need(self, exchange: "Exchange", action: Action, do: str) -> None:
+        decision = self._rights.access.may(exchange.caller.caller, action)
+        if not decision.allowed:
+            raise Forbidden("forbidden", what=decision.reason, do=do)
+
+    async def _list(self, _: "Exchange", __: str) -> web.StreamResponse:
+        items = [client.shown() for client in self._clients.all()]
+        return document({"kind": "OAuthClientList", "apiVersion": f"{GROUP}/v1alpha1", "items": items})
+
+    async def _get(self, _: "Exchange", id_: str) -> web.StreamResponse:
+        return document(self._known(id_).shown())
+
+    async def _create(self, exchange: "Exchange", _: str) -> web.StreamResponse:
+        wanted = _body(exchange, Wanted)
+        secret = "" if wanted.public else new_secret()
+        client = OAuthClient(
+            id=wanted.id,
+            grants=frozenset(wanted.grants),
+            public=wanted.public,
+            secret_hash=hash_secret(secret) if secret else "",
+            redirect_uris=wanted.redirect_uris,
+            post_logout_uris=wanted.post_logout_uris,
+            life_s=_duration("accessTokenLife", wanted.access_token_life),
+            user=wanted.user,
+        )
+        wrong = violations(client)
+        if wrong:
+            raise Invalid("invalid-client", wrong, what="No OAuth client was made")
+        if client.user:
+            self._check_user(exchange, client.user)
+        if self._clients.find(client.id) is not None:
+            raise _there_is_one(client.id)
+        try:
+            await _recorded(self._clients.add(client))
+        except AlreadyExists:
+            raise _there_is_one(client.id) from None
+        return _with_secret(client, secret, 201)
+
+    def _check_user(self, exchange: "Exchange", user: str) -> None:
+        action = Action("impersonate", GROUP, "users", name=user)
+        self._need(exchange, action, f'a client that acts as "{user}" is made by who may act as "{user}"')
+        if self._people.user(user) is None:
+            wrong = Violation("user", user[:80], "there is no such user", "the name of a User")
+            raise Invalid("invalid-client", (wrong,), what="No OAuth client was made")
+
+    async def _renew(self, exchange: "Exchange", id_: str) -> web.StreamResponse:
+        client = self._changeable(id_)
+        if client.public:
+            raise Conflict(
+                "public-client", what=f'The client "{id_}" has no secret', why="it is public", do="nothing"
+            )
+        if client.user:
+            self._check_user(exchange, client.user)
+        keep_s = _duration("keepPreviousFor", _body(exchange, Renewal).keep_previous_for)
+        if keep_s > LIFE_MAX_S:
+            wrong = Violation("keepPreviousFor", f"{keep_s:g}s", "the old secret must end", "0s to 30d")
+            raise Invalid("invalid-client", (wrong,), what="The secret was not changed")
+        secret = new_secret()
+        changed = replace(
+            client,
+            secret_hash=hash_secret(secret),
+            previous_hash=client.secret_hash if keep_s else "",
+            previous_until_s=self._clock.now_s() + keep_s if keep_s else 0.0,
+        )
+        if not await _recorded(self._clients.change(changed)):
+            raise _unknown(id_)
+        return _with_secret(changed, secret, 200)
+
+    async def _delete(self, _: "Exchange", id_: str) -> web.StreamResponse:
+        self._changeable(id_)
+        if not await _recorded(self._clients.remove(id_)):
+            raise _unknown(id_)
+        return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+
+    def _changeable(self, id_: str) -> OAuthClient:
+        client = self._known(id_)
+        if client.configured:
+            raise Conflict(
+                "configured-client",
+                what=f'The client "{id_}" was not changed',
+                why="it comes from the settings",
+                do="change authentication.oauth.clients",
+            )
+        return client
+
+    def _known(self, id_: str) -> OAuthClient:
+        client = self._clients.find(id_) if is_id(id_) or self._clients.is_configured(id_) else None
+        if client is None:
+            raise _unknown(id_)
+        return client
+
+
+def _body(exchange: "Exchange", shape: type[B]) -> B:
+    """Raises Problem (400)."""
+    try:
+        return msgspec.json.decode(exchange.body or b"{}", type=shape)
+    except msgspec.MsgspecError as error:
+        raise Problem(
+            "bad-body",
+            what="The body was not understood",
+            why=str(error),
+            do='send {"id": "wiki", "redirectURIs": ["https://…"]}; for a secret {"keepPreviousFor": "24h"}',
+        ) from None
+
+
+def _duration(field: str, text: str) -> float:
+    """Seconds, 0 for nothing. Raises Invalid."""
+    try:
+        return Duration.of(text).s if text else 0.0
+    except ValueError as error:
+        wrong = Violation(field, text[:40], str(error), "a duration such as 15m or 24h")
+        raise Invalid("invalid-client", (wrong,), what="The OAuth client was not changed") from None
+
+
+def _with_secret(client: OAuthClient, secret: str, status: int) -> web.StreamResponse:
+    return document({**client.shown(), "secret": secret} if secret else client.shown(), status)
+
+
+async def _recorded(work: Awaitable[T]) -> T:
+    """Raises AlreadyExists; Unavailable when the API server did not take it."""
+    try:
+        return await work
+    except AlreadyExists:
+        raise
+    except KubeError as error:
+        raise Unavailable(
+            "client-not-recorded",
+            what="Nothing was changed, as far as is known",
+            why=f"the Kubernetes API did not take it: {error}",
+            do="try again in a second",
+        ) from error
+
+
+def _there_is_one(id_: str) -> Conflict:
+    return Conflict(
+        "already-exists",
+        what=f'There is an OAuth client "{id_}" already',
+        do="take another name, or delete it first: `edge oauth-client delete`",
+    )
+
+
+def _unknown(id_: str) -> Missing:
+    return Missing(
+        "not-found",
+        what=f'There is no OAuth client "{id_[:80]}"',
+        do="`edge oauth-client list` shows what there is",
+    )

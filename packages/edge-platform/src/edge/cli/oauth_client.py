@@ -1,0 +1,104 @@
+"""`edge oauth-client`: programs that sign users in, and programs that act for themselves (I12).
+
+edge oauth-client create wiki --redirect-uri https://wiki.example.com/oauth     prints the secret, once
+edge oauth-client create phone --public --redirect-uri com.example.phone:/signed-in
+edge oauth-client create backup --grant client_credentials --user svc-backup
+edge oauth-client list
+edge oauth-client rotate wiki --keep-previous 24h
+edge oauth-client delete wiki
+"""
+
+import argparse
+import json
+from typing import Any, Final
+
+from edge.cli.gateway import CommandError, add_flags, ask
+from edge.embedded.commands import AddVerb
+
+CLIENTS: Final = "/oapis/iam.theriseunion.io/v1alpha1/oauthclients"
+GRANTS: Final = ("authorization_code", "refresh_token", "client_credentials", "password")
+
+
+def add_verbs(add: AddVerb) -> None:
+    parser = add(
+        "oauth-client", help="programs that sign users in: make one, list, rotate its secret, delete"
+    )
+    words = parser.add_subparsers(dest="word", required=True)
+    create = words.add_parser("create", help="make one, and print its secret")
+    create.add_argument("name", metavar="NAME", help="its client_id")
+    create.add_argument(
+        "--redirect-uri", action="append", default=[], metavar="URI", help="where users are sent back to"
+    )
+    create.add_argument(
+        "--post-logout-uri", action="append", default=[], metavar="URI", help="where after signing out"
+    )
+    create.add_argument("--public", action="store_true", help="without a secret: it runs on users' machines")
+    create.add_argument(
+        "--grant", action="append", choices=GRANTS, help="authorization_code and refresh_token if not given"
+    )
+    create.add_argument("--user", default="", help="whom it acts as with client_credentials")
+    create.add_argument("--token-life", default="", help="of its access tokens, such as 15m")
+    rotate = words.add_parser("rotate", help="a new secret")
+    rotate.add_argument("name", metavar="NAME")
+    rotate.add_argument("--keep-previous", default="0s", help="how long the old one counts, such as 24h")
+    delete = words.add_parser("delete", help="nobody signs in through it any more")
+    delete.add_argument("name", metavar="NAME")
+    every = words.add_parser("list", help="all, without secrets")
+    for one, run in ((create, _create), (rotate, _rotate), (delete, _delete), (every, _list)):
+        one.add_argument("-o", "--output", choices=("text", "json"), default="text")
+        add_flags(one)
+        one.set_defaults(run=run)
+
+
+def _create(given: argparse.Namespace) -> int:
+    """Raises CommandError."""
+    if given.user and "client_credentials" not in (given.grant or ()):
+        raise CommandError("--user is for clients with --grant client_credentials.", 2)
+    body: dict[str, Any] = {
+        "id": given.name,
+        "redirectURIs": given.redirect_uri,
+        "postLogoutRedirectURIs": given.post_logout_uri,
+        "public": given.public,
+        "accessTokenLife": given.token_life,
+        "user": given.user,
+    }
+    if given.grant:
+        body["grants"] = given.grant
+    return _told(given, ask(given, "POST", CLIENTS, body))
+
+
+def _rotate(given: argparse.Namespace) -> int:
+    body = {"keepPreviousFor": given.keep_previous}
+    return _told(given, ask(given, "POST", f"{CLIENTS}/{given.name}/secret", body))
+
+
+def _told(given: argparse.Namespace, client: dict[str, Any]) -> int:
+    if given.output == "json":
+        print(json.dumps(client, indent=2, ensure_ascii=False))
+        return 0
+    print(f"client_id      {client['id']}")
+    if client.get("secret"):
+        print(f"client_secret  {client['secret']}")
+        print("The secret is kept nowhere: write it down now.")
+    return 0
+
+
+def _delete(given: argparse.Namespace) -> int:
+    ask(given, "DELETE", f"{CLIENTS}/{given.name}")
+    print(f"deleted {given.name}")
+    return 0
+
+
+def _list(given: argparse.Namespace) -> int:
+    items: list[dict[str, Any]] = ask(given, "GET", CLIENTS)["items"]
+    if given.output == "json":
+        print(json.dumps(items, indent=2, ensure_ascii=False))
+        return 0
+    rows = [["NAME", "KIND", "GRANTS", "USER", "REDIRECT URIS"]]
+    for one in items:
+        kind = "settings" if one["configured"] else "public" if one["public"] else "confidential"
+        rows.append([one["id"], kind, ",".join(one["grants"]), one["user"], " ".join(one["redirectURIs"])])
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0

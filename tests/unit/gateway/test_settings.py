@@ -56,15 +56,39 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
         assert key in str(refused.value)
 
 
-def test_contradictions_and_what_this_version_cannot_do_are_refused(tmp_path: Path) -> None:
+def test_contradictions_are_refused_all_at_once(tmp_path: Path) -> None:
     text = (
         "rateLimit: {qps: 100, burst: 10}\n"
         "authentication: {oidc: {enabled: true}, ldap: {enabled: true}, jwt: {expire: 90d}}\n"
     )
     with pytest.raises(SettingsError) as refused:
         read(text, tmp_path)
-    for key in ("rateLimit.burst", "oidc.enabled", "ldap.enabled", "jwt.expire"):
+    for key in ("rateLimit.burst", "oidc.issuerURL", "oidc.clientSecret", "ldap.baseDN", "jwt.expire"):
         assert key in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("ldap: {host: d, baseDN: dc=x, bindDN: cn=a, bindPassword: '***'}", "ldap.bindPassword"),
+        ("ldap: {host: d, baseDN: dc=x, insecure: true, port: 636}", "ldap.insecure"),
+        ("ldap: {host: d, baseDN: dc=x, insecure: true, certificateAuthority: x}", "ldap.insecure"),
+        ("ldap: {host: d, baseDN: dc=x, userFilter: '(uid=a'}", "ldap.userFilter"),
+        ("ldap: {host: d, baseDN: dc=x, certificateAuthority: junk}", "ldap.certificateAuthority"),
+        ("ldap: {host: d, baseDN: dc=x, groupsPrefix: ''}", "ldap.groupsPrefix"),
+        ("ldap: {host: d, baseDN: dc=x, groupsPrefix: 'system:'}", "ldap.groupsPrefix"),
+        ("oidc: {issuerURL: 'http://idp.example.com'}", "oidc.issuerURL"),
+        ("oidc: {issuerURL: 'https://idp.example.com', redirectURL: 'https://e/'}", "oidc.redirectURL"),
+    ],
+)
+def test_a_directory_that_could_not_be_used_safely_is_refused_with_its_key(
+    tmp_path: Path, text: str, key: str
+) -> None:
+    """I13, S13."""
+    name, _, rest = text.partition(": {")
+    with pytest.raises(SettingsError) as refused:
+        read(f"authentication: {{{name}: {{enabled: true, {rest}}}\n", tmp_path)
+    assert key in str(refused.value)
 
 
 def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:

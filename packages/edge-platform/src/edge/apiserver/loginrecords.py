@@ -29,7 +29,10 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """user is "" for a name that nobody has: people type passwords into that field, so it is not kept."""
+    """user is "" for a name that nobody has: people type passwords into that field, so it is not kept.
+
+    provider: "local", or who vouched. way: Password, Token or OAuth.
+    """
 
     user: str
     uid: str
@@ -37,6 +40,7 @@ class Attempt:
     success: bool
     address: str
     agent: str
+    provider: str = "local"
     way: str = "Password"
 
 
@@ -90,7 +94,7 @@ def record_of(attempt: Attempt) -> LoginRecord:
         metadata=ObjectMeta(name=f"{stem}-{secrets.token_hex(5)}", labels=user_label(attempt.user)),
         spec=LoginRecordSpec(
             type=attempt.way,
-            provider="local",
+            provider=attempt.provider,
             source_ip=attempt.address,
             success=attempt.success,
             reason=attempt.reason,

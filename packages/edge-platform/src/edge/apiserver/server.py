@@ -18,6 +18,8 @@ from edge.apiserver.audit_setup import Kept, keep_trail
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
+from edge.apiserver.federation.linking import Linking
+from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.gateway import Gateway, bearer_token
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import SigningKeys
@@ -260,6 +262,7 @@ class ApiServer:
             measures=self._measures,
             trusted=settings.trusted_networks,
             auditor=self._auditor,
+            outside=outside_users(settings.authentication.ldap, self._linking()),
         )
         self._system = system = System(
             host=self._host,
@@ -309,6 +312,9 @@ class ApiServer:
             request_timeout_s=settings.request_timeout_s,
             auditor=self._auditor,
         )
+
+    def _linking(self) -> Linking:
+        return Linking(self._client, self._people, self._rights.index.is_bound)
 
     def _kubeconfig_routes(self, tokens: Tokens) -> KubeconfigRoutes:
         entrances = Entrances(

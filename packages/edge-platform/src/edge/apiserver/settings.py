@@ -12,6 +12,8 @@ from typing import Annotated, Final
 
 from msgspec import field
 
+from edge.apiserver.federation.settings import LdapSettings, OidcSettings
+from edge.apiserver.federation.settings import contradictions as outside_contradictions
 from edge.apiserver.headers import Network
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge.iam.redirects import redirect_violation
@@ -93,27 +95,6 @@ class OAuthSettings(Section):
         """Client id → secret."""
         pairs = (client.reveal().partition(":") for client in self.clients)
         return {name.strip(): Secret(secret) for name, _, secret in pairs}
-
-
-class OidcSettings(Section):
-    """Sign-in through an OpenID provider; its keys are read, and switching it on is refused for now."""
-
-    enabled: bool = False
-    issuer_url: str = field(default="", name="issuerURL")
-    client_id: str = field(default="", name="clientID")
-    client_secret: Secret = Secret("")
-    redirect_url: str = field(default="", name="redirectURL")
-
-
-class LdapSettings(Section):
-    """Sign-in through a directory; its keys are read, and switching it on is refused for now."""
-
-    enabled: bool = False
-    host: str = ""
-    port: Port = 389
-    base_dn: str = field(default="", name="baseDN")
-    bind_dn: str = field(default="", name="bindDN")
-    bind_password: Secret = Secret("")
 
 
 class AuthenticationSettings(Section):
@@ -363,13 +344,7 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
             ipaddress.ip_network(text, strict=False)
         except ValueError:
             found.append(Violation("server.trustedProxies", text, "it is no network", "10.244.0.0/16"))
-    for name, on in (
-        ("oidc", settings.authentication.oidc.enabled),
-        ("ldap", settings.authentication.ldap.enabled),
-    ):
-        if on:
-            why = "this version signs in local users only"
-            found.append(Violation(f"authentication.{name}.enabled", "true", why, "false"))
+    found.extend(outside_contradictions(settings.authentication.oidc, settings.authentication.ldap))
     oauth = settings.authentication.oauth
     for key, uris in (
         ("redirectURIs", oauth.redirect_uris),

@@ -17,6 +17,7 @@ from aiohttp import web
 from edge.apiserver.answers import document
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import read_body
+from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address
 from edge.apiserver.identity import People
 from edge.apiserver.limits import SignInGuard
@@ -26,6 +27,7 @@ from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
 from edge.iam.accounts import is_disabled, must_change_password
+from edge.iam.federated import provider_of
 from edge.iam.oauthclients import OAuthClient
 from edge.iam.passwords import DUMMY_HASH, password_matches
 from edge.iam.types import User
@@ -51,8 +53,13 @@ class SignIn:
         measures: Measures,
         trusted: Sequence[Network],
         auditor: Auditor | None = None,
+        outside: Outside | None = None,
     ) -> None:
-        """trusted: networks of proxies whose X-Forwarded-For tells where a request came from."""
+        """trusted: networks of proxies whose X-Forwarded-For tells where a request came from.
+
+        outside: the directory that is asked about names and passwords that are no local user's.
+        """
+        self._outside = outside
         self._sessions = sessions
         self._people = people
         self._clients = clients
@@ -99,7 +106,7 @@ class SignIn:
         return await self._sessions.open(
             user=user,
             client=client,
-            provider="local",
+            provider=provider_of(user),
             address=self.address(request),
             agent=request.headers.get("User-Agent", ""),
             scope=RESTRICTED_SCOPE if must_change_password(user) else form.get("scope", "")[:400],
@@ -116,14 +123,16 @@ class SignIn:
         user = self._people.user(name)
         stored = user.spec.encrypted_password if user is not None else DUMMY_HASH
         right = await self._matches(password, stored)
-        if user is None or not right or is_disabled(user):
+        verdict = _local(user, right)
+        if verdict.reason != SUCCEEDED and self._outside is not None:
+            verdict = await self._outside.instead(name, password, verdict)
+        user = verdict.user
+        if user is None or verdict.reason != SUCCEEDED:
             self._guard.failed(address, name, time.monotonic())
-            reason = "UnknownUser" if user is None else "Disabled" if right else "WrongPassword"
-            await self.record(user, request, reason)
-            # One text for all three: who is a user here is nobody's business.
-            raise OAuthError(401, "invalid_grant", "the user name or the password is wrong")
+            await self.record(user, request, verdict.reason, provider=verdict.provider)
+            raise _refusal(verdict)
         self._guard.succeeded(address, name)
-        await self.record(user, request, "Succeeded")
+        await self.record(user, request, SUCCEEDED, provider=verdict.provider)
         return user
 
     async def _refresh(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
@@ -151,7 +160,13 @@ class SignIn:
         return client_address(request.remote or "unknown", forwarded, self._trusted)
 
     async def record(
-        self, user: User | None, request: web.BaseRequest, reason: str, way: str = "Password"
+        self,
+        user: User | None,
+        request: web.BaseRequest,
+        reason: str,
+        way: str = "Password",
+        *,
+        provider: str = LOCAL,
     ) -> None:
         """Raises Unavailable when the audit trail cannot take it: nobody is signed in then."""
         if self._auditor is not None:
@@ -162,7 +177,8 @@ class SignIn:
                 user=user.metadata.name if user is not None else "",
                 uid=user.metadata.uid if user is not None else "",
                 reason=reason,
-                success=reason == "Succeeded",
+                success=reason == SUCCEEDED,
+                provider=provider,
                 address=self.address(request),
                 agent=request.headers.get("User-Agent", "")[:256],
                 way=way,
@@ -183,6 +199,22 @@ def _body(granted: Granted) -> dict[str, str | int]:
         "scope": granted.scope,
     }
     return body | {name: value for name, value in optional.items() if value}
+
+
+def _local(user: User | None, right: bool) -> Verdict:
+    if user is None:
+        return Verdict(None, "UnknownUser")
+    if not right:
+        return Verdict(user, "WrongPassword")
+    return Verdict(user, "Disabled" if is_disabled(user) else SUCCEEDED)
+
+
+def _refusal(verdict: Verdict) -> OAuthError:
+    """One text for every kind of wrong: who is a user here is nobody's business."""
+    if verdict.reason == DIRECTORY_DOWN:
+        why = "the directory does not answer: only local users can sign in, and this is no password of one"
+        return OAuthError(503, "temporarily_unavailable", why)
+    return OAuthError(401, "invalid_grant", "the user name or the password is wrong")
 
 
 def _slow_down(why: str, wait_s: float) -> TooMuch:

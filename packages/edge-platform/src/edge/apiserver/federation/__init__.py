@@ -1,0 +1,1 @@
+"""Sign-in through outside directories (I13): LDAP, OpenID providers, service accounts."""

@@ -107,6 +107,11 @@ def resource(
     return declare
 
 
+def printer_columns(cls: type[Resource]) -> tuple[Column, ...]:
+    """The columns that a declared type was given. Raises KeyError for a type that is not declared."""
+    return _declarations[cls].columns
+
+
 def crd_of(cls: type[Resource]) -> Manifest:
     """The CustomResourceDefinition of a declared type. Equal types give equal manifests."""
     kind = kind_of(cls)

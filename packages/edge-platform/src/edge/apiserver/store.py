@@ -8,17 +8,17 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from edge.apiserver.masking import Json, as_map, mask_object
+from edge.apiserver.rows.project import display_name_of
 from edge.iam.heartbeat import HEARTBEAT
 from edge_kube.meta import Key
 from edge_kube.wire import bare
-from edge_sdk.scopes import DISPLAY_NAME_ANNOTATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Stored:
     labels: Mapping[str, str]
     display_name: str
     raw: bytes
+    memo: list[Any] = field(default_factory=list[Any], compare=False, repr=False)
+    """What readers worked out about this version of the object, such as its row."""
 
 
 class Change(NamedTuple):
@@ -197,18 +199,11 @@ class Collection:
         metadata.pop("managedFields", None)
         mask_object(served.group, served.resource, obj)
         raw = msgspec.json.encode({"apiVersion": served.api_version, "kind": served.kind, **obj})
-        annotations: Mapping[str, str] = metadata.get("annotations") or {}
         return Stored(
             key=key,
             resource_version=metadata.get("resourceVersion", ""),
             created=metadata.get("creationTimestamp", ""),
             labels=metadata.get("labels") or {},
-            display_name=annotations.get(DISPLAY_NAME_ANNOTATION, "") or _display_name(obj.get("spec")),
+            display_name=display_name_of(obj),
             raw=raw,
         )
-
-
-def _display_name(spec: Any) -> str:
-    """spec.displayName, a text or texts by language."""
-    name = as_map(spec).get("displayName", "")
-    return name if isinstance(name, str) else " ".join(str(text) for text in as_map(name).values())

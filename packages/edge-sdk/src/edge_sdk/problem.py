@@ -14,7 +14,7 @@
 Anything else is a bug of ours: the user gets 500 and a request id, the stack goes to the log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +40,30 @@ class Violation:
 
 
 class Problem(Exception):
-    """code: kebab-case, stable. what: what happened, in the user's words. why: the rule. do: the way out."""
+    """code: kebab-case, stable. what: what happened, in the user's words. why: the rule. do: the way out.
+
+    params: values that a translation of the code needs.
+    """
 
     status = 400
     reason = "BadRequest"  # reason of a Kubernetes Status, for kubectl
 
     def __init__(
-        self, code: str, *, what: str, why: str = "", do: str = "", status: int | None = None
+        self,
+        code: str,
+        *,
+        what: str,
+        why: str = "",
+        do: str = "",
+        status: int | None = None,
+        params: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(" ".join(_sentence(part) for part in (what, why, do) if part))
         self.code = code
         self.what = what
         self.why = why
         self.do = do
+        self.params = dict(params or {})
         if status is not None:
             self.status = status
 

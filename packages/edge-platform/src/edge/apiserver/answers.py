@@ -33,6 +33,8 @@ def document(value: Any, status: int = 200) -> web.Response:
 def problem_answer(problem: Problem, request_id: str) -> web.Response:
     """`edge` repeats the code in the form that the console translates (console §5.1)."""
     edge: dict[str, Any] = {"code": camel(problem.code), "requestId": request_id}
+    if problem.params:
+        edge["params"] = problem.params
     body: dict[str, Any] = {**problem.to_status(), "edge": edge}
     response = document(body, problem.status)
     if isinstance(problem, TooMuch):

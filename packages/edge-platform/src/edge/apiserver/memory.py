@@ -4,7 +4,7 @@ Who may see all of a kind gets the ready-made list; who may see a part gets that
 there were nothing else. Which part is one walk over the caller's bindings, not a question per object (I5).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.store import Collection, Served, Stored
 from edge.iam.patterns import path_of
 from edge.iam.visible import visible
+from edge_kube.meta import Key
 from edge_sdk.access import Action
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Memory:
             return self._listing(resource, collection, None)
         if action.namespace:
             return None
-        shown = self._part(caller.name, action.verb, collection.served)
+        shown = self.part_of(caller.name, action.verb, collection.served)
         return None if shown is None else self._listing(resource, collection, shown)
 
     def part(self, exchange: "Exchange", resource: Resource, action: Action) -> "Handler | None":
@@ -62,14 +63,15 @@ class Memory:
         caller = exchange.caller.caller
         if exchange.request.method != "GET" or self._access.may(caller, action).allowed:
             return None
-        shown = self._part(caller.name, action.verb, collection.served)
+        shown = self.part_of(caller.name, action.verb, collection.served)
         if shown is None:
             return None
         if action.verb == "list":
             return self._listing(resource, collection, shown)
         return self._watch(exchange, resource, collection)
 
-    def _part(self, user: str, verb: str, served: Served) -> Shown | None:
+    def part_of(self, user: str, verb: str, served: Served) -> Shown | None:
+        """What of a kind a user may see, who may not see all of it; None for nothing."""
         sight = visible(self._index, user, verb, served.group, served.resource)
         if sight.everything:
             return lambda _: True
@@ -81,15 +83,27 @@ class Memory:
         chain = self._index.scopes.chain
 
         def sees(item: Stored) -> bool:
-            named = self._named(served, item)
+            named = self._named(served, item.key)
             levels = (place(item.key, item.labels), *(chain(named) if named else ()))
             return any(sight.sees(level, item.key.name) for level in levels)
 
         return sees
 
-    def _named(self, served: Served, item: Stored) -> str | None:
+    def scopes_of(self, served: Served) -> Callable[[Key, Mapping[str, str]], tuple[str, ...]]:
+        """From key and labels to the scopes at which a right reaches an object: the narrowest one first."""
+        place = place_of(served.group, served.resource, self._index.scopes.homes)
+        if not self._index.scopes.registered.about(served.group, served.resource):
+            return lambda key, labels: (place(key, labels),)
+
+        def scopes(key: Key, labels: Mapping[str, str]) -> tuple[str, ...]:
+            named = self._named(served, key)
+            return (place(key, labels), named) if named else (place(key, labels),)
+
+        return scopes
+
+    def _named(self, served: Served, key: Key) -> str | None:
         """The scope that a ScopePattern names for an object; a right there shows it as well (I9)."""
-        about, key = (served.group, served.resource), item.key
+        about = (served.group, served.resource)
         one = Resource(served.group, served.version, served.resource, key.namespace, key.name)
         return self._index.scopes.registered.scope(*about, path_of("", native_segments(one)))
 
@@ -117,12 +131,12 @@ class Memory:
         place = place_of(served.group, served.resource, index.scopes.homes)
 
         def sees(item: Stored) -> bool:
-            where = (place(item.key, item.labels), self._named(served, item))
+            where = (place(item.key, item.labels), self._named(served, item.key))
             asked = ("watch", served.group, served.resource, item.key.name)
             return any(index.check(user, scope, *asked) for scope in where if scope)
 
         query = read_query(exchange.target, resource.namespace)
-        watch = PartWatch(collection, query, lambda: self._part(user, "watch", served), sees)
+        watch = PartWatch(collection, query, lambda: self.part_of(user, "watch", served), sees)
         exchange.goes_on = watch.look_again
 
         async def handle(exchange: "Exchange") -> web.StreamResponse:

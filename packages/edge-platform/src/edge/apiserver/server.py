@@ -37,6 +37,10 @@ from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import OwnRoute, Router
+from edge.apiserver.rows.cursors import Cursors
+from edge.apiserver.rows.live import LiveRows
+from edge.apiserver.rows.routes import RowRoutes
+from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.sessions.store import Lives, Sessions
 from edge.apiserver.settings import ALWAYS_ALLOW, GatewaySettings, WebhookSettings
 from edge.apiserver.settling import Settler
@@ -295,6 +299,7 @@ class ApiServer:
                 AccessRoutes(self._rights).handler,
                 self._kubeconfig_routes(self._tokens).handler,
                 self.oauth.client_routes(self._rights).handler,
+                self._row_routes().handler,
                 *self._audit_routes(),
             ),
             request_timeout_s=settings.request_timeout_s,
@@ -333,6 +338,12 @@ class ApiServer:
             settings=self._settings.kubeconfig,
             clock=self._clock,
         )
+
+    def _row_routes(self) -> RowRoutes:
+        live = LiveRows(
+            self._rights, Lists(self._host, self._members), Cursors(self._tokens.ring.mark_key), self._clock
+        )
+        return RowRoutes(self._rights, self._collections, live)
 
     async def _begin_audit(self) -> None:
         settings = self._settings

@@ -238,4 +238,5 @@ def by_id(columns: Sequence[RowColumn], asked: str, parameter: str) -> RowColumn
         what=f'The parameter {parameter} names the column "{asked[:60]}"',
         why="this kind has no such column",
         do=f"accepted: {known}",
+        params={"parameter": parameter, "column": asked[:60], "known": [column.id for column in columns]},
     )

@@ -25,6 +25,7 @@ class RowKind:
     group: str
     resource: str
     columns: tuple[RowColumn, ...]
+    namespaced: bool = False
 
     def item(self, stored: Stored) -> Item:
         """Kept with the object: a list of ten thousand rows decodes none of them twice."""
@@ -44,7 +45,7 @@ def _known() -> dict[tuple[str, str], RowKind]:
         columns = columns_of(
             kind.group, kind.plural, namespaced=kind.namespaced, printed=printer_columns(cls)
         )
-        found[kind.group, kind.plural] = RowKind(kind.group, kind.plural, columns)
+        found[kind.group, kind.plural] = RowKind(kind.group, kind.plural, columns, kind.namespaced)
     return found
 
 

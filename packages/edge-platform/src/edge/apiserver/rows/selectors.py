@@ -92,4 +92,5 @@ def bad_selector(parameter: str, value: str, why: str, accepted: str) -> Problem
         what=f'The parameter {parameter} is "{value[:200]}"',
         why=why,
         do=f"accepted: {accepted}",
+        params={"parameter": parameter},
     )

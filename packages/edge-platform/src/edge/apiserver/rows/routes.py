@@ -1,0 +1,145 @@
+"""`rows/{group}/{version}/{resource}` and `…/columns` of the console's API (console §5.3; G1–G3).
+
+Each call acts as the caller, and what they may not see is not counted either. Answers have an ETag; 304 for a
+kind that is known by heart costs no work.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from edge.apiserver.answers import document, json_answer
+from edge.apiserver.memory import Memory
+from edge.apiserver.paths import OWN_SUFFIX, Resource, action_of
+from edge.apiserver.rights import Rights
+from edge.apiserver.rows.actions import actions_of
+from edge.apiserver.rows.asked import EVERY, Asked, read_asked
+from edge.apiserver.rows.cached import CachedRows
+from edge.apiserver.rows.kinds import RowKind, known
+from edge.apiserver.rows.live import LiveRows
+from edge.apiserver.store import Collection
+from edge_sdk.problem import Problem
+from edge_sdk.scopes import SCOPE_GROUP, is_host
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+CONSOLE_GROUP: Final = "console.theriseunion.io"
+VERSION: Final = "v1alpha1"
+GZIP_ABOVE_BYTES: Final = 1024
+
+
+class RowRoutes:
+    def __init__(
+        self,
+        rights: Rights,
+        collections: Mapping[tuple[str, str], Collection],
+        live: LiveRows,
+    ) -> None:
+        self._rights = rights
+        self._memory = Memory(rights, collections)
+        self._collections = collections
+        self._live = live
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path about rows; None when the path is an ordinary one."""
+        if (resource.group, resource.version, resource.resource) != (CONSOLE_GROUP, VERSION, "rows"):
+            return None
+        if exchange.request.method not in ("GET", "HEAD"):
+            raise Problem("method-not-allowed", what="Rows can only be read", do="use GET", status=405)
+        if (
+            resource.namespace
+            or not 1 <= len(resource.rest) <= 2
+            or resource.rest[1:] not in ((), ("columns",))
+        ):
+            return None
+        exchange.verb = "list"
+        return self._columns if len(resource.rest) == 2 else self._rows_of(resource)
+
+    def _rows_of(self, path: Resource) -> "Handler":
+        async def handle(exchange: "Exchange") -> web.StreamResponse:
+            asked = self._asked(exchange, path)
+            cached = self._cached(asked)
+            session = exchange.caller
+            if cached is None:
+                return _answer(exchange, await self._live.answer(session, asked, self._clusters(asked)))
+            cached.sight(session.caller, asked)  # the right comes first, then whether anything has changed
+            tag = cached.tag(session.caller) if asked.within is None else ""
+            if tag and exchange.request.headers.get("If-None-Match") == f'W/"{tag}"':
+                return _unchanged(tag)
+            return _answer(exchange, await cached.answer(session.caller, asked), tag)
+
+        return handle
+
+    async def _columns(self, exchange: "Exchange") -> web.StreamResponse:
+        asked = self._asked(exchange, _path_of(exchange))
+        cached = self._cached(asked)
+        if cached is not None:
+            cached.sight(exchange.caller.caller, asked)
+            kind = cached.kind
+        else:
+            kind = await self._live.kind(exchange.caller, asked)
+        return document(_shown(kind, cached=cached is not None))
+
+    def _asked(self, exchange: "Exchange", path: Resource) -> Asked:
+        asked = read_asked(self._rights.index, path, exchange.target)
+        cluster = "" if asked.cluster == EVERY else asked.cluster
+        exchange.action = action_of("GET", asked.resource, exchange.target, cluster)
+        return asked
+
+    def _cached(self, asked: Asked) -> CachedRows | None:
+        """The platform's own kinds are the host's, whichever cluster is meant; of others, only the host's."""
+        resource = asked.resource
+        kind, collection = known(resource.group, resource.resource), self._memory.holds(resource)
+        if kind is None or collection is None:
+            return None
+        if asked.cluster and not resource.group.endswith(OWN_SUFFIX):
+            return None
+        return CachedRows(self._rights, self._memory, collection, kind)
+
+    def _clusters(self, asked: Asked) -> list[str] | None:
+        if asked.cluster != EVERY:
+            return None
+        found = self._collections.get((SCOPE_GROUP, "clusters"))
+        names = [one.key.name for one in found or () if not is_host(one.key.name, one.labels)]
+        return ["", *names]
+
+
+def _path_of(exchange: "Exchange") -> Resource:
+    if exchange.resource is None:
+        raise RuntimeError("a route was reached without its path")
+    return exchange.resource
+
+
+def _shown(kind: RowKind, *, cached: bool) -> dict[str, Any]:
+    return {
+        "kind": "RowColumns",
+        "namespaced": kind.namespaced,
+        "cached": cached,
+        "columns": [column.shown() for column in kind.columns],
+        "actions": {one.letter: one.action for one in actions_of(kind.group, kind.resource)},
+    }
+
+
+def _answer(exchange: "Exchange", found: dict[str, Any], tag: str = "") -> web.StreamResponse:
+    body = msgspec.json.encode(found) + b"\n"
+    tag = tag or hashlib.blake2b(body, digest_size=12).hexdigest()
+    if exchange.request.headers.get("If-None-Match") == f'W/"{tag}"':
+        return _unchanged(tag)
+    response = json_answer(body)
+    response.headers["ETag"] = f'W/"{tag}"'
+    response.headers["Vary"] = "Accept-Encoding"
+    accepted = exchange.request.headers.get("Accept-Encoding", "").replace(" ", "")
+    if len(body) > GZIP_ABOVE_BYTES and "gzip" in accepted and "gzip;q=0" not in accepted:
+        response.enable_compression(web.ContentCoding.gzip)
+    return response
+
+
+def _unchanged(tag: str) -> web.StreamResponse:
+    response = json_answer(b"", 304)
+    response.headers["ETag"] = f'W/"{tag}"'
+    return response

@@ -116,10 +116,11 @@ def sort(items: list[Item], order: Sequence[Order]) -> None:
     """In place."""
     items.sort(key=lambda item: (item.name, item.uid))
     for one in reversed(order):  # sorts are stable: the key that counts most comes last
-        items.sort(key=_key_of(one), reverse=one.descending)
+        items.sort(key=key_of(one), reverse=one.descending)
 
 
-def _key_of(order: Order) -> Callable[[Item], tuple[bool, Any]]:
+def key_of(order: Order) -> Callable[[Item], tuple[bool, Any]]:
+    """What one order compares; reversed for a descending one."""
     position, read, last = order.position, _KEYS[order.type], not order.descending
 
     def key(item: Item) -> tuple[bool, Any]:

@@ -56,6 +56,11 @@ class Mirror:
         self._relist_s = relist_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads the kinds
         self._listed_at = -math.inf
         self._heard_at = -math.inf
+        self._broken_at = math.inf
+
+    def broken_s(self) -> float:
+        """How long the server has refused or not answered; 0 while it is followed."""
+        return max(0.0, time.monotonic() - self._broken_at)
 
     def silence_s(self) -> float:
         """How long the server has not been heard of about this kind."""
@@ -74,6 +79,7 @@ class Mirror:
                 self._version = ""
             except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 failures = 1 if time.monotonic() - started > HEALTHY_AFTER_S else failures + 1
+                self._broken_at = min(self._broken_at, time.monotonic())
                 log.info("watch_broken", kind=str(self._kind), error=str(error), tries=failures)
             if failures or time.monotonic() - started < 1:
                 await asyncio.sleep(self._backoff.delay_s(max(0, failures - 1)))
@@ -128,6 +134,7 @@ class Mirror:
                 raise error_of_body(response.status, await response.read())
             lines = LineSplitter()
             self._heard_at = time.monotonic()
+            self._broken_at = math.inf
             async for chunk in response.content.iter_any():
                 self._heard_at = time.monotonic()
                 for line in lines.feed(chunk):

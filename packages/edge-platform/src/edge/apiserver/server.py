@@ -50,6 +50,11 @@ from edge.apiserver.streams import Streams
 from edge.apiserver.system import System
 from edge.apiserver.tls import ServerTls
 from edge.apiserver.upstream import Upstream
+from edge.apiserver.watching.desk import World
+from edge.apiserver.watching.routes import WatchRoutes
+from edge.apiserver.watching.sight import Eyes
+from edge.apiserver.watching.upstreams import Upstreams
+from edge.apiserver.watching.views import Views
 from edge.audit.trail import Trail
 from edge.clusters.types import Cluster
 from edge.iam.tokens import Tokens
@@ -152,6 +157,8 @@ class ApiServer:
         self._sign_in: SignIn | None = None
         self._auditor: Auditor | None = None
         self._kept: Kept | None = None
+        self._upstreams = Upstreams(self._client, self._members, self._clock)
+        self._watching: WatchRoutes | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -231,6 +238,8 @@ class ApiServer:
         if self._system is not None:
             self._system.draining = True
         await asyncio.sleep(self._settings.server.drain.s)
+        if self._watching is not None:
+            await self._watching.leave()
         self._open_streams.end_all()
         if self.reviews is not None:
             await self.reviews.stop()
@@ -244,6 +253,7 @@ class ApiServer:
         if self._kept is not None:
             await self._kept.close()
         await self._rights.beats.close()
+        await self._upstreams.close()
         await self._member_scopes.close()
         await self._members.close()
         await self._host.close()
@@ -277,6 +287,14 @@ class ApiServer:
             measures=self._measures,
             kubernetes_version=lambda: self._kubernetes_version,
         )
+        limiter = self._limiter()
+        self._watching = WatchRoutes(
+            World(Eyes(self._rights), self._collections, Views(), self._upstreams),
+            self._registry,
+            self._clock,
+            limiter=limiter,
+        )
+        self._spawn(self._upstreams.run())
         account = Account(
             client=self._client,
             people=self._people,
@@ -300,6 +318,7 @@ class ApiServer:
                 self._kubeconfig_routes(self._tokens).handler,
                 self.oauth.client_routes(self._rights).handler,
                 self._row_routes().handler,
+                self._watching.handler,
                 *self._audit_routes(),
             ),
             request_timeout_s=settings.request_timeout_s,
@@ -307,7 +326,7 @@ class ApiServer:
         return Gateway(
             router=router,
             authenticator=self._authenticator,
-            limiter=self._limiter(),
+            limiter=limiter,
             short=self._short,
             streams=self._streams,
             measures=self._measures,

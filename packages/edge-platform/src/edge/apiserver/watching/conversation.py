@@ -1,0 +1,199 @@
+"""All subscriptions of one socket, and which frame goes out when. Pure: no clock, no socket, no rights.
+
+    talk = Conversation(now_s)
+    talk.opened(7, window, have)      # → a snap, or `same` when the client has just that
+    talk.woken(7)                     # its window has news
+    for frame in talk.frames(now_s): …
+
+A subscription keeps the tick that its client has seen and nothing else: what is sent is worked out when
+there is room for it. So a slow client costs no memory, and gets what is newest. Source: console §5.4.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from edge.apiserver.watching import protocol
+from edge.apiserver.watching.flow import Flow
+from edge.apiserver.watching.protocol import Access, Have, What
+from edge_sdk.problem import Problem
+
+
+class Shown(Protocol):
+    """What a subscription shows: a window of rows, or an object."""
+
+    @property
+    def tick(self) -> int: ...
+    @property
+    def rv(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+    def snap(self) -> bytes: ...
+    def news(self, since: int) -> tuple[str, bytes]:
+        """Type and body of the frame that brings a client from this tick to now."""
+        ...
+
+
+class Stale(NamedTuple):
+    """A cluster that does not answer, and since when (epoch seconds)."""
+
+    cluster: str
+    since: int
+    code: str = "ClusterUnreachable"
+
+
+@dataclass(slots=True)
+class Subscription:
+    """owes: a frame that the client waits for. stale: what it was told of its cluster."""
+
+    id: int
+    what: What
+    shown: Shown | None = None
+    seen: int = 0
+    owes: Literal["", "snap", "same"] = ""
+    stale: Stale | None = None
+    told: Stale | None = None
+
+
+class Conversation:
+    def __init__(self, now_s: float) -> None:
+        self.flow = Flow(now_s)
+        self.subs: dict[int, Subscription] = {}
+        self.held_back = False
+        """While rights are looked at again: nothing that was worked out before goes out."""
+        self.coalesced = 0
+        """Changes that were merged into a later one."""
+        self._ready: dict[int, None] = {}
+        self._ends: deque[tuple[int, bytes]] = deque()
+        self._etag = ""
+        self._etag_told = ""
+
+    @property
+    def owes_much(self) -> bool:
+        """Whether the client makes us answer faster than it reads: then it is not read from."""
+        return len(self._ends) >= protocol.SUBS_MAX
+
+    def begin(self, id_: int, what: What) -> Subscription:
+        """Raises BadMessage for an id that is in use."""
+        if id_ in self.subs:
+            raise protocol.BadMessage(f"id {id_} is in use; unsub it first")
+        found = self.subs[id_] = Subscription(id_, what)
+        return found
+
+    def opened(self, id_: int, shown: Shown, have: Have | None = None) -> None:
+        """What is shown is here, for the first time or anew. have: what the client says it holds."""
+        sub = self.subs[id_]
+        sub.shown, sub.seen = shown, shown.tick
+        is_same = have is not None and have.rv.rpartition("-")[2] == shown.hash
+        sub.owes = "same" if is_same else "snap"
+        self._ready[id_] = None
+
+    def replaced(self, id_: int, shown: Shown) -> None:
+        """The same, worked out for other rights: told only when it is another thing than before."""
+        sub = self.subs[id_]
+        before = sub.shown
+        is_same = before is not None and sub.seen == before.tick and before.hash == shown.hash
+        sub.shown, sub.seen = shown, shown.tick
+        if not is_same:
+            sub.owes = "snap"
+            self._ready[id_] = None
+
+    def woken(self, id_: int) -> None:
+        if id_ in self.subs:
+            self._ready[id_] = None
+
+    def stale(self, id_: int, stale: Stale | None) -> None:
+        """Its cluster does not answer, or answers again (None)."""
+        sub = self.subs.get(id_)
+        if sub is not None and sub.stale != stale:
+            sub.stale = stale
+            self._ready[id_] = None
+
+    def emptied(self, id_: int) -> None:
+        """What it showed counts no more; something else is on its way."""
+        self.subs[id_].shown = None
+        self._ready.pop(id_, None)
+
+    def ended(self, id_: int, problem: Problem) -> None:
+        self.drop(id_)
+        self._ends.append((id_, protocol.end_body(problem)))
+
+    def drop(self, id_: int) -> None:
+        self.subs.pop(id_, None)
+        self._ready.pop(id_, None)
+
+    def rights_are(self, etag: str) -> None:
+        """The caller's rights, by name. The first is known to the client, each other one is told."""
+        self._etag_told = self._etag_told or etag
+        self._etag = etag
+
+    def frames(self, now_s: float) -> Iterator[bytes]:
+        """All that may go out now. Take each before the next, since it is numbered when it is made."""
+        yield from self._urgent(now_s)
+        if self.held_back or not self._ready or now_s < self.flow.flush_at_s():
+            return
+        for id_ in list(self._ready):
+            if not self.flow.has_room:
+                break
+            del self._ready[id_]
+            yield from self._news(self.subs[id_], now_s)
+        self.flow.flushed(now_s)
+
+    def next_at_s(self, now_s: float) -> float:
+        """When to come again, unless something happens before."""
+        at_s = min(self.flow.ping_at_s(), self.flow.gives_up_at_s())
+        if not self.flow.has_room:
+            return at_s
+        if self._ends or (not self.held_back and self._has_urgent()):
+            return now_s
+        return min(at_s, self.flow.flush_at_s() if self._ready and not self.held_back else math.inf)
+
+    def _has_urgent(self) -> bool:
+        return self._etag != self._etag_told or any(self.subs[id_].owes for id_ in self._ready)
+
+    def _urgent(self, now_s: float) -> Iterator[bytes]:
+        """Answers, ends and rights do not wait for the pace."""
+        while self._ends and self.flow.has_room:
+            id_, body = self._ends.popleft()
+            yield protocol.frame("end", self.flow.next_seq(now_s), id_, body)
+        if self.held_back:
+            return
+        if self._etag != self._etag_told:
+            yield from self._access(now_s)
+        for id_ in [id_ for id_ in self._ready if self.subs[id_].owes]:
+            if not self.flow.has_room:
+                return
+            del self._ready[id_]
+            yield from self._news(self.subs[id_], now_s)
+
+    def _access(self, now_s: float) -> Iterator[bytes]:
+        scopes = {sub.what.scope for sub in self.subs.values() if isinstance(sub.what, Access)}
+        for scope in sorted(scopes) or ["platform"]:
+            body = protocol.encode({"scope": scope, "etag": self._etag})
+            yield protocol.frame("access", self.flow.next_seq(now_s), None, body)
+        self._etag_told = self._etag
+
+    def _news(self, sub: Subscription, now_s: float) -> Iterator[bytes]:
+        flow = self.flow
+        if sub.stale is None and sub.told is not None:
+            body = protocol.encode({"cluster": sub.told.cluster})
+            yield protocol.frame("fresh", flow.next_seq(now_s), sub.id, body)
+            sub.owes = "snap"
+        if sub.shown is not None:
+            if sub.owes == "same":
+                body = protocol.encode({"rv": sub.shown.rv})
+                yield protocol.frame("same", flow.next_seq(now_s), sub.id, body)
+            elif sub.owes == "snap":
+                yield protocol.frame("snap", flow.next_seq(now_s), sub.id, sub.shown.snap())
+                sub.seen = sub.shown.tick
+            if sub.shown.tick != sub.seen:
+                self.coalesced += sub.shown.tick - sub.seen - 1
+                t, body = sub.shown.news(sub.seen)
+                yield protocol.frame(t, flow.next_seq(now_s), sub.id, body)
+                sub.seen = sub.shown.tick
+            sub.owes = ""
+        if sub.stale is not None and sub.told != sub.stale:
+            yield protocol.frame("stale", flow.next_seq(now_s), sub.id, protocol.encode(sub.stale._asdict()))
+        sub.told = sub.stale

@@ -1,0 +1,291 @@
+"""Carries out what the client of one socket asks for: opens windows, changes them, and looks at rights again.
+
+Each subscription is opened in a task of its own, so that a cluster that does not answer holds up nothing
+else. When the caller's rights change, nothing of what was worked out before goes out until all of it has
+been worked out anew.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+import structlog
+
+from edge.apiserver.members import HOST
+from edge.apiserver.watching import protocol, sources
+from edge.apiserver.watching.conversation import Conversation, Subscription
+from edge.apiserver.watching.objectview import ObjectView
+from edge.apiserver.watching.protocol import Access, Events, Have, Mod, Obj, Ops, Rows
+from edge.apiserver.watching.sight import Eyes
+from edge.apiserver.watching.sources import Collections, Place, Query
+from edge.apiserver.watching.upstreams import Asked, Upstream, Upstreams
+from edge.apiserver.watching.views import Views
+from edge_kube.meta import Key
+from edge_sdk.problem import Problem, TooMuch, Unavailable
+
+log = structlog.stdlib.get_logger("edge.apiserver")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all sockets share."""
+
+    eyes: Eyes
+    collections: Collections
+    views: Views
+    upstreams: Upstreams
+
+
+@dataclass(slots=True, eq=False)
+class Opened:
+    """What a subscription holds on to, and has to let go."""
+
+    query: Query | None = None
+    ends: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    def release(self) -> None:
+        while self.ends:
+            self.ends.pop()()
+
+
+class Desk:
+    def __init__(self, world: World, user: str, talk: Conversation, wake: Callable[[], None]) -> None:
+        """wake: there may be frames to send."""
+        self._world = world
+        self._user = user
+        self._talk = talk
+        self._wake = wake
+        self._opened: dict[int, Opened] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        talk.rights_are(world.eyes.etag(user))
+
+    def sub(self, message: protocol.Sub) -> None:
+        """Raises BadMessage for an id that is in use."""
+        what = message.what.one()
+        if what is None:
+            raise protocol.BadMessage("what names nothing")
+        is_over = len(self._talk.subs) >= protocol.SUBS_MAX
+        self._talk.begin(message.id, what)
+        if is_over:
+            self._talk.ended(message.id, _too_many())
+            self._wake()
+            return
+        self._start(message.id, message.have)
+
+    def mod(self, message: Mod) -> None:
+        """A subscription that is not there has ended just now, and its `end` is on the way: nothing to do."""
+        sub = self._talk.subs.get(message.id)
+        if sub is None or not isinstance(sub.what, Rows | Ops):
+            return
+        sub.what = _modified(sub.what, message)
+        self._start(message.id, None)
+
+    def unsub(self, id_: int) -> None:
+        self._stop(id_)
+        self._talk.drop(id_)
+
+    def rights_changed(self) -> None:
+        """The caller's rights may be others: from now on nothing goes out that they do not cover."""
+        self._talk.held_back = True
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look_again())
+
+    async def close(self) -> None:
+        tasks = [*self._tasks.values(), *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for opened in self._opened.values():
+            opened.release()
+
+    async def _look_again(self) -> None:
+        """Until the rights are the same before and after."""
+        while self._talk.held_back:
+            etag = self._world.eyes.etag(self._user)
+            for id_, sub in list(self._talk.subs.items()):
+                if isinstance(sub.what, Access) or self._talk.subs.get(id_) is not sub:
+                    continue
+                if sub.shown is None or id_ in self._tasks:  # what is on its way was begun with other rights
+                    self._stop(id_)
+                    self._talk.emptied(id_)
+                    self._start(id_, None)
+                else:
+                    await self._again(sub)
+            self._talk.rights_are(etag)
+            self._talk.held_back = self._world.eyes.etag(self._user) != etag
+        self._wake()
+
+    async def _again(self, sub: Subscription) -> None:
+        """Look at one subscription with the rights of now."""
+        before = self._opened.get(sub.id)
+        query = before.query if before else None
+        try:
+            await self._open(sub, None, keeps=query)
+        except Problem as problem:
+            self._end(sub.id, problem)
+
+    def _start(self, id_: int, have: Have | None) -> None:
+        running = self._tasks.pop(id_, None)
+        if running is not None:
+            running.cancel()
+        task = asyncio.get_running_loop().create_task(self._opening(self._talk.subs[id_], have))
+        self._tasks[id_] = task
+        task.add_done_callback(partial(self._forget, id_))
+
+    def _forget(self, id_: int, task: "asyncio.Task[None]") -> None:
+        if self._tasks.get(id_) is task:
+            del self._tasks[id_]
+        if not task.cancelled() and task.exception() is not None:
+            log.error("subscription_failed", error=repr(task.exception()))
+            self._end(id_, Unavailable("internal", what="The gateway made a mistake", do="subscribe again"))
+
+    def _stop(self, id_: int) -> None:
+        running = self._tasks.pop(id_, None)
+        if running is not None:
+            running.cancel()
+        opened = self._opened.pop(id_, None)
+        if opened is not None:
+            opened.release()
+
+    def _end(self, id_: int, problem: Problem) -> None:
+        if id_ in self._talk.subs:
+            self._stop(id_)
+            self._talk.ended(id_, problem)
+            self._wake()
+
+    async def _opening(self, sub: Subscription, have: Have | None) -> None:
+        try:
+            await self._open(sub, have)
+        except Problem as problem:
+            self._end(sub.id, problem)
+        self._wake()
+
+    async def _open(self, sub: Subscription, have: Have | None, keeps: Query | None = None) -> None:
+        """Hold what the subscription shows, then let go of what it showed before. Raises Problem.
+
+        keeps: the query that is held; when it would be the same again, nothing is done.
+        """
+        if isinstance(sub.what, Access):
+            return
+        opened = Opened()
+        again = sub.shown is not None and have is None and keeps is not None
+        try:
+            if isinstance(sub.what, Obj):
+                await self._open_object(sub, sub.what, opened, have, again=sub.shown is not None)
+            else:
+                query = await self._query(sub, sub.what, opened)
+                if keeps is not None and query.key == keeps.key and sub.id in self._opened:
+                    opened.release()
+                    return
+                await self._open_rows(sub, query, opened, have, again=again)
+        except BaseException:
+            opened.release()
+            raise
+        before = self._opened.pop(sub.id, None)
+        self._opened[sub.id] = opened
+        if before is not None:
+            before.release()
+
+    async def _open_rows(
+        self, sub: Subscription, query: Query, opened: Opened, have: Have | None, *, again: bool
+    ) -> None:
+        held = await self._world.views.hold(
+            query.key, query.source, offset=query.offset, limit=query.limit, wake=self._waker(sub.id)
+        )
+        opened.query = query
+        opened.ends.append(held.release)
+        if self._talk.subs.get(sub.id) is not sub:
+            raise asyncio.CancelledError
+        if again:
+            self._talk.replaced(sub.id, held)
+        else:
+            self._talk.opened(sub.id, held, have)
+
+    async def _open_object(
+        self, sub: Subscription, asked: Obj, opened: Opened, have: Have | None, *, again: bool
+    ) -> None:
+        eyes, user = self._world.eyes, self._user
+        place = await self._place(sub, asked, opened)
+        collection = place.collection
+        await collection.listed.wait()
+        sight = sources.see(eyes, user, sources.GET_VERBS, collection.served, place.cluster)
+        shown = ObjectView(sources.find(sight, user, collection, asked), asked.fields)
+        key = Key(asked.namespace, asked.name)
+
+        def changed() -> None:
+            stored = collection.get(key)
+            if stored is None or not sight.sees(stored):
+                self._end(sub.id, sources.gone(asked))
+            elif shown.put(stored):
+                self._talk.woken(sub.id)
+                self._wake()
+
+        opened.ends.append(self._world.views.follow(collection, key, changed))
+        if again:
+            self._talk.replaced(sub.id, shown)
+        else:
+            self._talk.opened(sub.id, shown, have)
+
+    async def _query(self, sub: Subscription, what: Rows | Events | Ops, opened: Opened) -> Query:
+        world, user = self._world, self._user
+        if isinstance(what, Ops):
+            return sources.ops(world.eyes, user, world.collections, what)
+        if isinstance(what, Events):
+            of = what.of
+            asked = Rows("", "v1", "events", cluster=of.cluster, namespace=of.namespace)
+            return sources.events(world.eyes, user, await self._place(sub, asked, opened), what)
+        place = await self._place(sub, what, opened)
+        return sources.rows(world.eyes, user, place, what)
+
+    async def _place(self, sub: Subscription, what: Rows | Obj, opened: Opened) -> Place:
+        """In memory, or an upstream watch that is shared. Raises Missing, Forbidden, Unavailable."""
+        group, version, resource = sources.full(what.group, what.version, what.resource)
+        if what.cluster in ("", HOST):
+            found = sources.in_memory(self._world.collections, group, version, resource)
+            if found is not None:
+                return found
+        asked = Asked(what.cluster or HOST, group, version, resource, what.namespace)
+        self._world.eyes.may_ask(self._user, asked.cluster, group, version, resource)
+        upstream: Upstream
+
+        def told() -> None:
+            self._talk.stale(sub.id, upstream.stale)
+            self._wake()
+
+        upstream = await self._world.upstreams.join(asked, told)
+        opened.ends.append(lambda: self._world.upstreams.leave(upstream, told))
+        told()
+        if not upstream.collection.synced:
+            await upstream.collection.listed.wait()
+        return sources.upstream_place(upstream.collection, asked.cluster, namespaced=upstream.kind.namespaced)
+
+    def _waker(self, id_: int) -> Callable[[], None]:
+        def woken() -> None:
+            self._talk.woken(id_)
+            self._wake()
+
+        return woken
+
+
+def _modified(what: Rows | Ops, message: Mod) -> Rows | Ops:
+    """What is asked for after a mod; `apply` alone asks for the same anew."""
+    if message.window is not None:
+        what = msgspec.structs.replace(what, offset=message.window.offset, limit=message.window.limit)
+    if isinstance(what, Rows) and message.sort is not None:
+        what = msgspec.structs.replace(what, sort=message.sort)
+    if isinstance(what, Rows) and message.q is not None:
+        what = msgspec.structs.replace(what, q=message.q)
+    return what
+
+
+def _too_many() -> TooMuch:
+    return TooMuch(
+        "too-many-subscriptions",
+        what=f"This socket has {protocol.SUBS_MAX} subscriptions",
+        why="that is the most there may be",
+        do="unsub what is not looked at",
+        retry_after_s=1,
+    )

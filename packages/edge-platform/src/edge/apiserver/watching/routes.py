@@ -1,0 +1,158 @@
+"""`GET …/console.theriseunion.io/v1alpha1/watch` and `…/operations`: who gets a socket, how all end."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from edge.apiserver.answers import document
+from edge.apiserver.limits import Limiter
+from edge.apiserver.listing import number
+from edge.apiserver.paths import Resource
+from edge.apiserver.splice import wanted_protocol
+from edge.apiserver.watching import protocol
+from edge.apiserver.watching.desk import World
+from edge.apiserver.watching.measures import WatchMeasures
+from edge.apiserver.watching.protocol import ROWS_MAX
+from edge.apiserver.watching.socket import Channel, WatchSocket
+from edge.apiserver.watching.sources import OFFSET_MAX, OperationsFeed
+from edge_sdk.clock import Clock
+from edge_sdk.problem import Problem, TooMuch
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+CONSOLE_GROUP: Final = "console.theriseunion.io"
+SOCKETS_PER_USER: Final = 8
+SPREAD_S: Final = 5.0
+LEAVES_WITHIN_S: Final = 5.0
+
+
+class WatchRoutes:
+    def __init__(
+        self,
+        world: World,
+        registry: CollectorRegistry,
+        clock: Clock,
+        *,
+        limiter: Limiter | None,
+        origins: Sequence[str] = (),
+    ) -> None:
+        """limiter: what subscriptions count against. origins: of pages, beside the own host."""
+        self._world = world
+        self._clock = clock
+        self._limiter = limiter
+        self._origins = frozenset(origins)
+        self._sockets: dict[str, set[WatchSocket]] = {}
+        self._measures = WatchMeasures(registry, self._count, self._count_subs)
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path of these; None for all others. Raises Problem (400, 405)."""
+        if resource.group != CONSOLE_GROUP or resource.version != "v1alpha1" or resource.name:
+            return None
+        if resource.resource == "watch":
+            _check_upgrade(exchange)
+            exchange.verb, exchange.stream = "watch", True
+            # Before the handler runs there is nothing open that could outlive a right.
+            exchange.goes_on = lambda: True
+            return self._watch
+        if resource.resource == "operations":
+            if exchange.request.method not in ("GET", "HEAD"):
+                raise _only_get("operations")
+            exchange.verb = "list"
+            return self._operations
+        return None
+
+    async def leave(self) -> None:
+        """The gateway stops: every client is told when to come back, at different times."""
+        sockets = [socket for mine in self._sockets.values() for socket in mine]
+        for socket in sockets:
+            socket.leave(int(random.uniform(0, SPREAD_S) * 1000))  # noqa: S311 - spreads reconnects
+        if sockets:
+            waiting = [asyncio.ensure_future(socket.closed.wait()) for socket in sockets]
+            _, late = await asyncio.wait(waiting, timeout=LEAVES_WITHIN_S)
+            for one in late:
+                one.cancel()
+
+    def _count(self) -> int:
+        return sum(map(len, self._sockets.values()))
+
+    def _count_subs(self) -> int:
+        return sum(len(socket.talk.subs) for mine in self._sockets.values() for socket in mine)
+
+    async def _watch(self, exchange: "Exchange") -> web.StreamResponse:
+        user, request = exchange.caller.caller.name, exchange.request
+        socket = WatchSocket(self._world, user, self._measures, lambda: self._wait(user))
+        if not self._is_welcome(request):
+            return await socket.refuse(request, protocol.BAD_ORIGIN, "this page may not open a socket here")
+        mine = self._sockets.setdefault(user, set())
+        if len(mine) >= SOCKETS_PER_USER:
+            why = f"a user has {SOCKETS_PER_USER} sockets at most"
+            return await socket.refuse(request, protocol.TOO_MANY, why)
+        mine.add(socket)
+        exchange.goes_on = socket.rights_changed
+        try:
+            return await socket.run(request)
+        finally:
+            mine.discard(socket)
+            if not mine:
+                self._sockets.pop(user, None)
+
+    def _is_welcome(self, request: web.BaseRequest) -> bool:
+        """Browsers say from which page they come; who comes with a cookie must say it."""
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return "Authorization" in request.headers
+        return origin in self._origins or urlsplit(origin).netloc == request.headers.get("Host", "")
+
+    async def _wait(self, user: str) -> None:
+        """Subscriptions count like requests: one who asks too fast is served late."""
+        while self._limiter is not None:
+            try:
+                delay_s = self._limiter.delay(user, self._clock.monotonic_s())
+            except TooMuch as problem:
+                await asyncio.sleep(problem.retry_after_s)
+                continue
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
+            return
+
+    async def _operations(self, exchange: "Exchange") -> web.StreamResponse:
+        target = exchange.target
+        start = number(target, "offset", OFFSET_MAX)
+        size = number(target, "limit", ROWS_MAX, least=1, default=100)
+        user = exchange.caller.caller.name
+        feed = OperationsFeed(self._world.eyes, user, self._world.collections, target.first("scope"))
+        found = feed.all()
+        return document(
+            {
+                "kind": "OperationList",
+                "total": len(found),
+                "offset": start,
+                "items": found[start : start + size],
+            }
+        )
+
+
+def _check_upgrade(exchange: "Exchange") -> None:
+    """Raises Problem (400) unless the request is for this WebSocket."""
+    request = exchange.request
+    offered = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    is_upgrade = request.method == "GET" and wanted_protocol(request.headers.items()).lower() == "websocket"
+    if is_upgrade and protocol.PROTOCOL in offered and Channel().can_prepare(request).ok:
+        return
+    raise Problem(
+        "bad-upgrade",
+        what="The watch socket was asked for in another way than as one",
+        why=f"it is a WebSocket of version 13 with the subprotocol {protocol.PROTOCOL}",
+        do=f"connect with Sec-WebSocket-Protocol: {protocol.PROTOCOL}",
+    )
+
+
+def _only_get(what: str) -> Problem:
+    return Problem("method-not-allowed", what=f"{what} can only be read", do="use GET", status=405)

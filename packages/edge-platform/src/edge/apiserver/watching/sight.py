@@ -1,0 +1,135 @@
+"""What a caller may see of a kind, as a filter for live queries, and as a name for it (I5, I6, I15).
+
+Callers with equal sights share queries. A sight is what the rights were when it was made: whoever holds one
+makes it anew when the caller's rights have changed.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge.apiserver.members import HOST
+from edge.apiserver.paths import Resource, native_segments
+from edge.apiserver.places import Place, place_of
+from edge.apiserver.rights import Rights
+from edge.apiserver.store import Served, Stored
+from edge.iam import visible as visibility
+from edge.iam.patterns import path_of
+from edge.iam.scope import parse_scope
+from edge_kube.meta import Key
+from edge_sdk.problem import Forbidden, Problem
+
+EVERYTHING: Final = "everything"
+_OWN_PLACES: Final = {("", "namespaces"): "n", ("", "nodes"): "d"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """key: equal for equal sights. namespaces: outside of which nothing is seen; None: no such bound."""
+
+    key: Hashable
+    sees: Callable[[Stored], bool]
+    namespaces: frozenset[str] | None = None
+
+
+class Eyes:
+    def __init__(self, rights: Rights) -> None:
+        self._rights = rights
+        self._index = rights.index
+
+    def etag(self, user: str) -> str:
+        """Names the caller's rights; another one whenever they may have changed."""
+        return self._index.generation(user)
+
+    def of(self, user: str, verbs: Sequence[str], served: Served, cluster: str = "") -> Sight | None:
+        """What may be seen with all of these verbs; None for nothing. cluster "": the host, from memory.
+
+        Raises Unavailable when too little is known of the rights.
+        """
+        self._rights.freshness.require(verbs[0])
+        if self._rights.allow_all:
+            return Sight(EVERYTHING, _everything)
+        about = (served.group, served.resource)
+        found = [visibility.visible(self._index, user, verb, *about) for verb in verbs]
+        parts = [sight for sight in found if not sight.everything]
+        if not parts:
+            return Sight(EVERYTHING, _everything)
+        if not all(sight.scopes or sight.names for sight in parts):
+            return None
+        names = tuple((sight.scopes, frozenset(sight.names.items())) for sight in parts)
+        levels = self._levels(served, cluster)
+
+        def sees(item: Stored) -> bool:
+            at = levels(item)
+            return all(any(sight.sees(level, item.key.name) for level in at) for sight in parts)
+
+        return Sight(names, sees, None if cluster else self._namespaces(served, parts))
+
+    def may_ask(self, user: str, cluster: str, group: str, version: str, resource: str) -> None:
+        """Before a cluster is asked at all: whether the caller may see anything of the kind there.
+
+        Raises Forbidden, Unavailable.
+        """
+        served = Served(group, version, resource, "")
+        if all(self.of(user, (verb, "watch"), served, cluster) is None for verb in ("list", "get")):
+            raise Forbidden(
+                "forbidden",
+                what=f'User "{user}" cannot watch {resource} in cluster "{cluster}"',
+                why="no role that is bound to you gives that",
+                do="ask whoever administers that scope for a role that has this right",
+            )
+
+    def within(self, scope: str, served: Served, cluster: str = "") -> Callable[[Stored], bool] | None:
+        """Whether an object lies in a scope as people write it; None when that is no bound.
+
+        Raises Problem (400) for a text that names no scope.
+        """
+        if not scope or scope == "platform":
+            return None
+        kind, _, name = scope.partition("/")
+        home = self._index.scopes.homes.get((kind, name), HOST)
+        full = scope if home == HOST else f"cluster/{home}/{scope}"
+        key = parse_scope(full, self._index.scopes.registered)
+        if key is None:
+            raise Problem(
+                "bad-scope",
+                what=f'"{scope[:200]}" names no scope',
+                do="use platform, TYPE/NAME or cluster/C/…",
+            )
+        levels, below = self._levels(served, cluster), self._index.scopes.below(key)
+        return lambda item: any(level in below for level in levels(item))
+
+    def _levels(self, served: Served, cluster: str) -> Callable[[Stored], Sequence[str]]:
+        """The narrowest scopes that hold an object: where it is, and what a ScopePattern makes of it (I9)."""
+        scopes, about = self._index.scopes, (served.group, served.resource)
+        place = member_place(served, cluster) if cluster else place_of(*about, scopes.homes)
+        if cluster or not scopes.registered.about(*about):
+            return lambda item: (place(item.key, item.labels),)
+
+        def levels(item: Stored) -> Sequence[str]:
+            one = Resource(served.group, served.version, served.resource, item.key.namespace, item.key.name)
+            named = scopes.registered.scope(*about, path_of("", native_segments(one)))
+            return (place(item.key, item.labels), *(scopes.chain(named) if named else ()))
+
+        return levels
+
+    def _namespaces(self, served: Served, parts: Sequence[visibility.Sight]) -> frozenset[str] | None:
+        """Where objects of this kind lie in namespaces: those in which anything may be seen."""
+        about = (served.group, served.resource)
+        probe = place_of(*about, self._index.scopes.homes)(Key("probe", "probe"), {})
+        if probe != f"n/{HOST}/probe" or self._index.scopes.registered.about(*about):
+            return None
+        found = [level for sight in parts for level in (*sight.scopes, *sight.names)]
+        return frozenset({"", *(level.split("/")[2] for level in found if level.startswith(f"n/{HOST}/"))})
+
+
+def member_place(served: Served, cluster: str) -> Place:
+    """Where an object is that the gateway does not know by heart: in a member, or (HOST) in the host."""
+    letter = _OWN_PLACES.get((served.group, served.resource))
+    if letter is not None:
+        return lambda key, _: f"{letter}/{cluster}/{key.name}"
+    return lambda key, _: f"n/{cluster}/{key.namespace}" if key.namespace else f"c/{cluster}"
+
+
+def _everything(_: Stored) -> bool:
+    return True

@@ -6,7 +6,7 @@ await admitted.as_user("eve").create(…)
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.adapters.native_rights import HostRights
@@ -33,6 +33,7 @@ from edge_kube.client import Client
 from edge_kube.errors import Forbidden
 from edge_kube.harness.kube import Kube
 from edge_kube.meta import ObjectMeta
+from edge_sdk.room import Room
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 RBAC = "rbac.authorization.k8s.io"
@@ -47,13 +48,15 @@ class Admitted:
     index: Index
 
     @classmethod
-    async def begin(cls, kube: Kube) -> "Admitted":
+    async def begin(cls, kube: Kube, more: Callable[[Grants], Room] | None = None) -> "Admitted":
+        """more: a further room, that asks the same judge."""
         index = Index()
         watchings: list[Watching] = []
         beats = Beats(kube.client, "test")
         freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None, beats.age_s)
         grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
-        manager = await kube.start(iam(grants=grants), tenancy(grants), webhooks=True)
+        rooms = [iam(grants=grants), tenancy(grants), *([more(grants)] if more else [])]
+        manager = await kube.start(*rooms, webhooks=True)
         watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
         watchings[0].hear(beats)
         await manager.cache.wait_synced(30)

@@ -17,6 +17,7 @@ from edge.iam import room as iam
 from edge.iam.granting import Grants
 from edge.iam.projection import Projection
 from edge.nodes import room as nodes
+from edge.operate import room as operate
 from edge.projection import room as projection
 from edge.tenancy import room as tenancy
 from edge_kube.runtime import MemberWatch, Reader
@@ -73,4 +74,5 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
         nodes.room(adapters.sites(nodes.MEMBER_WATCHES), adapters.grants),
         projection.room(adapters.rights, adapters.sites(projection.MEMBER_WATCHES)),
         apps.room(adapters.sites(apps.MEMBER_WATCHES), settings.apps, known=adapters.known),
+        operate.room(adapters.grants),
     )

@@ -18,6 +18,7 @@ from aiohttp import web
 from edge.apiserver.answers import bug_answer, problem_answer
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import read_body
+from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import check_framing
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.limits import Gate, Limiter
@@ -26,7 +27,7 @@ from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_targ
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.streams import Streams
-from edge.apiserver.upstream import Unreachable, host_unavailable
+from edge.apiserver.upstream import host_unavailable
 from edge.iam.freshness import asked_now
 from edge_sdk.access import Action
 from edge_sdk.clock import Clock

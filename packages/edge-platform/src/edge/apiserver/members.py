@@ -7,67 +7,80 @@ seconds later; it never holds a request of another cluster up. Its credential ne
 import asyncio
 import base64
 import binascii
-import ipaddress
-import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from edge.apiserver.breaker import Breaker
+from edge.apiserver.dialing import Dialer, ForbiddenAddress, Lookup, system_lookup
 from edge.apiserver.masking import as_map
-from edge.apiserver.upstream import Unreachable, Upstream
+from edge.apiserver.upstream import Upstream
 from edge_kube.config import ConfigError, Connection, load_kubeconfig
 from edge_kube.meta import Key
 from edge_sdk.problem import Missing, Unavailable
 
 HOST: Final = "host"
-RETRY_AFTER_S: Final = 5.0
 T = TypeVar("T")
 
 
 class Member:
-    """One member cluster: its upstream, and since when it does not answer."""
+    """One member cluster: its upstream, and what is known about its answering."""
 
-    def __init__(self, name: str, upstream: Upstream) -> None:
+    def __init__(self, name: str, upstream: Upstream, breaker: Breaker) -> None:
         self.name = name
         self._upstream = upstream
-        self._down_since = ""
-        self._ask_again_s = 0.0
+        self._breaker = breaker
 
-    async def call(self, send: Callable[[Upstream], Awaitable[T]]) -> T:
-        """Raises Unavailable (503) at once while the cluster is known not to answer."""
-        if self._down_since and time.monotonic() < self._ask_again_s:
-            raise self._unavailable("it does not take connections")
-        # One request asks again; those beside it are answered at once, not after a time-out each.
-        self._ask_again_s = time.monotonic() + RETRY_AFTER_S
-        try:
-            answer = await send(self._upstream)
-        except Unreachable as error:
-            self._down_since = self._down_since or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            raise self._unavailable(str(error)) from error
-        self._down_since = ""
-        return answer
+    async def call(self, send: Callable[[Upstream], Awaitable[T]], *, stream: bool = False) -> T:
+        """Raises Unavailable (503) at once while the cluster does not answer, or all its seats are taken."""
+        return await self._breaker.call(lambda: send(self._upstream), stream=stream)
 
     async def close(self) -> None:
         await self._upstream.close()
 
-    def _unavailable(self, why: str) -> Unavailable:
+
+def _breaker(name: str, seats: int, slow_s: float) -> Breaker:
+    def down(since: str, why: str) -> Unavailable:
         return Unavailable(
             "cluster-unreachable",
-            what=f'Cluster "{self.name}" does not answer since {self._down_since}',
+            what=f'Cluster "{name}" does not answer since {since}',
             why=why,
-            do=f"read its conditions (kubectl describe cluster {self.name}); others are not affected",
+            do=f"read its conditions (kubectl describe cluster {name}); others are not affected",
         )
+
+    def busy(seats: int) -> Unavailable:
+        return Unavailable(
+            "cluster-busy",
+            what=f'Cluster "{name}" is slow',
+            why=f"{seats} requests wait for it, and no cluster may have more of the gateway's seats",
+            do="try again in a second; others are not affected",
+        )
+
+    return Breaker(seats=seats, slow_s=slow_s, down=down, busy=busy)
 
 
 class Members:
     """All member clusters, as the watch of Cluster objects brings them."""
 
-    def __init__(self, *, loopback_allowed: bool = False) -> None:
-        """loopback_allowed: for installations whose members listen on this very machine (embedded, tests)."""
+    def __init__(
+        self,
+        *,
+        loopback_allowed: bool = False,
+        seats: int = 200,
+        slow_s: float = 25.0,
+        lookup: Lookup = system_lookup,
+    ) -> None:
+        """loopback_allowed: for installations whose members listen on this very machine (embedded, tests).
+
+        seats: short requests to one member at once. slow_s: a request that was waited for so long counts as
+        unanswered.
+        """
         self._loopback_allowed = loopback_allowed
+        self._seats = seats
+        self._slow_s = slow_s
+        self.lookup = lookup
         self._kubeconfigs: dict[str, str] = {}
         self._members: dict[str, Member] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -94,7 +107,9 @@ class Members:
         if member is not None:
             return member
         self.require(name)
-        return self._members.setdefault(name, Member(name, self._upstream(name)))
+        connection, breaker = self.connection(name), _breaker(name, self._seats, self._slow_s)
+        upstream = Upstream(connection, dialer=self._dialer(connection), on_answer=breaker.answered)
+        return self._members.setdefault(name, Member(name, upstream, breaker))
 
     def require(self, name: str) -> None:
         """Raises Missing (404) unless there is such a cluster, be it reachable or not."""
@@ -109,9 +124,6 @@ class Members:
         for member in self._members.values():
             await member.close()
 
-    def _upstream(self, name: str) -> Upstream:
-        return Upstream(self.connection(name))
-
     def connection(self, name: str) -> Connection:
         """How the cluster is reached, with our credential for it. Raises Unavailable."""
         kubeconfig = self._kubeconfigs.get(name)
@@ -120,7 +132,7 @@ class Members:
         try:
             content = base64.b64decode(kubeconfig, validate=True)
             connection = load_kubeconfig(content)
-            self._check_address(connection.server)
+            self._dialer(connection)
             connection.ssl_context()
         except binascii.Error:
             raise _not_connected(name, "its kubeconfig is no base64", "encode it with base64 -w0") from None
@@ -128,15 +140,15 @@ class Members:
             raise _not_connected(name, str(error), "correct spec.connection.kubeconfig") from error
         return connection
 
-    def _check_address(self, server: str) -> None:
+    def _dialer(self, connection: Connection) -> Dialer:
         """Whoever writes a Cluster must not reach this pod's own ports or the cloud's metadata through us."""
+        host = urlsplit(connection.server).hostname or ""
         try:
-            address = ipaddress.ip_address(urlsplit(server).hostname or "")
-        except ValueError:
-            return
-        loopback = address.is_loopback and not self._loopback_allowed
-        if address.is_link_local or address.is_unspecified or address.is_multicast or loopback:
-            raise ConfigError(f"its server {server} is an address that no cluster has")
+            return Dialer(host, loopback_allowed=self._loopback_allowed, lookup=self.lookup)
+        except ForbiddenAddress as error:
+            raise ConfigError(
+                f"its server {connection.server} is an address that no cluster has: {error}"
+            ) from None
 
 
 def _kubeconfig_of(raw: bytes) -> str:

@@ -81,9 +81,9 @@ class Forwarding:
         headers = [*answered(response.headers.items()), *SECURITY_HEADERS]
         length = response.content_length
         if self._masked is not None and not self._watch:
-            return _whole(response.status, headers, self._mask(await response.read()))
+            return whole_answer(response.status, headers, self._mask(await response.read()))
         if length is not None and length <= WHOLE_BELOW_BYTES:
-            return _whole(response.status, headers, await response.read())
+            return whole_answer(response.status, headers, await response.read())
         return await self._stream(request, response, headers)
 
     def _mask(self, body: bytes) -> bytes:
@@ -116,7 +116,7 @@ class Forwarding:
         return out
 
     async def _switch(self, request: web.BaseRequest, headers: Headers, protocol: str) -> web.StreamResponse:
-        offered = [*_without_bearer(headers), ("Connection", "Upgrade"), ("Upgrade", protocol)]
+        offered = [*without_bearer(headers), ("Connection", "Upgrade"), ("Upgrade", protocol)]
         if request.method == "POST":
             offered.append(("Content-Length", "0"))
         upstream, head = await self._upstream.upgrade(
@@ -129,12 +129,13 @@ class Forwarding:
         finally:
             if upstream.transport is not None:
                 upstream.transport.abort()
-        refused = _whole(head.status, [*answered(head.headers), *SECURITY_HEADERS], body)
+        refused = whole_answer(head.status, [*answered(head.headers), *SECURITY_HEADERS], body)
         refused.force_close()
         return refused
 
 
-def _whole(status: int, headers: Headers, body: bytes) -> web.Response:
+def whole_answer(status: int, headers: Headers, body: bytes) -> web.Response:
+    """An answer that is in memory, with the upstream's own headers."""
     out = web.Response(status=status, body=body)
     out.headers.popall("Content-Type", None)
     for name, value in headers:
@@ -142,7 +143,7 @@ def _whole(status: int, headers: Headers, body: bytes) -> web.Response:
     return out
 
 
-def _without_bearer(headers: Headers) -> list[tuple[str, str]]:
+def without_bearer(headers: Headers) -> list[tuple[str, str]]:
     """Browsers carry the token as a WebSocket sub-protocol: it is for us, the upstream must not see it."""
     kept: list[tuple[str, str]] = []
     for name, value in headers:

@@ -65,8 +65,13 @@ class Router:
         publics: Mapping[tuple[str, tuple[str, ...]], Handler],
         own: Sequence[OwnRoute],
         request_timeout_s: float,
+        reverse: Callable[["Exchange"], Handler | None] | None = None,
     ) -> None:
-        """own: routes of the gateway itself, which decide for themselves who may; the first that knows it."""
+        """own: routes of the gateway itself, which decide for themselves who may; the first that knows it.
+
+        reverse: the routes of ReverseProxy objects; none of them can be a path of the gateway's own.
+        """
+        self._reverse = reverse
         self._access = rights.access
         self._index = rights.index
         self._host = host
@@ -89,6 +94,8 @@ class Router:
         root = segments[0] if segments else ""
         if exchange.caller.cluster:
             _confine(exchange.caller.cluster, segments)
+        if self._reverse is not None and (handler := self._reverse(exchange)) is not None:
+            return handler
         if root in BASES:
             return self._platform(exchange)
         if root in KUBERNETES_ROOTS:
@@ -241,7 +248,7 @@ class Router:
                 return await forwarding.send(exchange.request, exchange.body)
 
             if cluster:
-                return await self._members.member(cluster).call(send)
+                return await self._members.member(cluster).call(send, stream=exchange.stream)
             return await send(self._host)
 
         return handle

@@ -33,6 +33,7 @@ from edge.apiserver.members import Members
 from edge.apiserver.memberscopes import MemberScopes
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.oauth.setup import OAuth
+from edge.apiserver.reverse.routes import ReverseRoutes
 from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
 from edge.apiserver.rights import Rights
@@ -59,6 +60,7 @@ from edge.audit.trail import Trail
 from edge.clusters.types import Cluster
 from edge.iam.tokens import Tokens
 from edge.iam.types import User
+from edge.operate.types import ReverseProxy
 from edge_kube.client import Client
 from edge_kube.config import Connection
 from edge_kube.errors import KubeError
@@ -83,7 +85,11 @@ class ApiServer:
         self._client = Client(connection)
         self._host = Upstream(connection)
         self._people = People()
-        self._members = Members(loopback_allowed=settings.server.loopback_members)
+        self._members = Members(
+            loopback_allowed=settings.server.loopback_members,
+            seats=settings.server.max_per_member,
+            slow_s=settings.request_timeout_s * 0.8,
+        )
         self._mirrors: list[Mirror] = []
         self._registry = CollectorRegistry()
         self._short = Gate(settings.server.max_concurrent_requests, "requests")
@@ -147,6 +153,7 @@ class ApiServer:
             self._tokens, self._people, self._rights.is_admin, self.kubeconfigs.check, self.sessions
         )
         self.oauth = OAuth(self._client, settings, self._people, self._clock)
+        self.reverse = ReverseRoutes(settings, self._rights, self._clock, self._open_streams.look_at_all)
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._kubernetes_version = ""
@@ -256,6 +263,7 @@ class ApiServer:
         await self._upstreams.close()
         await self._member_scopes.close()
         await self._members.close()
+        await self.reverse.close()
         await self._host.close()
         await self._client.close()
         await asyncio.sleep(TLS_CLOSES_WITHIN_S)
@@ -302,6 +310,7 @@ class ApiServer:
             clock=self._clock,
             sessions=self.sessions,
         )
+        self.reverse.begin(self._tokens.ring.mark_key, self._tokens.issuer)
         router = Router(
             rights=self._rights,
             host=self._host,
@@ -309,6 +318,7 @@ class ApiServer:
             collections=self._collections,
             publics={
                 **system.routes(),
+                **self.reverse.publics(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
                 **self.oauth.connect(sign_in, self.sessions, self._authenticator, bearer_token),
             },
@@ -322,6 +332,7 @@ class ApiServer:
                 *self._audit_routes(),
             ),
             request_timeout_s=settings.request_timeout_s,
+            reverse=self.reverse.find,
         )
         return Gateway(
             router=router,
@@ -433,6 +444,8 @@ class ApiServer:
             return lambda key, old, new: self._user_changed(feed, key, old, new)
         if cls is Cluster and feed is not None:
             return lambda key, old, new: self._cluster_changed(feed, key, old, new)
+        if cls is ReverseProxy:
+            return self.reverse.changed
         return feed
 
     def _user_changed(self, feed: Listener, key: Key, old: bytes | None, new: bytes | None) -> None:

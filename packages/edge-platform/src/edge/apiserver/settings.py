@@ -61,6 +61,15 @@ class ServerSettings(Section):
         tuple[str, ...], setting("Networks whose X-Forwarded-For is believed, such as 10.244.0.0/16.")
     ] = ()
     loopback_members: Annotated[bool, setting("Members may listen on this very machine.")] = False
+    loopback_upstreams: Annotated[
+        bool, setting("ReverseProxy objects may lead to this very machine; for tests.")
+    ] = False
+    max_per_member: Annotated[
+        int, setting("Short requests at once to one member, and to one ReverseProxy.", ge=1)
+    ] = 200
+    cluster_domain: Annotated[
+        str, setting("DNS domain of Services.", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    ] = "cluster.local"
     tls: TlsSettings = TlsSettings()
 
 

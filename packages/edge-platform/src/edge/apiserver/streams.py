@@ -52,6 +52,11 @@ class Streams:
             if not stream.may_go_on():
                 stream.task.cancel("the right behind this stream is gone")
 
+    def look_at_all(self) -> None:
+        """Ask again for all streams, whoever they are of; for what happens seldom."""
+        for user in tuple(self._open):
+            self.look(user)
+
     def rights_changed(self, callers: list[Who] | None) -> None:
         """Listener of the index: whose rights may have changed; None is everybody, left to `sweep`."""
         if callers is None:

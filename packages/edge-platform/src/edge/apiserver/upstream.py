@@ -6,31 +6,43 @@ Every request carries Impersonate-User, or is not sent: the gateway's own rights
 import asyncio
 import base64
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from edge.apiserver.breaker import Silent, Unreachable
+from edge.apiserver.dialing import Dialer
 from edge.apiserver.splice import Head, Side, read_head
 from edge_kube.config import ConfigError, Connection
 from edge_sdk.problem import Unavailable
 
 CONNECT_WITHIN_S: Final = 3.0
+HEAD_WITHIN_S: Final = 30.0
+"""Of readings that are streams, which have no other time-out."""
 RELOAD_AFTER_S: Final = 30.0
 Headers = Sequence[tuple[str, str]]
-
-
-class Unreachable(Exception):
-    """The server did not take the connection; nothing was sent."""
 
 
 class Upstream:
     """One API server with our credential for it. Credentials in files are read again when they change."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        dialer: Dialer | None = None,
+        on_answer: Callable[[], None] | None = None,
+    ) -> None:
+        """dialer: judges where a connection of somebody's choice leads; None for the platform's own.
+
+        on_answer: called when the head of any answer has come.
+        """
         self._connection = connection
+        self._dialer = dialer
+        self._on_answer = on_answer
         parts = urlsplit(connection.server)
         self._tls = parts.scheme == "https"
         self._host = parts.hostname or ""
@@ -56,21 +68,29 @@ class Upstream:
         """Send and return the answer's head; the caller reads or releases it.
 
         path: encoded path and query. identity: impersonation headers. timeout_s: until the answer is read to
-        its end, None for streams. Raises Unreachable, TimeoutError, aiohttp.ClientError.
+        its end, None for streams. Raises Unreachable, Silent, TimeoutError, aiohttp.ClientError.
         """
         session = await self._fresh()
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_WITHIN_S)
+        head = asyncio.timeout(HEAD_WITHIN_S if timeout_s is None and method in ("GET", "HEAD") else None)
         try:
-            return await session.request(
-                method,
-                URL(f"{self._connection.server}{path}", encoded=True),
-                headers=self._signed(identity, headers),
-                data=body,
-                timeout=timeout,
-                allow_redirects=False,
-            )
+            async with head:
+                answer = await session.request(
+                    method,
+                    URL(f"{self._connection.server}{path}", encoded=True),
+                    headers=self._signed(identity, headers),
+                    data=body,
+                    timeout=timeout,
+                    allow_redirects=False,
+                )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(str(error)) from error
+            raise Unreachable(told(error)) from error
+        except TimeoutError:
+            if not head.expired():
+                raise
+            raise Silent(f"no answer began within {HEAD_WITHIN_S:g} s") from None
+        self._has_answered()
+        return answer
 
     async def upgrade(
         self, method: str, path: str, *, identity: Headers, headers: Headers
@@ -80,9 +100,10 @@ class Upstream:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S * 2):
+                host = (await self._dialer.addresses(self._port))[0] if self._dialer else self._host
                 _, side = await loop.create_connection(
                     Side,
-                    self._host,
+                    host,
                     self._port,
                     ssl=self._context,
                     server_hostname=(self._connection.server_name or self._host) if self._tls else None,
@@ -95,11 +116,17 @@ class Upstream:
             if side.transport is None:
                 raise Unreachable("the connection was closed at once")
             side.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
-            return side, await read_head(side)
+            answer = await read_head(side)
         except BaseException:
             if side.transport is not None:
                 side.transport.abort()
             raise
+        self._has_answered()
+        return side, answer
+
+    def _has_answered(self) -> None:
+        if self._on_answer is not None:
+            self._on_answer()
 
     async def is_ready(self, within_s: float = 2.0) -> bool:
         """Whether the server says of itself that it is ready; asked with our own credential."""
@@ -133,7 +160,9 @@ class Upstream:
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._context or True, keepalive_timeout=30)
+        connector = aiohttp.TCPConnector(
+            limit=0, ssl=self._context or True, keepalive_timeout=30, resolver=self._dialer
+        )
         return aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
@@ -153,6 +182,11 @@ class Upstream:
             plain = ":".join(self._connection.basic).encode()
             return [("Authorization", f"Basic {base64.b64encode(plain).decode()}")]
         return []
+
+
+def told(error: Exception) -> str:
+    """What went wrong with a connection, without the client library's own words."""
+    return str(getattr(error, "os_error", None) or error) or "no answer"
 
 
 def _one_line(value: str) -> str:

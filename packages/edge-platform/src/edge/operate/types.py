@@ -20,7 +20,7 @@ class Directives(Model):
     """What is done to a request on its way up and to the answer on its way down."""
 
     auth_proxy: Annotated[
-        bool | UnsetType, Meta(description="Send the caller's name and groups in headers to the upstream.")
+        bool | UnsetType, Meta(description="Tell the upstream who calls, in a signed token and in headers.")
     ] = UNSET
     header_up: Annotated[
         tuple[str, ...], Meta(description="Request headers: +Name value, -Name, Name value.")

@@ -33,13 +33,25 @@ def test_the_documented_load_test_is_delayed_and_never_refused() -> None:
     assert max(free) < 10.0
 
 
-def test_one_user_leaves_room_for_another() -> None:
+def test_one_users_bucket_is_not_anothers() -> None:
     subject = limiter(qps=100, burst=100, user_qps=10, user_burst=10)
     for _ in range(20):  # the burst, and ten that wait for up to a second
         subject.delay("greedy", 100.0)
     with pytest.raises(TooMuch):
         subject.delay("greedy", 100.0)
     assert subject.delay("other", 100.0) == 0.0
+
+
+def test_a_replica_gives_its_share_of_the_limits() -> None:
+    subject = limiter(qps=90, burst=180, user_qps=90, user_burst=180)
+    subject.delay("ada", 100.0)
+    subject.share(3, 100.0)
+    assert (subject.all.qps, subject.all.burst) == (30, 60)
+    delays = [subject.delay("ada", 100.0) for _ in range(62)]
+    assert delays[:60] == [0.0] * 60
+    assert delays[60:] == pytest.approx([1 / 30, 2 / 30])
+    subject.share(1, 100.0)
+    assert subject.all.qps == 90
 
 
 @given(st.lists(st.floats(min_value=0, max_value=0.5), min_size=1, max_size=200))
@@ -64,6 +76,17 @@ def test_the_gate_refuses_beyond_its_bound_and_opens_again() -> None:
     gate.leave()
     gate.enter()
     assert gate.inflight == 2
+
+
+def test_one_caller_leaves_seats_for_others() -> None:
+    gate = Gate(4, "requests")
+    for _ in range(3):
+        gate.enter("greedy")
+    with pytest.raises(Unavailable, match="for one user"):
+        gate.enter("greedy")
+    gate.enter("other")
+    gate.leave("greedy")
+    gate.enter("greedy")
 
 
 def test_guessing_is_slowed_down_for_that_address_and_name_alone() -> None:

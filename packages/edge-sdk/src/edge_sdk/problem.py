@@ -56,8 +56,10 @@ class Problem(Exception):
         why: str = "",
         do: str = "",
         status: int | None = None,
+        reason: str | None = None,
         params: Mapping[str, object] | None = None,
     ) -> None:
+        """status, reason: other than the class's own. params: values that a translation of the text needs."""
         super().__init__(" ".join(_sentence(part) for part in (what, why, do) if part))
         self.code = code
         self.what = what
@@ -66,6 +68,8 @@ class Problem(Exception):
         self.params = dict(params or {})
         if status is not None:
             self.status = status
+        if reason is not None:
+            self.reason = reason
 
     def details(self) -> dict[str, Any]:
         """What the console shows: title (what), text (why), way out (do), and the code in small print."""

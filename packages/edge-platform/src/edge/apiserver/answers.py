@@ -1,6 +1,7 @@
 """Answers: JSON bodies, and errors as a Kubernetes Status that says what, why and what to do."""
 
 import math
+import secrets
 from typing import Any, Final
 
 import msgspec
@@ -32,20 +33,50 @@ def document(value: Any, status: int = 200) -> web.Response:
 
 def problem_answer(problem: Problem, request_id: str) -> web.Response:
     """`edge` repeats the code in the form that the console translates (console §5.1)."""
-    edge: dict[str, Any] = {"code": camel(problem.code), "requestId": request_id}
-    if problem.params:
-        edge["params"] = problem.params
-    body: dict[str, Any] = {**problem.to_status(), "edge": edge}
-    response = document(body, problem.status)
-    if isinstance(problem, TooMuch):
-        edge["retryAfterSeconds"] = problem.retry_after_s
-        response = document(body, problem.status)
-        response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
-    elif isinstance(problem, Unavailable):
-        response.headers["Retry-After"] = "1"
-    elif isinstance(problem, NotAuthenticated):
+    after_s = retry_after_s(problem)
+    edge: dict[str, Any] = {
+        "code": camel(problem.code),
+        "params": dict(problem.params),
+        "next": next_steps(problem, after_s),
+        "requestId": request_id,
+    }
+    if after_s:
+        edge["retryAfterSeconds"] = after_s
+    response = document({**problem.to_status(), "edge": edge}, problem.status)
+    if after_s:
+        response.headers["Retry-After"] = str(after_s)
+    if isinstance(problem, NotAuthenticated):
         response.headers["WWW-Authenticate"] = 'Bearer realm="edge-platform"'
     return response
+
+
+def retry_after_s(problem: Problem) -> int:
+    """Whole seconds after which the same may work; 0 when waiting does not help."""
+    if isinstance(problem, TooMuch):
+        return max(1, math.ceil(problem.retry_after_s))
+    return 1 if isinstance(problem, Unavailable) else 0
+
+
+def next_steps(problem: Problem, after_s: int) -> list[dict[str, str]]:
+    """What may be done now: {kind: retry | command | link | ask, value, label} (console §5.1).
+
+    A command is what stands between backticks in `do`.
+    """
+    if after_s:
+        return [{"kind": "retry", "value": str(after_s), "label": problem.do}]
+    if not problem.do:
+        return []
+    _, quoted, rest = problem.do.partition("`edge ")
+    command = rest.partition("`")[0]
+    if quoted and command:
+        return [{"kind": "command", "value": f"edge {command}", "label": problem.do}]
+    if isinstance(problem, NotAuthenticated):
+        return [{"kind": "link", "value": "/oauth/token", "label": problem.do}]
+    return [{"kind": "ask", "value": "", "label": problem.do}]
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(8)
 
 
 def bug_answer(request_id: str) -> web.Response:
@@ -59,7 +90,7 @@ def bug_answer(request_id: str) -> web.Response:
             "reason": "InternalError",
             "message": f"The gateway made a mistake. Its log says more under request id {request_id}.",
             "code": 500,
-            "edge": {"code": "InternalError", "requestId": request_id},
+            "edge": {"code": "InternalError", "params": {}, "next": [], "requestId": request_id},
         },
         500,
     )

@@ -6,22 +6,26 @@ A step that fails raises a Problem, and that is the answer. Nothing is forwarded
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import aiohttp
 import structlog
 from aiohttp import web
 
-from edge.apiserver.answers import bug_answer, problem_answer
+from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import read_body
 from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import check_framing
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.limits import Gate, Limiter
+from edge.apiserver.listening.clientcerts import ClientCertificates
+from edge.apiserver.listening.connection import Request
+from edge.apiserver.listening.doors import Doors
+from edge.apiserver.listening.fairness import FairQueue
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
 from edge.apiserver.rights import Rights
@@ -33,6 +37,8 @@ from edge_sdk.access import Action
 from edge_sdk.clock import Clock
 from edge_sdk.problem import Forbidden, NotAuthenticated, Problem, TooMuch, Unavailable
 
+GOODBYE_WITHIN_S: Final = 2.0
+
 log = structlog.stdlib.get_logger("edge.apiserver")
 
 
@@ -40,7 +46,7 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 class Exchange:
     """One request and what has been found out about it so far."""
 
-    request: web.BaseRequest
+    request: Request
     request_id: str
     started_s: float
     target: Target = field(default_factory=lambda: Target((), ()))
@@ -70,7 +76,10 @@ class Gateway:
         *,
         router: Router,
         authenticator: Authenticator,
+        certificates: ClientCertificates,
+        doors: Doors,
         limiter: Limiter | None,
+        queue: FairQueue,
         short: Gate,
         streams: Gate,
         measures: Measures,
@@ -83,7 +92,10 @@ class Gateway:
         """limiter: None serves without a rate limit. auditor: None keeps no trail."""
         self._router = router
         self._authenticator = authenticator
+        self._certificates = certificates
+        self._doors = doors
         self._limiter = limiter
+        self._queue = queue
         self._short = short
         self._streams = streams
         self._measures = measures
@@ -93,9 +105,10 @@ class Gateway:
         self._timeout_s = request_timeout_s
         self._auditor = auditor
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> web.StreamResponse:
         """The handler of the HTTP server; answers every request, whatever happens."""
         exchange = Exchange(request, _request_id(request), time.perf_counter())
+        request.edge_request_id = exchange.request_id
         try:
             response = await self._serve(exchange)
         except Problem as problem:
@@ -106,7 +119,6 @@ class Gateway:
             log.exception("request_failed", request_id=exchange.request_id, verb=exchange.verb)
             response = self._refuse(exchange, error)
         if not response.prepared:
-            response.headers["X-Request-Id"] = exchange.request_id
             if self._rights.allow_all:
                 response.headers["X-Edge-Authz"] = "mode=AlwaysAllow"
             elif quiet_s := self._rights.freshness.quiet_s():
@@ -139,6 +151,9 @@ class Gateway:
     async def _serve(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request
         exchange.target = read_target(request.raw_path)
+        preflight = self._doors.preflight(request)
+        if preflight is not None:
+            return preflight
         if request.method not in VERBS:
             raise Problem(
                 "method-not-allowed",
@@ -152,7 +167,7 @@ class Gateway:
             return await handler(exchange)  # health has no seat to wait for: a busy gateway is not a dead one
         if handler is not None:
             return await self._bounded(handler, exchange)
-        exchange.session = await self._authenticator.admit(bearer_token(request), self._clock.now_s())
+        exchange.session = await self._session(request)
         await self._limit(exchange)
         if needs_proof(request.method, exchange.target):
             asked_now()
@@ -171,22 +186,40 @@ class Gateway:
             raise
         return self._auditor.recorded(exchange, handler)
 
+    async def _session(self, request: Request) -> Session:
+        """By token; without one, by the certificate that the connection was opened with."""
+        certified = self._certified(request)
+        if certified is not None:
+            return certified
+        return await self._authenticator.admit(bearer_token(request), self._clock.now_s())
+
+    def _certified(self, request: Request) -> Session | None:
+        if "Authorization" in request.headers:
+            return None
+        session = self._certificates.session(request.transport, self._clock.now_s())
+        if session is not None:
+            self._doors.check_origin(request)
+        return session
+
     async def _limit(self, exchange: Exchange) -> None:
-        if self._limiter is None:
-            return
+        """The caller's own limit, then a turn among all."""
+        caller = exchange.caller.caller.name
         try:
-            delay_s = self._limiter.delay(exchange.caller.caller.name, time.monotonic())
+            if self._limiter is not None:
+                delay_s = self._limiter.delay(caller, time.monotonic())
+                if delay_s > 0:
+                    self._measures.throttled.labels("delayed").inc()
+                    await asyncio.sleep(delay_s)
+            await self._queue.enter(caller)
         except TooMuch:
             self._measures.throttled.labels("refused").inc()
             raise
-        if delay_s > 0:
-            self._measures.throttled.labels("delayed").inc()
-            await asyncio.sleep(delay_s)
 
     async def _bounded(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
         """Run a handler with its seat and, unless it streams, its time-out."""
         gate = self._streams if exchange.stream else self._short
-        gate.enter()
+        caller = "" if exchange.session is None else exchange.session.caller.name
+        gate.enter(caller)
         try:
             if exchange.session is not None and exchange.request.method not in ("GET", "HEAD"):
                 async with asyncio.timeout(self._timeout_s):
@@ -208,23 +241,43 @@ class Gateway:
                 status=502,
             ) from error
         finally:
-            gate.leave()
+            gate.leave(caller)
 
     async def _streamed(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
         """Without a time-out, but a stream outlives neither its token nor the right behind it."""
-        token = bearer_token(exchange.request)
 
         def may_go_on() -> bool:
             try:
-                exchange.session = self._authenticator.session(token, self._clock.now_s())
+                exchange.session = self._certified(exchange.request) or self._authenticator.session(
+                    bearer_token(exchange.request), self._clock.now_s()
+                )
             except Problem:
                 return False
             return self._router.may_go_on(exchange)
 
         left_s = exchange.caller.expires_s - self._clock.now_s()
         with self._open_streams.running(exchange.caller.caller.name, may_go_on):
-            async with asyncio.timeout(max(1.0, left_s)):
-                return await handler(exchange)
+            try:
+                async with asyncio.timeout(max(1.0, left_s)):
+                    return await handler(exchange)
+            except asyncio.CancelledError:
+                return await self._said_goodbye(exchange)
+
+    async def _said_goodbye(self, exchange: Exchange) -> web.StreamResponse:
+        """The end of a stream because this process stops: its client sees an end, and not a cut."""
+        answer, task = exchange.request.answer, asyncio.current_task()
+        if (
+            not self._open_streams.ending
+            or answer is None
+            or task is None
+            or exchange.request.transport is None
+        ):
+            raise asyncio.CancelledError
+        task.uncancel()
+        async with asyncio.timeout(GOODBYE_WITHIN_S):
+            await answer.write_eof()
+        answer.force_close()
+        return answer
 
     def _timed_out(self, exchange: Exchange) -> Problem:
         if exchange.stream:
@@ -259,4 +312,4 @@ def _request_id(request: web.BaseRequest) -> str:
     given = request.headers.get("X-Request-Id", "")
     if 8 <= len(given) <= 64 and given.replace("-", "").isalnum() and given.isascii():
         return given
-    return secrets.token_hex(8)
+    return new_request_id()

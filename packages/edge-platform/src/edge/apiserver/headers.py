@@ -97,6 +97,7 @@ def answered(headers: Headers) -> list[tuple[str, str]]:
         for name, value in headers
         if name.lower() not in HOP_BY_HOP
         and name.lower() not in ("content-length", "date", "server", "set-cookie", "www-authenticate")
+        and not name.lower().startswith("access-control-")  # who may read our answers is ours to say
     ]
 
 

@@ -13,19 +13,22 @@ from edge_sdk.problem import TooMuch, Unavailable
 class Bucket:
     """A token bucket that lends: `take` returns how long to wait, in the order of asking."""
 
-    __slots__ = ("_at", "_burst", "_have", "_qps")
+    __slots__ = ("_at", "_have", "burst", "qps")
 
     def __init__(self, qps: float, burst: float, now_s: float) -> None:
-        self._qps = qps
-        self._burst = burst
+        self.qps = qps
+        self.burst = burst
         self._have = burst
         self._at = now_s
 
+    def wait_s(self, now_s: float, requests: int = 1) -> float:
+        """Seconds until so many requests are there to be taken; 0 when they are."""
+        self._fill(now_s)
+        return max(0.0, (requests - self._have) / self.qps)
+
     def take(self, now_s: float, max_delay_s: float) -> float:
         """Seconds to wait, or a negative number: that many seconds too long, and nothing was taken."""
-        self._have = min(self._burst, self._have + (now_s - self._at) * self._qps)
-        self._at = now_s
-        delay = max(0.0, (1 - self._have) / self._qps)
+        delay = self.wait_s(now_s)
         if delay > max_delay_s:
             return -delay
         self._have -= 1
@@ -34,9 +37,23 @@ class Bucket:
     def give_back(self) -> None:
         self._have += 1
 
+    def resize(self, qps: float, burst: float, now_s: float) -> None:
+        """From now on at this rate; what has been lent stays lent."""
+        self._fill(now_s)
+        self.qps, self.burst = qps, burst
+        self._have = min(self._have, burst)
+
+    def _fill(self, now_s: float) -> None:
+        if now_s > self._at:
+            self._have = min(self.burst, self._have + (now_s - self._at) * self.qps)
+            self._at = now_s
+
 
 class Limiter:
-    """One bucket for all, one for each caller. Callers beyond `callers_max` push out the idlest."""
+    """A bucket for each caller, and `all`, which they share. Beyond `callers_max` the idlest goes.
+
+    What all share is handed out in turns by listening/fairness.py.
+    """
 
     def __init__(
         self,
@@ -48,16 +65,16 @@ class Limiter:
         max_delay_s: float = 1.0,
         callers_max: int = 10_000,
     ) -> None:
-        self._qps = qps
+        self._whole = (qps, burst, user_qps, user_burst)
         self._user_qps = user_qps
         self._user_burst = user_burst
-        self._max_delay_s = max_delay_s
+        self.max_delay_s = max_delay_s
         self._callers_max = callers_max
-        self._all = Bucket(qps, burst, 0.0)
+        self.all = Bucket(qps, burst, 0.0)
         self._callers: OrderedDict[str, Bucket] = OrderedDict()
 
     def delay(self, caller: str, now_s: float) -> float:
-        """Seconds to wait before this request goes on. Raises TooMuch (429)."""
+        """Seconds to wait before this request of this caller's goes on. Raises TooMuch (429)."""
         own = self._callers.get(caller)
         if own is None:
             own = self._callers[caller] = Bucket(self._user_qps, self._user_burst, now_s)
@@ -65,17 +82,21 @@ class Limiter:
                 self._callers.popitem(last=False)
         else:
             self._callers.move_to_end(caller)
-        mine = own.take(now_s, self._max_delay_s)
-        if mine < 0:
-            raise _too_much(f"{self._user_qps:g} requests a second for one user", -mine)
-        everyones = self._all.take(now_s, self._max_delay_s)
-        if everyones < 0:
-            own.give_back()
-            raise _too_much(f"{self._qps:g} requests a second in all", -everyones)
-        return max(mine, everyones)
+        delay = own.take(now_s, self.max_delay_s)
+        if delay < 0:
+            raise too_much(f"{self._user_qps:g} requests a second for one user", -delay)
+        return delay
+
+    def share(self, replicas: int, now_s: float) -> None:
+        """The limits are those of all replicas together: from now on this one gives its part of them."""
+        qps, burst, user_qps, user_burst = (whole / max(1, replicas) for whole in self._whole)
+        self.all.resize(qps, burst, now_s)
+        self._user_qps, self._user_burst = user_qps, user_burst
+        for bucket in self._callers.values():
+            bucket.resize(user_qps, user_burst, now_s)
 
 
-def _too_much(limit: str, delay_s: float) -> TooMuch:
+def too_much(limit: str, delay_s: float) -> TooMuch:
     seconds = max(1, math.ceil(delay_s))
     return TooMuch(
         "too-many-requests",
@@ -87,25 +108,42 @@ def _too_much(limit: str, delay_s: float) -> TooMuch:
 
 
 class Gate:
-    """Counts what is in flight and refuses beyond a bound; never waits."""
+    """Counts what is in flight and refuses beyond a bound; never waits.
+
+    One caller may have three quarters of it: whatever somebody does, others find a seat.
+    """
 
     def __init__(self, limit: int, what: str) -> None:
         self._limit = limit
+        self._each = max(1, limit * 3 // 4)
         self._what = what
+        self._callers: dict[str, int] = {}
         self.inflight = 0
 
-    def enter(self) -> None:
-        if self.inflight >= self._limit:
+    def enter(self, caller: str = "") -> None:
+        """caller: "" for who is not known; those count in all only. Raises Unavailable (503)."""
+        mine = self._callers.get(caller, 0)
+        if self.inflight >= self._limit or (caller and mine >= self._each):
+            most = self._limit if self.inflight >= self._limit else self._each
+            whose = "" if most == self._limit else " for one user"
             raise Unavailable(
                 "overloaded",
                 what="The gateway is busy",
-                why=f"{self._limit} {self._what} are being served",
+                why=f"{most} {self._what} are being served{whose}",
                 do="try again in a second",
             )
         self.inflight += 1
+        if caller:
+            self._callers[caller] = mine + 1
 
-    def leave(self) -> None:
+    def leave(self, caller: str = "") -> None:
         self.inflight -= 1
+        if caller:
+            left = self._callers[caller] - 1
+            if left:
+                self._callers[caller] = left
+            else:
+                del self._callers[caller]
 
 
 class SignInGuard:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import structlog
 
+from edge.apiserver.listening.settingsfile import SettingsFile
 from edge.apiserver.server import ApiServer
 from edge.apiserver.settings import SECTIONS, GatewaySettings, read_settings
 from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfig
 from edge_kube.errors import KubeError
 from edge_sdk.flags import FlagError, help_text, read_flags
-from edge_sdk.logs import configure_logs
+from edge_sdk.logs import configure_logs, set_log_level
 from edge_sdk.settings import SettingsError
 
 RETRY_S = 2.0
@@ -35,13 +36,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     try:
         flags = read_flags(arguments)
-        settings = read_settings(file=_config_file(flags), environ=os.environ, flags=flags)
+        file = _config_file(flags)
+
+        def read() -> GatewaySettings:
+            # The reader takes out what it has used.
+            return read_settings(file=file, environ=os.environ, flags=dict(flags))
+
+        settings = read()
         connection = connect(settings)
     except (FlagError, SettingsError, ConfigError) as error:
         sys.exit(f"edge-apiserver was not started: {error}")
     configure_logs(settings.log.level, settings.log.format)
+    follow = None if file is None else SettingsFile(file, settings, read, set_log_level)
     try:
-        asyncio.run(serve(connection, settings))
+        asyncio.run(serve(connection, settings, follow))
     except (OSError, ValueError) as error:
         sys.exit(f"edge-apiserver was stopped: {error}")
 
@@ -58,8 +66,11 @@ def connect(settings: GatewaySettings) -> Connection:
     return load_kubeconfig(Path(path)) if path else in_cluster()
 
 
-async def serve(connection: Connection, settings: GatewaySettings) -> None:
+async def serve(
+    connection: Connection, settings: GatewaySettings, follow: SettingsFile | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when a port is taken."""
+    following = None if follow is None else asyncio.create_task(follow.run())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -77,6 +88,8 @@ async def serve(connection: Connection, settings: GatewaySettings) -> None:
         log.info("gateway_stopping")
     finally:
         await server.stop()
+        if following is not None:
+            following.cancel()
 
 
 if __name__ == "__main__":

@@ -305,4 +305,5 @@ def _needed(action: Action, method: str) -> tuple[Action, ...]:
 def _forbidden(action: Action, reason: str) -> Forbidden:
     narrower = "ask in a namespace where you have it, or " if action.verb in ("list", "watch") else ""
     ask = f"{narrower}ask whoever administers that scope for a role that has this right"
-    return Forbidden("forbidden", what=reason, do=ask)
+    params = {"verb": action.verb, "resource": action.resource or action.path, "scope": action.scope}
+    return Forbidden("forbidden", what=reason, do=ask, params=params)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -27,6 +28,11 @@ from edge.apiserver.kinds import SERVED, collection_of
 from edge.apiserver.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.limits import Gate, Limiter
+from edge.apiserver.listening.clientcerts import ClientCertificates
+from edge.apiserver.listening.connection import HttpServer
+from edge.apiserver.listening.doors import Doors
+from edge.apiserver.listening.fairness import FairQueue
+from edge.apiserver.listening.replicas import Replicas
 from edge.apiserver.loginrecords import LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.members import Members
@@ -49,7 +55,7 @@ from edge.apiserver.signin import SignIn
 from edge.apiserver.store import Collection, Listener
 from edge.apiserver.streams import Streams
 from edge.apiserver.system import System
-from edge.apiserver.tls import ServerTls
+from edge.apiserver.tls import ClientCa, ServerTls
 from edge.apiserver.upstream import Upstream
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.routes import WatchRoutes
@@ -67,9 +73,7 @@ from edge_kube.errors import KubeError
 from edge_kube.meta import Key, Resource, kind_of
 from edge_sdk.clock import Clock, SystemClock
 
-HEAD_MAX_BYTES: Final = 32 * 1024
-HEADERS_MAX: Final = 96
-IDLE_S: Final = 75.0
+SERVICE: Final = "edge-apiserver"
 SHORT_ENDS_WITHIN_S: Final = 30.0
 TLS_CLOSES_WITHIN_S: Final = 0.2  # connections cut in mid-stream say goodbye on the wire first
 
@@ -102,6 +106,12 @@ class ApiServer:
             settings.server.namespace,
             given=settings.server.tls.secret_name,
             names=settings.server.tls.names,
+            client_ca=ClientCa(settings.server.tls.client_ca_file, settings.server.tls.client_ca_secret),
+        )
+        self._doors = Doors(settings.server.cors.allowed_origins, settings.trusted_networks)
+        self._limiter = self._make_limiter()
+        self.replicas = Replicas(
+            self._client, settings.server.namespace, SERVICE, changed=self._replicas_changed
         )
         self._open_streams = Streams()
         self._rights = Rights(
@@ -188,17 +198,9 @@ class ApiServer:
         self._spawn(self._learn_version())
         self._spawn(self.keys.run())
         self._spawn(self.sessions.run())
-        server = web.Server(
-            self._gateway().handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=IDLE_S,
-            max_line_size=HEAD_MAX_BYTES,
-            max_field_size=HEAD_MAX_BYTES,
-            max_headers=HEADERS_MAX,
-            lingering_time=2.0,
-        )
+        if self._limiter is not None and self._settings.rate_limit.shared:
+            self._spawn(self.replicas.mirror.run())
+        server = HttpServer(self._gateway().handle, self._doors)
         self._runner = web.ServerRunner(server, shutdown_timeout=SHORT_ENDS_WITHIN_S)
         await self._runner.setup()
         for host, port in self._settings.binds:
@@ -244,6 +246,7 @@ class ApiServer:
         """Say so on /readyz first, so that no new request is sent here, then end what is in hand."""
         if self._system is not None:
             self._system.draining = True
+        self._doors.draining = True
         await asyncio.sleep(self._settings.server.drain.s)
         if self._watching is not None:
             await self._watching.leave()
@@ -295,12 +298,11 @@ class ApiServer:
             measures=self._measures,
             kubernetes_version=lambda: self._kubernetes_version,
         )
-        limiter = self._limiter()
         self._watching = WatchRoutes(
             World(Eyes(self._rights), self._collections, Views(), self._upstreams),
             self._registry,
             self._clock,
-            limiter=limiter,
+            limiter=self._limiter,
         )
         self._spawn(self._upstreams.run())
         account = Account(
@@ -337,7 +339,10 @@ class ApiServer:
         return Gateway(
             router=router,
             authenticator=self._authenticator,
-            limiter=limiter,
+            certificates=ClientCertificates(self._people, self._rights.is_admin, self.tls.trusts),
+            doors=self._doors,
+            limiter=self._limiter,
+            queue=self._queue(),
             short=self._short,
             streams=self._streams,
             measures=self._measures,
@@ -409,7 +414,16 @@ class ApiServer:
             return ()
         return (AuditRoutes(self._kept.reading, self._rights).handler,)
 
-    def _limiter(self) -> Limiter | None:
+    def _queue(self) -> FairQueue:
+        if self._limiter is None:
+            return FairQueue()
+        return FairQueue(self._limiter.all, max_delay_s=self._limiter.max_delay_s)
+
+    def _replicas_changed(self, count: int) -> None:
+        if self._limiter is not None:
+            self._limiter.share(count, time.monotonic())
+
+    def _make_limiter(self) -> Limiter | None:
         limits = self._settings.rate_limit
         if not limits.enabled:
             return None

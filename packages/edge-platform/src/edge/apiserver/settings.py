@@ -15,6 +15,7 @@ from msgspec import field
 from edge.apiserver.federation.settings import LdapSettings, OidcSettings
 from edge.apiserver.federation.settings import contradictions as outside_contradictions
 from edge.apiserver.headers import Network
+from edge.apiserver.listening.doors import origin_fault
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge.iam.redirects import redirect_violation
 from edge_sdk.problem import Violation
@@ -41,6 +42,21 @@ class TlsSettings(Section):
         "apiserver",
         "localhost",
     )
+    client_ca_file: Annotated[
+        str, setting("PEM of who signs client certificates: CN is the user, O are groups. Empty: none count.")
+    ] = field(default="", name="clientCAFile")
+    client_ca_secret: Annotated[str, setting("The same from ca.crt of this Secret.")] = field(
+        default="", name="clientCASecretName"
+    )
+
+
+class CorsSettings(Section):
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        setting(
+            "Origins of other sites whose pages may call the API with a user's session; none by default."
+        ),
+    ] = ()
 
 
 class ServerSettings(Section):
@@ -71,6 +87,7 @@ class ServerSettings(Section):
         str, setting("DNS domain of Services.", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     ] = "cluster.local"
     tls: TlsSettings = TlsSettings()
+    cors: CorsSettings = CorsSettings()
 
 
 class JwtSettings(Section):
@@ -163,6 +180,9 @@ class RateLimitSettings(Section):
     max_delay: Annotated[Duration, setting("How late a request is served, before it is refused.")] = Duration(
         1
     )
+    shared: Annotated[
+        bool, setting("The limits are those of all replicas together; false: each replica has them whole.")
+    ] = True
 
 
 class KubeconfigSettings(Section):
@@ -348,6 +368,16 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
         for url in settings.audit.sinks
         if not re.fullmatch(r"https://[^/\s]+", url)
     ]
+    tls = settings.server.tls
+    if tls.client_ca_file and tls.client_ca_secret:
+        why = "the authorities come from one place"
+        found.append(
+            Violation("server.tls.clientCAFile", tls.client_ca_file, why, "it, or clientCASecretName")
+        )
+    for origin in settings.server.cors.allowed_origins:
+        if why := origin_fault(origin):
+            accepted = "https://console.example.com, with its port if that is not 443"
+            found.append(Violation("server.cors.allowedOrigins", origin, why, accepted))
     for text in settings.server.trusted_proxies:
         try:
             ipaddress.ip_network(text, strict=False)

@@ -26,6 +26,8 @@ class Streams:
     def __init__(self) -> None:
         self._open: dict[Who, set[Stream]] = {}
         self._todo: deque[Who] = deque()
+        self.ending = False
+        """Whether the process stops, which ends all of them."""
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))
@@ -72,6 +74,7 @@ class Streams:
         return bool(self._todo)
 
     def end_all(self) -> None:
+        self.ending = True
         for streams in self._open.values():
             for stream in streams:
                 stream.task.cancel("the gateway stops")

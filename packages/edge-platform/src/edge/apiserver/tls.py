@@ -1,16 +1,18 @@
 """The certificate of the https port: the installation's own (`edge-tls`), or one of our making (G8, X15).
 
-kubectl sends a token over TLS only, so there is always an https port. New certificates are taken up by new
-connections, without a restart.
+kubectl sends a token over TLS only, so there is always an https port. New certificates, and new authorities
+of client certificates, are taken up by new connections, without a restart.
 """
 
 import asyncio
 import base64
 import os
 import ssl
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -27,15 +29,40 @@ REFRESH_S: Final = 60.0
 log = structlog.stdlib.get_logger("edge.apiserver")
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCa:
+    """Where the authorities of client certificates are: a PEM file, `ca.crt` of a Secret, or nowhere."""
+
+    file: str = ""
+    secret: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.file or self.secret)
+
+
 class ServerTls:
-    """`context` for the listener, kept up to date by `run`. given: name of a kubernetes.io/tls Secret."""
+    """`context` for the listener, kept up to date by `run`. given: name of a kubernetes.io/tls Secret.
+
+    The context hands each new connection over to the one that was made last: authorities can only be added
+    to a context, and one that is taken away must not count any more.
+    """
 
     def __init__(
-        self, client: Client, namespace: str, *, given: str, names: tuple[str, ...], own: str = OWN_SECRET
+        self,
+        client: Client,
+        namespace: str,
+        *,
+        given: str,
+        names: tuple[str, ...],
+        client_ca: ClientCa = ClientCa(),
+        own: str = OWN_SECRET,
     ) -> None:
         """own: name of the Secret for what is made here."""
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._client_ca = client_ca
+        self.context = self._new_context()
+        self.context.sni_callback = self._choose  # called for connections without SNI as well
+        self._current = self.context
+        self._trusted: WeakKeyDictionary[ssl.SSLContext, bytes] = WeakKeyDictionary()
         self.ca = b""
         self.own_names: tuple[str, ...] = ()
         """Names in the certificate, when it is one of our making."""
@@ -44,15 +71,51 @@ class ServerTls:
         self._given = given
         self._own = own
         self._names = names
-        self._loaded = b""
+        self._loaded = (b"", b"")
 
     async def load(self) -> None:
-        """Raises KubeError when the Secrets cannot be read or written."""
-        cert, key, self.ca = await self._find()
-        if cert != self._loaded:
+        """Raises KubeError when the Secrets cannot be read or written, OSError and ValueError for what is in
+        them or in the file of authorities."""
+        cert, key, ca = await self._find()
+        authorities = await self._authorities()
+        if (cert, authorities) != self._loaded:
+            context = self._new_context()
+            if self._client_ca:
+                context.load_verify_locations(cadata=authorities.decode("ascii"))
+            _load(context, cert, key)
             _load(self.context, cert, key)
-            self._loaded = cert
+            self._trusted[context] = authorities
+            self._current = context
+            self._loaded = (cert, authorities)
             log.info("certificate_loaded", namespace=self._namespace)
+        self.ca = ca
+
+    def trusts(self, context: ssl.SSLContext) -> bool:
+        """Whether a connection of this context was checked against the authorities of now."""
+        return bool(self._client_ca) and self._trusted.get(context) == self._loaded[1]
+
+    def _choose(self, wire: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        wire.context = self._current
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if self._client_ca:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.num_tickets = 0  # a resumed session would bring back a certificate nobody checked again
+        return context
+
+    async def _authorities(self) -> bytes:
+        """PEM of who may sign client certificates, b"" when that is off. Raises as `load`."""
+        if self._client_ca.file:
+            return await asyncio.to_thread(Path(self._client_ca.file).read_bytes)
+        if not self._client_ca.secret:
+            return b""
+        secret = await self._client.find(KubeSecret, self._client_ca.secret, self._namespace)
+        found = b"" if secret is None else _field(secret, "ca.crt")
+        if not found:
+            raise ValueError(f"Secret {self._namespace}/{self._client_ca.secret} holds no ca.crt")
+        return found
 
     async def run(self) -> None:
         while True:

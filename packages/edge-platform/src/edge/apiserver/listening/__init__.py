@@ -1,0 +1,1 @@
+"""How requests come in: connections, headers of every answer, whose turn it is, a changed edge.yaml."""

@@ -77,7 +77,9 @@ server:
       - {{ . }}
       {{- end }}
 authentication:
+  oauth: {{- toYaml (omit .Values.authentication.oauth "clients") | nindent 4 }}
   jwt: {{- toYaml (omit .Values.authentication.jwt "secret") | nindent 4 }}
+  session: {{- toYaml (.Values.authentication.session | default dict) | nindent 4 }}
   oidc: {{- toYaml (omit .Values.authentication.oidc "clientSecret") | nindent 4 }}
   ldap: {{- toYaml (omit .Values.authentication.ldap "bindPassword") | nindent 4 }}
 authorization: {{- toYaml (omit .Values.authorization "webhook") | nindent 2 }}

@@ -95,12 +95,15 @@ async def test_http_1_0_without_keep_alive_is_served_with_a_length(gateway: Runn
 async def test_ready_depends_on_the_kubernetes_api_and_alive_does_not(gateway_cluster: LightCluster) -> None:
     async with RunningGateway(gateway_cluster.connection) as gateway:
         assert (await gateway.get("/readyz")).status == 200
+        token = await gateway.token()
         gateway_cluster.pause_apiserver()
         try:
             await gateway.until("/readyz", 503)
             assert b"Kubernetes API" in (await gateway.get("/readyz")).body
             assert (await gateway.get("/healthz")).status == 200
-            assert (await gateway.get(USERS, token=await gateway.token())).status == 200  # from memory
+            assert (await gateway.get(USERS, token=token)).status == 200  # from memory
+            refused = await gateway.sign_in()  # a session that others do not know of would be none
+            assert (refused.status, refused.json()["edge"]["code"]) == (503, "SessionsUnavailable")
         finally:
             gateway_cluster.resume_apiserver()
         await gateway.until("/readyz", 200, within_s=30)

@@ -125,21 +125,32 @@ def test_the_authorization_webhook_has_its_port_and_certificates_when_it_is_on(t
     assert Path(webhook.cert_file).parent == Path(webhook.client_ca_file).parent == Path(mount["mountPath"])
 
 
+def test_sessions_have_their_settings(tmp_path: Path) -> None:
+    file = tmp_path / "edge.yaml"
+    yaml_text = objects(
+        "authentication.session.perUser=7", "authentication.session.origins={https://c.example}"
+    )
+    file.write_text(yaml_text["ConfigMap", "edge-apiserver"]["data"]["edge.yaml"])
+    session = read_settings(file=file, environ={}, flags={}).authentication.session
+    assert (session.idle.s, session.longest.s) == (30 * 86400, 90 * 86400)
+    assert (session.per_user, session.origins) == (7, ("https://c.example",))
+
+
 def test_published_secrets_are_not_used_as_keys() -> None:
     assert "JWT_SECRET" not in render("authentication.jwt.secret=your-jwt-secret")
     assert "JWT_SECRET" in render("authentication.jwt.secret=a-real-one")
 
 
-def test_records_of_kubeconfigs_are_within_its_rights_and_nothing_beside_its_namespace(
+def test_records_of_sessions_and_kubeconfigs_are_within_its_rights_and_nothing_beside_its_namespace(
     gateway_cluster: LightCluster,
 ) -> None:
     gateway_cluster.kubectl("apply", "-f", "-", stdin=render("tls.enabled=true"))
     account = "--as=system:serviceaccount:edge-system:edge-apiserver"
     for verb, namespace, expected in (
-        *((verb, "edge-system", True) for verb in ("get", "list", "watch", "create", "delete")),
+        *((verb, "edge-system", True) for verb in ("get", "list", "watch", "create", "patch", "delete")),
         ("update", "edge-system", False),
-        ("patch", "edge-system", False),
         ("list", "default", False),
+        ("patch", "default", False),
     ):
         asked = ("auth", "can-i", verb, "secrets", "-n", namespace, account)
         said = gateway_cluster.kubectl(*asked, check=False)

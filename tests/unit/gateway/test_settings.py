@@ -91,6 +91,19 @@ def test_a_directory_that_could_not_be_used_safely_is_refused_with_its_key(
     assert key in str(refused.value)
 
 
+def test_sessions_that_end_before_their_tokens_or_know_no_origin_are_refused() -> None:
+    flags = {
+        "authentication.session.idle": "1h",
+        "authentication.session.longest": "10m",
+        "authentication.session.origins": "console.example.com,https://c.example/path",
+    }
+    with pytest.raises(SettingsError) as error:
+        read_settings(file=None, environ={}, flags=flags)
+    for key in ("idle", "longest", "origins"):
+        assert f"authentication.session.{key}" in str(error.value)
+    assert "https://c.example/path" in str(error.value)
+
+
 def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:
     settings = read(OAUTH_CLIENTS="edge-console:s3cr:et,kubectl:other")
     assert settings.authentication.oauth.by_id()["edge-console"].reveal() == "s3cr:et"

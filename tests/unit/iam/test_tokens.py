@@ -170,6 +170,10 @@ def _public_as_secret(how: Callable[[Ed25519PublicKey], bytes]) -> str:
     return f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
+def _raw(key: Ed25519PublicKey) -> bytes:
+    return key.public_bytes_raw()
+
+
 def _der(key: Ed25519PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
@@ -186,7 +190,7 @@ def _nothing(_: Ed25519PublicKey) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("how", [Ed25519PublicKey.public_bytes_raw, _pem, _der, _jwks, _nothing])
+@pytest.mark.parametrize("how", [_raw, _pem, _der, _jwks, _nothing])
 def test_the_public_key_is_no_secret_to_sign_with(how: Callable[[Ed25519PublicKey], bytes]) -> None:
     refused(_public_as_secret(how), RING)
 
@@ -218,6 +222,17 @@ def test_an_id_token_opens_nothing_even_for_a_client_named_like_us() -> None:
     token = tokens().issue_id(claims, NOW)
     assert jwt.decode(token, options={"verify_signature": False})["aud"] == AUDIENCE
     refused(token, RING)
+
+
+def test_an_id_token_is_read_back_as_a_hint_and_an_access_token_is_not() -> None:
+    token = tokens().issue_id({"sub": "ada", "aud": "app", "sid": "s", "iat": 1, "exp": 2}, NOW)
+    assert tokens().read_id(token)["sid"] == "s"
+    for other in (
+        issue(),
+        tokens(fresh_ring()).issue_id({"sub": "ada", "aud": "a", "iat": 1, "exp": 2}, NOW),
+    ):
+        with pytest.raises(TokenRefused):
+            tokens().read_id(other)
 
 
 @given(st.text(max_size=80))

@@ -113,6 +113,13 @@ class Auditor:
             sign_in_record(id_, self._now_ms(), user=user, origin=origin, reason=reason), "signed in"
         )
 
+    async def signed_out(self, request: web.BaseRequest, user: Mapping[str, str]) -> None:
+        """Durable before the session is ended. Raises Unavailable."""
+        origin, id_ = self._describer.origin(request), secrets.token_hex(16)
+        record = sign_in_record(id_, self._now_ms(), user=user, origin=origin, reason="Succeeded")
+        req = replace(record.req, verb="sign-out", path=request.path[:400])
+        await self._begin(replace(record, req=req), "signed out")
+
     async def _change(self, exchange: "Exchange", handler: "Handler") -> web.StreamResponse:
         record = await self._described(exchange)
         await self._begin(record, "shown" if exchange.shows_secrets else "changed")

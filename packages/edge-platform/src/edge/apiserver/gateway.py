@@ -7,7 +7,7 @@ A step that fails raises a Problem, and that is the answer. Nothing is forwarded
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,7 @@ from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Handler, Router
+from edge.apiserver.sessions.credential import credential
 from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import host_unavailable
 from edge.iam.freshness import asked_now
@@ -57,6 +58,8 @@ class Exchange:
     goes_on: Callable[[], bool] | None = None
     """Of a stream that follows its caller's rights by itself: told when they may have changed."""
     session: Session | None = None
+    token: str = ""
+    """The access token that it came with."""
     body: bytes | None = None
     shows_secrets: bool = False
     """Whether the answer holds credentials that others do not see."""
@@ -88,8 +91,11 @@ class Gateway:
         open_streams: Streams,
         request_timeout_s: float,
         auditor: Auditor | None = None,
+        origins: Collection[str] = (),
     ) -> None:
-        """limiter: None serves without a rate limit. auditor: None keeps no trail."""
+        """origins: of consoles elsewhere, which may open WebSockets with the session cookie.
+
+        limiter: None serves without a rate limit. auditor: None keeps no trail."""
         self._router = router
         self._authenticator = authenticator
         self._certificates = certificates
@@ -104,6 +110,7 @@ class Gateway:
         self._open_streams = open_streams
         self._timeout_s = request_timeout_s
         self._auditor = auditor
+        self._origins = origins
 
     async def handle(self, request: Request) -> web.StreamResponse:
         """The handler of the HTTP server; answers every request, whatever happens."""
@@ -167,7 +174,7 @@ class Gateway:
             return await handler(exchange)  # health has no seat to wait for: a busy gateway is not a dead one
         if handler is not None:
             return await self._bounded(handler, exchange)
-        exchange.session = await self._session(request)
+        exchange.session = await self._authenticate(exchange)
         await self._limit(exchange)
         if needs_proof(request.method, exchange.target):
             asked_now()
@@ -186,12 +193,13 @@ class Gateway:
             raise
         return self._auditor.recorded(exchange, handler)
 
-    async def _session(self, request: Request) -> Session:
-        """By token; without one, by the certificate that the connection was opened with."""
-        certified = self._certified(request)
+    async def _authenticate(self, exchange: Exchange) -> Session:
+        """By token or cookie; without a token, by the certificate that the connection was opened with."""
+        certified = self._certified(exchange.request)
         if certified is not None:
             return certified
-        return await self._authenticator.admit(bearer_token(request), self._clock.now_s())
+        exchange.token = credential(exchange.request, self._origins)
+        return await self._authenticator.admit(exchange.token, self._clock.now_s())
 
     def _certified(self, request: Request) -> Session | None:
         if "Authorization" in request.headers:
@@ -249,7 +257,7 @@ class Gateway:
         def may_go_on() -> bool:
             try:
                 exchange.session = self._certified(exchange.request) or self._authenticator.session(
-                    bearer_token(exchange.request), self._clock.now_s()
+                    exchange.token, self._clock.now_s()
                 )
             except Problem:
                 return False
@@ -291,16 +299,6 @@ class Gateway:
             do="try again with a narrower question, or watch instead of waiting",
             status=504,
         )
-
-
-def bearer_token(request: web.BaseRequest) -> str:
-    """Raises NotAuthenticated: a bad or absent credential never falls back to anybody."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise NotAuthenticated(
-            "not-signed-in", what="The request has no token", why="this path needs one", do=SIGN_IN
-        )
-    return token.strip()
 
 
 def _scope_type(action: Action) -> str:

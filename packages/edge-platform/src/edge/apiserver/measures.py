@@ -37,6 +37,12 @@ class Measures:
         self.sign_ins = Counter(
             "edge_gateway_sign_ins", "Attempts to sign in.", ("result",), registry=registry
         )
+        self.jwt_secret_weak = Gauge(
+            "edge_gateway_jwt_secret_weak",
+            "JWT_SECRET is published (and ignored) or short.",
+            ("problem",),
+            registry=registry,
+        )
         Gauge("edge_gateway_inflight", "Short requests in hand.", registry=registry).set_function(inflight)
         Gauge("edge_gateway_streams", "Watches, logs and shells open.", registry=registry).set_function(
             streams

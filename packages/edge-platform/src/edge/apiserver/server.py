@@ -21,7 +21,7 @@ from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.federation.linking import Linking
 from edge.apiserver.federation.outside import outside_users
-from edge.apiserver.gateway import Gateway, bearer_token
+from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import SigningKeys
 from edge.apiserver.kinds import SERVED, collection_of
@@ -48,6 +48,8 @@ from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.rows.routes import RowRoutes
 from edge.apiserver.rows.upstream import Lists
+from edge.apiserver.sessions.oauth_routes import OAuthRoutes
+from edge.apiserver.sessions.routes import SessionRoutes
 from edge.apiserver.sessions.store import Lives, Sessions
 from edge.apiserver.settings import ALWAYS_ALLOW, GatewaySettings, WebhookSettings
 from edge.apiserver.settling import Settler
@@ -148,6 +150,7 @@ class ApiServer:
             keep_s=max(jwt.expire.s, settings.kubeconfig.max_ttl.s),
             relist_s=settings.authorization.cache_ttl.s,
         )
+        of = settings.authentication.session
         self._tokens = Tokens(self.keys.ring, issuer=jwt.issuer, lifetime_s=jwt.expire.s)
         self.sessions = Sessions(
             self._client,
@@ -156,13 +159,13 @@ class ApiServer:
             people=self._people,
             look=self._open_streams.look,
             clock=self._clock,
-            lives=Lives(),
+            lives=Lives(idle_s=of.idle.s, longest_s=of.longest.s, per_user=of.per_user),
             relist_s=settings.authorization.cache_ttl.s,
         )
         self._authenticator = Authenticator(
             self._tokens, self._people, self._rights.is_admin, self.kubeconfigs.check, self.sessions
         )
-        self.oauth = OAuth(self._client, settings, self._people, self._clock)
+        self.oauth = OAuth(self._client, settings, self._people, self.sessions, self._clock)
         self.reverse = ReverseRoutes(settings, self._rights, self._clock, self._open_streams.look_at_all)
         self._collections: dict[tuple[str, str], Collection] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -190,6 +193,8 @@ class ApiServer:
         """Raises KubeError when the API server does not answer, OSError when a port is taken."""
         self.keys.changed = self._keys_changed
         self._tokens.ring = await self.keys.load()
+        if self.keys.problem:
+            self._measures.jwt_secret_weak.labels(self.keys.problem).set(1)
         if self._settings.server.tls.enabled:
             await self.tls.load()
         await self._begin_audit()
@@ -197,7 +202,7 @@ class ApiServer:
         self._spawn(self._rights.sweep())
         self._spawn(self._learn_version())
         self._spawn(self.keys.run())
-        self._spawn(self.sessions.run())
+        self._spawn(self.sessions.keeper.run())
         if self._limiter is not None and self._settings.rate_limit.shared:
             self._spawn(self.replicas.mirror.run())
         server = HttpServer(self._gateway().handle, self._doors)
@@ -293,7 +298,12 @@ class ApiServer:
             host=self._host,
             needed=tuple(
                 mirror.collection
-                for mirror in (*self._mirrors, self.kubeconfigs.mirror, self.sessions.live.mirror)
+                for mirror in (
+                    *self._mirrors,
+                    self.kubeconfigs.mirror,
+                    self.sessions.live.mirror,
+                    self.oauth.clients.mirror,
+                )
             ),
             measures=self._measures,
             kubernetes_version=lambda: self._kubernetes_version,
@@ -305,6 +315,15 @@ class ApiServer:
             limiter=self._limiter,
         )
         self._spawn(self._upstreams.run())
+        oauth = OAuthRoutes(
+            sessions=self.sessions,
+            tokens=self._tokens,
+            authenticator=self._authenticator,
+            check_client=sign_in.check_client,
+            clock=self._clock,
+            origins=settings.authentication.session.origins,
+            auditor=self._auditor,
+        )
         account = Account(
             client=self._client,
             people=self._people,
@@ -321,13 +340,15 @@ class ApiServer:
             publics={
                 **system.routes(),
                 **self.reverse.publics(),
+                **oauth.routes(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
-                **self.oauth.connect(sign_in, self.sessions, self._authenticator, bearer_token),
+                **self.oauth.connect(sign_in, self._tokens, self._authenticator),
             },
             own=(
                 account.handler,
                 AccessRoutes(self._rights).handler,
                 self._kubeconfig_routes(self._tokens).handler,
+                SessionRoutes(self.sessions, self._rights).handler,
                 self.oauth.client_routes(self._rights).handler,
                 self._row_routes().handler,
                 self._watching.handler,
@@ -351,6 +372,7 @@ class ApiServer:
             open_streams=self._open_streams,
             request_timeout_s=settings.request_timeout_s,
             auditor=self._auditor,
+            origins=settings.authentication.session.origins,
         )
 
     def _linking(self) -> Linking:

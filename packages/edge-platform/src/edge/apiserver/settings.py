@@ -123,8 +123,23 @@ class OAuthSettings(Section):
         return {name.strip(): Secret(secret) for name, _, secret in pairs}
 
 
+class SessionSettings(Section):
+    """What a sign-in opens, and how long it may be refreshed."""
+
+    idle: Annotated[Duration, setting("A session that nobody refreshes ends after this.")] = Duration(
+        30 * DAY_S
+    )
+    longest: Annotated[Duration, setting("Any session ends after this.")] = Duration(90 * DAY_S)
+    per_user: Annotated[int, setting("Beyond it, the one unused for longest ends.", ge=1)] = 1000
+    origins: Annotated[
+        tuple[str, ...],
+        setting("Consoles at other addresses that may open WebSockets with the session cookie."),
+    ] = ()
+
+
 class AuthenticationSettings(Section):
     jwt: JwtSettings = JwtSettings()
+    session: SessionSettings = SessionSettings()
     oauth: OAuthSettings = OAuthSettings()
     oidc: OidcSettings = OidcSettings()
     ldap: LdapSettings = LdapSettings()
@@ -325,6 +340,27 @@ def read_settings(
     return settings
 
 
+def _of_sessions(authentication: AuthenticationSettings) -> Sequence[Violation]:
+    session, token = authentication.session, authentication.jwt.expire
+    found: list[Violation] = []
+    if session.idle.s < token.s:
+        why = "a session would end before its first token"
+        accepted = "authentication.jwt.expire or more"
+        found.append(Violation("authentication.session.idle", session.idle, why, accepted))
+    if session.longest.s < session.idle.s:
+        accepted = "authentication.session.idle or more"
+        found.append(Violation("authentication.session.longest", session.longest, "it is shorter", accepted))
+    for origin in session.origins:
+        if not re.fullmatch(r"https?://[^/\s]+", origin):
+            why = "it is no origin"
+            found.append(
+                Violation(
+                    "authentication.session.origins", origin, why, "https://HOST[:PORT], without a path"
+                )
+            )
+    return found
+
+
 def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
     found: list[Violation] = []
     limit, jwt = settings.rate_limit, settings.authentication.jwt
@@ -334,6 +370,7 @@ def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
         )
     if not 0 < jwt.expire.s <= TOKEN_MAX_S:
         found.append(Violation("authentication.jwt.expire", jwt.expire, "a token must end", "1s to 30d"))
+    found.extend(_of_sessions(settings.authentication))
     longest, usual = settings.kubeconfig.max_ttl, settings.kubeconfig.ttl
     if not TTL_MIN_S <= longest.s <= TOKEN_MAX_S:
         found.append(Violation("kubeconfig.maxTTL", longest, "a kubeconfig must end", "1m to 30d"))

@@ -9,14 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-from urllib.parse import parse_qsl
 
-import msgspec
 from aiohttp import web
 
-from edge.apiserver.answers import document
 from edge.apiserver.auditing import Auditor
-from edge.apiserver.bodies import read_body
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address
 from edge.apiserver.identity import People
@@ -24,19 +20,19 @@ from edge.apiserver.limits import SignInGuard
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.oauth.clients import Clients
+from edge.apiserver.sessions.credential import REFRESH_COOKIE, check_sent_by_us
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
-from edge.iam.accounts import is_disabled, must_change_password
 from edge.iam.federated import provider_of
+from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, wants_cookies
+from edge.iam.accounts import is_disabled
 from edge.iam.oauthclients import OAuthClient
 from edge.iam.passwords import DUMMY_HASH, password_matches
 from edge.iam.types import User
 from edge_sdk.problem import TooMuch
 
-FORM_MAX_BYTES: Final = 16 * 1024
 HASHING_THREADS: Final = 2
 HASHING_QUEUE: Final = 40
-RESTRICTED_SCOPE: Final = "password-change"
 
 Grant = Callable[[Mapping[str, str], web.BaseRequest, str], Awaitable[Granted]]
 """(form, request, client id) → what the client gets. Raises OAuthError, Problem."""
@@ -78,17 +74,13 @@ class SignIn:
     async def token(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             form = await read_form(request)
-            authorization = request.headers.get("Authorization", "")
-            client = self._clients.authenticate(form, authorization, self.address(request))
+            client = self.check_client(form, request)
             granted = await self._grant(form, request, client)
         except OAuthError as error:
             self._measures.sign_ins.labels(error.error).inc()
-            answer = document({"error": error.error, "error_description": str(error)}, error.status)
-            if error.status == 401:
-                answer.headers["WWW-Authenticate"] = 'Basic realm="edge-platform"'
-            return answer
+            return error_answer(error)
         self._measures.sign_ins.labels("success").inc()
-        return document(_body(granted))
+        return token_answer(request, granted)
 
     async def _grant(self, form: Mapping[str, str], request: web.BaseRequest, client: OAuthClient) -> Granted:
         named = form.get("grant_type", "")
@@ -109,7 +101,7 @@ class SignIn:
             provider=provider_of(user),
             address=self.address(request),
             agent=request.headers.get("User-Agent", ""),
-            scope=RESTRICTED_SCOPE if must_change_password(user) else form.get("scope", "")[:400],
+            scope=form.get("scope", "")[:400],
         )
 
     async def check_password(self, name: str, password: str, request: web.BaseRequest) -> User:
@@ -137,8 +129,12 @@ class SignIn:
 
     async def _refresh(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
         address, agent = self.address(request), request.headers.get("User-Agent", "")
+        token = form.get("refresh_token", "")
+        if not token and wants_cookies(request):
+            check_sent_by_us(request)
+            token = request.cookies.get(REFRESH_COOKIE, "")
         try:
-            return await self._sessions.refresh(form.get("refresh_token", ""), client, address, agent)
+            return await self._sessions.refresh(token, client, address, agent)
         except TokenReused as error:
             await self.record(self._people.user(error.user), request, "RefreshTokenReused", "Token")
             raise
@@ -153,6 +149,11 @@ class SignIn:
             return await loop.run_in_executor(self._pool, password_matches, password, stored)
         finally:
             self._hashing -= 1
+
+    def check_client(self, form: Mapping[str, str], request: web.BaseRequest) -> OAuthClient:
+        """The client that sent this form. Raises OAuthError, TooMuch."""
+        authorization = request.headers.get("Authorization", "")
+        return self._clients.authenticate(form, authorization, self.address(request))
 
     def address(self, request: web.BaseRequest) -> str:
         """Where a request came from."""
@@ -186,21 +187,6 @@ class SignIn:
         )
 
 
-def _body(granted: Granted) -> dict[str, str | int]:
-    """RFC 6749 §5.1."""
-    body: dict[str, str | int] = {
-        "access_token": granted.access_token,
-        "token_type": "Bearer",
-        "expires_in": granted.expires_in_s,
-    }
-    optional = {
-        "refresh_token": granted.refresh_token,
-        "id_token": granted.id_token,
-        "scope": granted.scope,
-    }
-    return body | {name: value for name, value in optional.items() if value}
-
-
 def _local(user: User | None, right: bool) -> Verdict:
     if user is None:
         return Verdict(None, "UnknownUser")
@@ -226,21 +212,3 @@ def _slow_down(why: str, wait_s: float) -> TooMuch:
         do=f"try again in {seconds} s",
         retry_after_s=seconds,
     )
-
-
-async def read_form(request: web.BaseRequest) -> dict[str, str]:
-    """Raises OAuthError, TooLarge."""
-    body = await read_body(request, FORM_MAX_BYTES) or b""
-    if request.content_type == "application/json":
-        try:
-            return msgspec.json.decode(body, type=dict[str, str])
-        except msgspec.MsgspecError:
-            raise OAuthError(400, "invalid_request", "the JSON body must be an object of strings") from None
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=50)
-    except ValueError:
-        raise OAuthError(400, "invalid_request", "the form is not UTF-8, or has too many fields") from None
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        raise OAuthError(400, "invalid_request", "a field of the form is given twice")
-    return form

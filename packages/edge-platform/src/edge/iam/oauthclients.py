@@ -127,10 +127,9 @@ def violations(client: OAuthClient) -> Sequence[Violation]:
     if client.public and client.grants & {CREDENTIALS, PASSWORD}:
         why = "anybody can say that they are a public client"
         found.append(Violation("grants", ", ".join(sorted(client.grants)), why, (CODE, REFRESH)))
-    if not client.public and not client.secret_hash:
-        found.append(
-            Violation("secretHash", "", "only a public client has no secret", "hmac-sha256:SALT:HASH")
-        )
+    if not client.public and not _HASH.fullmatch(client.secret_hash):
+        why = "only a public client has no secret" if not client.secret_hash else "it is no hash of ours"
+        found.append(Violation("secretHash", "***", why, "hmac-sha256:SALT:HASH"))
     if client.life_s and not LIFE_MIN_S <= client.life_s <= LIFE_MAX_S:
         found.append(Violation("accessTokenLife", f"{client.life_s:g}s", "a token must end", "1m to 30d"))
     return found

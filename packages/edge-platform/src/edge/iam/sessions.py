@@ -31,6 +31,8 @@ from edge_kube.meta import Manifest
 SECRET_TYPE: Final = "iam.theriseunion.io/session"  # noqa: S105
 SECRET_PREFIX: Final = "edge-session-"  # noqa: S105
 FIELD: Final = "session"
+RESTRICTED_SCOPE: Final = "password-change"
+"""Told to clients instead of what they asked for, while a password has to be changed first (I16)."""
 REUSE_FORGIVEN_S: Final = 10.0
 """Two tabs, or an answer that was lost on its way: an honest client may send the same token again at once."""
 
@@ -65,8 +67,8 @@ class SessionRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     previous: str = ""
     swapped_s: float = 0.0
 
-    def shown(self) -> dict[str, Any]:
-        """As lists show it: nothing in it lets anybody in."""
+    def shown(self, seen_s: float) -> dict[str, Any]:
+        """As lists show it: nothing in it lets anybody in. seen_s: the last use, as far as is known."""
         return {
             "id": self.id,
             "user": self.user,
@@ -75,7 +77,7 @@ class SessionRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
             "address": self.address,
             "userAgent": self.agent,
             "opened": rfc3339(self.opened_s),
-            "lastSeen": rfc3339(self.seen_s),
+            "lastSeen": rfc3339(seen_s),
             "expires": rfc3339(self.ends_s),
         }
 
@@ -133,9 +135,14 @@ def hash_of(part: str) -> str:
     return hashlib.sha256(part.encode()).hexdigest()
 
 
+def is_of_family(record: SessionRecord, token: RefreshToken) -> bool:
+    """Whether it was given in this session, be it swapped since."""
+    return bool(record.family) and _same(record.family, token.family)
+
+
 def judge(record: SessionRecord, offered: RefreshToken, client: str, now_s: float) -> Verdict:
     """Whether a token may be swapped. Its client is a part of it: with another it is worth nothing."""
-    if not record.family or not _same(record.family, offered.family) or now_s >= record.ends_s:
+    if not is_of_family(record, offered) or now_s >= record.ends_s:
         return Verdict.WORTHLESS
     if not hmac.compare_digest(record.client.encode(), client.encode()):
         return Verdict.WORTHLESS

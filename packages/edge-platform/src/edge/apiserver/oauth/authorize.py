@@ -16,16 +16,18 @@ from edge.apiserver.limits import Limiter
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
 from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.oauth.page import ProviderLink, error_page, sign_in_page
+from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Ticket, Tickets
 from edge.apiserver.sessions.errors import OAuthError
-from edge.apiserver.signin import SignIn, read_form
+from edge.apiserver.sessions.wire import read_form
+from edge.apiserver.signin import SignIn
 from edge.iam.accounts import is_disabled
 from edge.iam.oauthrequests import PARAMETERS, AuthorizeRequest, PageError, Pairs, RedirectError, read_request
 from edge.iam.redirects import with_answer
 from edge.iam.types import User
 from edge_kube.errors import KubeError
 from edge_sdk.clock import Clock
-from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
+from edge_sdk.problem import NotAuthenticated, Problem, TooMuch
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
@@ -87,14 +89,7 @@ class Authorize:
         except OAuthError as error:
             return error_page(str(error), status=error.status)
         except KubeError as error:
-            return problem_page(
-                Unavailable(
-                    "not-signed-in",
-                    what="You were not signed in",
-                    why=f"the Kubernetes API did not take the record: {error}",
-                    do="try again in a second",
-                )
-            )
+            return problem_page(told("You were not signed in", error))
         except Problem as problem:
             return problem_page(problem)
 
@@ -204,13 +199,6 @@ class Authorize:
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["X-Frame-Options"] = "DENY"
         return response
-
-
-def problem_page(problem: Problem) -> web.Response:
-    page = error_page(f"{problem.what}.", problem.why, problem.do, problem.status)
-    if isinstance(problem, TooMuch):
-        page.headers["Retry-After"] = str(problem.retry_after_s)
-    return page
 
 
 def _order(pair: tuple[str, str]) -> int:

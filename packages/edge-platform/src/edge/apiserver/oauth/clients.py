@@ -4,8 +4,9 @@ A client that is made, changed or deleted counts so on every replica as soon as 
 """
 
 import base64
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -80,6 +81,8 @@ class Clients:
         self._kept: dict[str, OAuthClient] = {}
         self._decoder = ObjectDecoder(KubeSecret)
         self._guard = SignInGuard()
+        self.gone: Callable[[str], None] = lambda _: None
+        """Told the id of one that has been deleted."""
         kind = kind_of(KubeSecret)
         self.mirror = Mirror(
             client,
@@ -131,6 +134,11 @@ class Clients:
             self._guard.succeeded(address, name)
         return client
 
+    def life_s(self, id_: str) -> float:
+        """Of the access tokens of this client, as far as it has a say."""
+        client = self._kept.get(id_)
+        return client.life_s if client is not None and client.life_s else math.inf
+
     def is_configured(self, id_: str) -> bool:
         return id_ in self._configured
 
@@ -169,6 +177,7 @@ class Clients:
         id_ = key.name.removeprefix(SECRET_PREFIX)
         self._kept.pop(id_, None)
         if new is None:
+            self.gone(id_)
             return
         try:
             self._kept[id_] = read_client(self._decoder.decode(new))

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.identity import Authenticator, People
+from edge.apiserver.sessions.credential import credential
 from edge.iam.oauthrequests import SCOPES
 from edge_sdk.clock import Clock
 from edge_sdk.problem import Forbidden
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 class Discovery:
     """algorithms: that id tokens are signed with. grants: those that the token endpoint knows."""
 
-    def __init__(self, issuer: str, algorithms: Sequence[str], grants: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, issuer: str, algorithms: Callable[[], Sequence[str]], grants: Callable[[], Sequence[str]]
+    ) -> None:
         self._issuer = issuer
         self._algorithms = algorithms
         self._grants = grants
@@ -47,7 +50,7 @@ class Discovery:
             "revocation_endpoint_auth_methods_supported": [*methods, "none"],
             "introspection_endpoint_auth_methods_supported": methods,
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": list(self._algorithms),
+            "id_token_signing_alg_values_supported": list(self._algorithms()),
             "claims_supported": ["sub", "name", "preferred_username", "email", "groups", "nonce"],
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
             "authorization_response_iss_parameter_supported": True,
@@ -63,18 +66,17 @@ class UserInfo:
     def __init__(
         self,
         authenticator: Authenticator,
-        bearer: Callable[[web.BaseRequest], str],
         people: People,
         clock: Clock,
     ) -> None:
         self._authenticator = authenticator
-        self._bearer = bearer
         self._people = people
         self._clock = clock
 
     async def show(self, exchange: "Exchange") -> web.StreamResponse:
         """Raises NotAuthenticated, Forbidden."""
-        session = self._authenticator.session(self._bearer(exchange.request), self._clock.now_s())
+        token = credential(exchange.request)
+        session = await self._authenticator.admit(token, self._clock.now_s())
         if session.cluster:
             raise Forbidden(
                 "kubeconfig-elsewhere",

@@ -86,7 +86,7 @@ def error_page(what: str, why: str = "", do: str = "", status: int = 400) -> web
 def sign_out_page(hidden: Sequence[tuple[str, str]]) -> web.Response:
     body = f"""<h1>Sign out?</h1>
 <p>You stay signed in to programs that have their own session.</p>
-<form method="post" action="logout">
+<form method="post" action="logout/confirm">
 {_hidden(hidden)}<button type="submit">Sign out</button>
 </form>"""
     return _page("Sign out?", body, 200, form_action="'self'")

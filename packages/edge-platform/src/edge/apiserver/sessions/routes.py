@@ -1,0 +1,125 @@
+"""`me/sessions` and `users/NAME/sessions`: what is signed in where; end one or all (I12).
+
+One's own needs no right. Those of others are listed and ended by the right to `users/sessions`.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from aiohttp import web
+
+from edge.apiserver.answers import document
+from edge.apiserver.identity import change_password_first
+from edge.apiserver.paths import Resource
+from edge.apiserver.rights import Rights
+from edge.apiserver.sessions.store import Sessions
+from edge.iam.sessions import SessionRecord, is_session_id, session_id
+from edge.iam.types import GROUP
+from edge_sdk.access import Action
+from edge_sdk.problem import Forbidden, Missing, Problem
+
+if TYPE_CHECKING:
+    from edge.apiserver.gateway import Exchange
+    from edge.apiserver.routes import Handler
+
+WORD: Final = "sessions"
+
+log = structlog.stdlib.get_logger("edge.apiserver")
+
+
+class SessionRoutes:
+    def __init__(self, sessions: Sessions, rights: Rights) -> None:
+        self._sessions = sessions
+        self._rights = rights
+
+    def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
+        """The handler of a path about sessions; None when the path is an ordinary one."""
+        found = _asked_about(resource, exchange.caller.caller.name)
+        if found is None:
+            return None
+        user, id_ = found
+        method = exchange.request.method
+        if method in ("GET", "HEAD"):
+            exchange.verb = "get" if id_ else "list"
+            return partial(self._show, user=user, id_=id_)
+        if method == "DELETE":
+            exchange.verb = "delete" if id_ else "deletecollection"
+            return partial(self._end, user=user, id_=id_)
+        raise Problem(
+            "method-not-allowed",
+            what="A session is listed or ended",
+            why=f"{method} does neither; one begins at /oauth/token",
+            do="GET or DELETE …/sessions[/ID]",
+            status=405,
+        )
+
+    async def _show(self, exchange: "Exchange", *, user: str, id_: str) -> web.StreamResponse:
+        self._need(exchange, user, "get" if id_ else "list")
+        items = [self._shown(exchange, record) for record in self._sessions.of(user)]
+        if not id_:
+            return document(_list(items))
+        one = next((item for item in items if item["id"] == id_), None)
+        if one is None:
+            raise _unknown(user, id_)
+        return document(one)
+
+    async def _end(self, exchange: "Exchange", *, user: str, id_: str) -> web.StreamResponse:
+        """`?others=true` spares the one that asks."""
+        self._need(exchange, user, "delete")
+        spared = exchange.caller.sid if exchange.target.first("others") == "true" else ""
+        if not id_:
+            ended = await self._sessions.end_all(user, but=spared)
+        else:
+            record = await self._sessions.end_id(id_, user) if is_session_id(id_) else None
+            if record is None:
+                raise _unknown(user, id_)
+            ended = [record]
+        by, request_id = exchange.caller.caller.name, exchange.request_id
+        for record in ended:
+            log.info("session_ended", session=record.id, user=user, by=by, request_id=request_id)
+        return document(_list([self._shown(exchange, record) for record in ended]))
+
+    def _shown(self, exchange: "Exchange", record: SessionRecord) -> dict[str, Any]:
+        seen_s = self._sessions.keeper.last_use_s(record)
+        is_current = bool(exchange.caller.sid) and session_id(exchange.caller.sid) == record.id
+        return {**record.shown(seen_s), "current": is_current}
+
+    def _need(self, exchange: "Exchange", user: str, verb: str) -> None:
+        """Raises Forbidden unless they are the caller's own, or the caller may."""
+        session = exchange.caller
+        if user == session.caller.name:
+            return
+        action = Action(verb, GROUP, "users", WORD, name=user)
+        decision = self._rights.access.may(session.caller, action)
+        if not decision.allowed:
+            raise Forbidden(
+                "forbidden",
+                what=decision.reason,
+                do="ask for your own at …/me/sessions, or ask a platform admin",
+            )
+        if session.restricted and verb == "delete":
+            raise change_password_first(session.caller.name)
+
+
+def _asked_about(resource: Resource, caller: str) -> tuple[str, str] | None:
+    """Whose sessions, and which one ("": all); None for paths about something else."""
+    if resource.group != GROUP or resource.version != "v1alpha1" or resource.namespace:
+        return None
+    if resource.resource == "me" and resource.name == WORD and not resource.rest:
+        return caller, resource.subresource
+    if resource.resource == "users" and resource.subresource == WORD and len(resource.rest) <= 1:
+        return resource.name, "".join(resource.rest)
+    return None
+
+
+def _list(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"kind": "SessionList", "apiVersion": f"{GROUP}/v1alpha1", "items": items}
+
+
+def _unknown(user: str, id_: str) -> Missing:
+    return Missing(
+        "not-found",
+        what=f'"{user[:80]}" has no session "{id_[:40]}"',
+        do="GET …/sessions shows what there is; it may have ended meanwhile",
+    )

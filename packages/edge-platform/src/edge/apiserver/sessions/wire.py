@@ -1,0 +1,103 @@
+"""Forms that the OAuth endpoints read, and their answers: in the body, or as the console's cookies."""
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from edge.apiserver.answers import document
+from edge.apiserver.bodies import read_body
+from edge.apiserver.sessions.credential import REFRESH_COOKIE, SESSION_COOKIE
+from edge.apiserver.sessions.errors import OAuthError
+from edge.apiserver.sessions.store import Granted
+
+FORM_MAX_BYTES: Final = 16 * 1024
+MODE_HEADER: Final = "X-Edge-Session"
+REFRESH_PATH: Final = "/oauth"
+
+
+async def read_form(request: web.BaseRequest) -> dict[str, str]:
+    """A form, or a JSON object of strings. Raises OAuthError."""
+    body = await read_body(request, FORM_MAX_BYTES) or b""
+    if request.content_type == "application/json":
+        try:
+            return msgspec.json.decode(body, type=dict[str, str])
+        except msgspec.MsgspecError:
+            raise OAuthError(400, "invalid_request", "the JSON body must be an object of strings") from None
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=50)
+    except ValueError:
+        raise OAuthError(400, "invalid_request", "the form is not UTF-8, or has too many fields") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise OAuthError(400, "invalid_request", "a field of the form is given twice")
+    return form
+
+
+def error_answer(error: OAuthError) -> web.Response:
+    answer = document({"error": error.error, "error_description": str(error)}, error.status)
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = 'Basic realm="edge-platform"'
+    return answer
+
+
+def wants_cookies(request: web.BaseRequest) -> bool:
+    """Whether the tokens are to be kept from scripts. A form of another site cannot send this header."""
+    return request.headers.get(MODE_HEADER, "").lower() == "cookie"
+
+
+def token_answer(request: web.BaseRequest, granted: Granted) -> web.Response:
+    """RFC 6749 §5.1; with cookies, nothing in the body lets anybody in."""
+    body: dict[str, str | int] = {"token_type": "Bearer", "expires_in": granted.expires_in_s}
+    if granted.scope:
+        body["scope"] = granted.scope
+    if wants_cookies(request):
+        del body["token_type"]
+        answer = document(body)
+        set_cookies(request, answer, granted)
+        return answer
+    tokens = {
+        "access_token": granted.access_token,
+        "refresh_token": granted.refresh_token,
+        "id_token": granted.id_token,
+    }
+    return document({name: text for name, text in tokens.items() if text} | body)
+
+
+def set_cookies(request: web.BaseRequest, answer: web.Response, granted: Granted) -> None:
+    _set(request, answer, SESSION_COOKIE, granted.access_token, granted.expires_in_s, "/")
+    if granted.refresh_token:
+        _set(request, answer, REFRESH_COOKIE, granted.refresh_token, granted.session_ends_s, REFRESH_PATH)
+
+
+def clear_cookies(request: web.BaseRequest, answer: web.Response) -> None:
+    for name, path in ((SESSION_COOKIE, "/"), (REFRESH_COOKIE, REFRESH_PATH)):
+        if name in request.cookies:
+            _set(request, answer, name, "", 0, path)
+
+
+def _set(
+    request: web.BaseRequest, answer: web.Response, name: str, value: str, age_s: int, path: str
+) -> None:
+    answer.set_cookie(
+        name,
+        value,
+        max_age=age_s,
+        path=path,
+        httponly=True,
+        samesite="Strict",
+        secure=_came_encrypted(request) or None,
+    )
+
+
+def _came_encrypted(request: web.BaseRequest) -> bool:
+    """Over TLS, or so says a proxy; any proxy: a false claim keeps only its own author from signing in.
+
+    Over plain http a Secure cookie would be dropped (not by all browsers on 127.0.0.1, but by some), and the
+    console of the embedded platform could not be signed in to; see docs/authentication.md.
+    """
+    said = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+    return said == "https" or (
+        request.transport is not None and request.transport.get_extra_info("sslcontext") is not None
+    )

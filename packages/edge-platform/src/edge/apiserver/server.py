@@ -19,8 +19,10 @@ from edge.apiserver.audit_setup import Kept, keep_trail
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
-from edge.apiserver.federation.linking import Linking
+from edge.apiserver.federation.linking import Linking, Prefixes
+from edge.apiserver.federation.oidc_routes import OidcSignIn, Routes
 from edge.apiserver.federation.outside import outside_users
+from edge.apiserver.federation.provider import Provider
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import SigningKeys
@@ -179,6 +181,7 @@ class ApiServer:
         self._kept: Kept | None = None
         self._upstreams = Upstreams(self._client, self._members, self._clock)
         self._watching: WatchRoutes | None = None
+        self._provider: Provider | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -267,6 +270,8 @@ class ApiServer:
             self._sign_in.close()
         if self._kept is not None:
             await self._kept.close()
+        if self._provider is not None:
+            await self._provider.close()
         await self._rights.beats.close()
         await self._upstreams.close()
         await self._member_scopes.close()
@@ -342,7 +347,7 @@ class ApiServer:
                 **self.reverse.publics(),
                 **oauth.routes(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
-                **self.oauth.connect(sign_in, self._tokens, self._authenticator),
+                **self._browser_routes(sign_in),
             },
             own=(
                 account.handler,
@@ -374,6 +379,25 @@ class ApiServer:
             auditor=self._auditor,
             origins=settings.authentication.session.origins,
         )
+
+    def _browser_routes(self, sign_in: SignIn) -> Routes:
+        """Pages that people sign in on, here or at an OpenID provider."""
+        settings, connect = self._settings, self.oauth.connect
+        oidc = settings.authentication.oidc
+        if not oidc.enabled:
+            return connect(sign_in, self._tokens, self._authenticator)
+        self._provider = provider = Provider(oidc)
+        outside = OidcSignIn(
+            provider,
+            self._linking(),
+            Prefixes(oidc.username_prefix, oidc.groups_prefix),
+            logins=self.oauth.logins,
+            sign_in=sign_in,
+            trusted=settings.trusted_networks,
+            clock=self._clock,
+        )
+        pages = connect(sign_in, self._tokens, self._authenticator, outside.links)
+        return {**pages, **outside.routes()}
 
     def _linking(self) -> Linking:
         return Linking(self._client, self._people, self._rights.index.is_bound)

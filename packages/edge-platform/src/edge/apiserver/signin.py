@@ -23,9 +23,9 @@ from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, check_sent_by_us
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
-from edge.iam.federated import provider_of
 from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, wants_cookies
 from edge.iam.accounts import is_disabled
+from edge.iam.federated import provider_of
 from edge.iam.oauthclients import OAuthClient
 from edge.iam.passwords import DUMMY_HASH, password_matches
 from edge.iam.types import User

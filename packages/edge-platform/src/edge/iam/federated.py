@@ -27,6 +27,9 @@ NAME_MAX: Final = 200
 GROUPS_MAX: Final = 500
 GROUP_MAX: Final = 256
 TEXT_MAX: Final = 256
+PATH_MAX: Final = 3000
+
+_OWN_PATH: Final = re.compile(r"/(?:[A-Za-z0-9\-._~!$&()*+,;=:@%?][A-Za-z0-9\-._~!$&()*+,;=:@%?/]*)?")
 
 _UNFIT: Final = re.compile(r"[^a-z0-9.]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -129,3 +132,8 @@ def mapped_groups(groups: Iterable[str], prefix: str) -> tuple[str, ...]:
 def merged_groups(current: Sequence[str], given: Sequence[str], prefix: str) -> tuple[str, ...]:
     """The user's groups after a sign-in: those with the prefix are the directory's to give and take."""
     return (*(group for group in current if not group.startswith(prefix)), *given)
+
+
+def path_back(text: str) -> str:
+    """Where a browser goes after its sign-in: a path of this very address, or "/" for anything else."""
+    return text if len(text) <= PATH_MAX and _OWN_PATH.fullmatch(text) else "/"

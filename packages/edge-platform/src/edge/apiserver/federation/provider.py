@@ -11,7 +11,7 @@ in ten seconds. Source: design §9 "OIDC in"; OpenID Connect Core §3.1.
 import base64
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -57,7 +57,9 @@ class _Known:
 
 
 class Provider:
-    def __init__(self, settings: OidcSettings) -> None:
+    def __init__(self, settings: OidcSettings, now_s: Callable[[], float] = time.monotonic) -> None:
+        """now_s: seconds of a clock that never goes back."""
+        self._now_s = now_s
         self._settings = settings
         host = urlsplit(settings.issuer_url).hostname or ""
         loopback = _is_loopback(host)
@@ -161,7 +163,7 @@ class Provider:
         )
 
     async def _discovered(self, *, renew: bool = False) -> _Known:
-        now_s, known = time.monotonic(), self._known
+        now_s, known = self._now_s(), self._known
         if known is not None and now_s - known.at_s < (AGAIN_S if renew else KEPT_S):
             return known
         if now_s - self._tried_s < AGAIN_S and known is None:

@@ -22,6 +22,7 @@ from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.wire import read_form
 from edge.apiserver.signin import SignIn
 from edge.iam.accounts import is_disabled
+from edge.iam.federated import provider_of
 from edge.iam.oauthrequests import PARAMETERS, AuthorizeRequest, PageError, Pairs, RedirectError, read_request
 from edge.iam.redirects import with_answer
 from edge.iam.types import User
@@ -40,6 +41,10 @@ LOCAL: Final = "local"
 Links = Callable[[Pairs], Sequence[ProviderLink]]
 
 
+def no_links(_: Pairs) -> Sequence[ProviderLink]:
+    return ()
+
+
 class Authorize:
     def __init__(
         self,
@@ -52,7 +57,7 @@ class Authorize:
         issuer: str,
         trusted: Sequence[Network],
         clock: Clock,
-        links: Links = lambda _: (),
+        links: Links = no_links,
     ) -> None:
         """links: other ways to sign in, given the parameters to come back with."""
         self._clients = clients
@@ -129,8 +134,9 @@ class Authorize:
             if isinstance(problem, TooMuch):
                 page.headers["Retry-After"] = str(problem.retry_after_s)
             return page
-        login = await self._logins.make(user, {"provider": LOCAL})
-        response = await self._code(asked, user, LOCAL, self._clock.now_s())
+        provider = provider_of(user)
+        login = await self._logins.make(user, {"provider": provider})
+        response = await self._code(asked, user, provider, self._clock.now_s())
         browser.remember(response, login)
         return response
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from edge.apiserver.headers import Network
 from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.limits import Gate
-from edge.apiserver.oauth.authorize import Authorize
+from edge.apiserver.oauth.authorize import Authorize, Links, no_links
 from edge.apiserver.oauth.client_routes import ClientRoutes
 from edge.apiserver.oauth.clients import Clients, configured_clients
 from edge.apiserver.oauth.discovery import Discovery, UserInfo
@@ -74,8 +74,9 @@ class OAuth:
         sign_in: SignIn,
         tokens: Tokens,
         authenticator: Authenticator,
+        links: Links = no_links,
     ) -> "dict[tuple[str, tuple[str, ...]], Handler]":
-        """Teaches the token endpoint its grants; gives the routes beside it."""
+        """Teaches the token endpoint its grants; gives the routes beside it. links: other ways to sign in."""
         sign_in.grants[CODE] = CodeGrant(
             clients=self.clients,
             codes=self.codes,
@@ -96,6 +97,7 @@ class OAuth:
             issuer=self._issuer,
             trusted=self._trusted,
             clock=self._clock,
+            links=links,
         )
         logout = Logout(
             clients=self.clients,

@@ -1,0 +1,103 @@
+"""A real OpenID provider on loopback (tools/oidc-provider), and a person who signs in there."""
+
+import json
+import re
+import socket
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import aiohttp
+
+from edge.embedded import tools
+from edge.embedded.steps import Progress
+from edge_kube.harness.processes import Process, free_port
+
+CLIENT: Final = "edge-platform"
+SECRET: Final = "known to the provider"
+PASSWORD: Final = "at the provider"
+
+
+def account(
+    name: str, *, email: str = "", verified: bool = True, groups: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    return {
+        "ID": f"id-of-{name}", "Username": name, "Password": PASSWORD, "FirstName": name.title(),
+        "LastName": "X", "Email": email or f"{name}@example.org", "EmailVerified": verified, "Groups": groups,
+    }  # fmt: skip
+
+
+ACCOUNTS: Final = (
+    account("curie", groups=("radium", "edge:platform-admins", "system:masters")),
+    account("meitner"),
+    account("admin", email="admin@example.org", verified=False),
+)
+
+
+@dataclass
+class ProviderProcess:
+    port: int
+    process: Process
+
+    @property
+    def issuer(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def gateway_settings(issuer: str, port: int) -> dict[str, str]:
+    """Flags of a gateway at that port which uses the provider."""
+    found = {
+        "enabled": "true", "issuerURL": issuer, "clientID": CLIENT, "clientSecret": SECRET,
+        "redirectURL": f"http://127.0.0.1:{port}/oauth/callback",
+    }  # fmt: skip
+    flags = {f"authentication.oidc.{key}": value for key, value in found.items()}
+    return {**flags, "server.bindAddress": f"127.0.0.1:{port}"}
+
+
+@contextmanager
+def provider(folder: Path, gateway_port: int, port: int = 0) -> Generator[ProviderProcess]:
+    folder.mkdir(parents=True, exist_ok=True)
+    accounts = folder / "accounts.json"
+    accounts.write_text(json.dumps({one["ID"]: one for one in ACCOUNTS}))
+    port = port or free_port()
+    built: Path = tools.ensure(Progress(quiet=True), ("oidc-provider",))
+    env: Mapping[str, str] = {
+        "PORT": str(port), "CLIENT": f"{CLIENT}:{SECRET}", "ACCOUNTS": str(accounts),
+        "REDIRECT": f"http://127.0.0.1:{gateway_port}/oauth/callback",
+    }  # fmt: skip
+    process = Process("oidc-provider", [built / "oidc-provider"], folder, env)
+    try:
+        process.wait_ready(lambda: _listens(port), 30)
+        yield ProviderProcess(port, process)
+    finally:
+        process.stop()
+
+
+async def signed_in_there(address: str, name: str, password: str = PASSWORD) -> str:
+    """What the provider sends a browser back to, after the person has typed name and password there."""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(address) as page:
+            text = await page.text()
+            found = re.search(r'name="id" value="([^"]+)"', text)
+            assert found is not None, text
+            form = {"username": name, "password": password, "id": found[1]}
+            target = str(page.url.with_query(None))
+        for _ in range(5):
+            method = "POST" if form else "GET"
+            async with session.request(method, target, data=form or None, allow_redirects=False) as answer:
+                assert answer.status in (302, 303), await answer.text()
+                target, form = urljoin(target, answer.headers["Location"]), {}
+            if "/oauth/callback?" in target:
+                return target
+    raise AssertionError(f"the provider leads to {target}")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

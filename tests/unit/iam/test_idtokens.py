@@ -25,7 +25,8 @@ CLAIMS: dict[str, Any] = {
 
 def public(key: Any, kid: str, **more: str) -> dict[str, Any]:
     algorithm = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
-    return {**json.loads(algorithm.to_jwk(key.public_key())), "kid": kid, **more}
+    published: Any = key.public_key()
+    return {**json.loads(algorithm.to_jwk(published)), "kid": kid, **more}
 
 
 KEYS = [public(KEY, "one"), public(CURVE, "curve"), public(SMALL, "small"), public(OTHER, "enc", use="enc")]

@@ -8,8 +8,9 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from edge.iam.accounts import is_service_account
 from edge_sdk.access import Caller
-from edge_sdk.problem import Problem
+from edge_sdk.problem import Forbidden, Problem
 from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX
 
 HOP_BY_HOP: Final = frozenset(
@@ -88,6 +89,29 @@ def in_the_name_of(caller: Caller, *, is_admin: bool) -> list[tuple[str, str]]:
         ("Impersonate-User", caller.name),
         *(("Impersonate-Group", group) for group in dict.fromkeys(groups)),
     ]
+
+
+def sent_as(caller: Caller, *, is_admin: bool, member: bool) -> list[tuple[str, str]]:
+    """Impersonation headers of anybody who may call, a service account of the host included.
+
+    That one is sent to the host as itself, since that is who the API server said it is; its groups follow
+    from its name there. Raises Forbidden for it in a member, whose service accounts of that name are others.
+    """
+    if not is_service_account(caller.name):
+        return in_the_name_of(caller, is_admin=is_admin)
+    if member:
+        raise Forbidden(
+            "service-account-elsewhere",
+            what=f'"{caller.name}" was refused in a member cluster',
+            why="it is a service account of the host cluster, and nobody in a member",
+            do="use the gateway's resource API, or a kubeconfig of a user for that cluster",
+        )
+    identity = [("Impersonate-User", caller.name)]
+    if is_admin:
+        namespace = caller.name.split(":")[2]
+        own = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", ADMINS_GROUP)
+        identity += [("Impersonate-Group", group) for group in own]
+    return identity
 
 
 def answered(headers: Headers) -> list[tuple[str, str]]:

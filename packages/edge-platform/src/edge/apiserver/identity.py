@@ -57,6 +57,14 @@ class SessionCheck(Protocol):
         ...
 
 
+class ForeignTokens(Protocol):
+    """Bearer tokens that somebody else has signed; `federation.accounts.ServiceAccounts` knows some."""
+
+    def is_one(self, token: str) -> bool: ...
+    async def admit(self, token: str, now_s: float) -> Session: ...
+    def session(self, token: str, now_s: float) -> Session: ...
+
+
 class People:
     """Users, as the watch brings them."""
 
@@ -87,6 +95,7 @@ class Authenticator:
         is_admin: Callable[[str], bool],
         check_kubeconfig: Callable[[Claims, float], None],
         sessions: SessionCheck,
+        foreign: ForeignTokens | None = None,
     ) -> None:
         """is_admin: whether the permission engine makes the user a platform administrator.
 
@@ -94,6 +103,7 @@ class Authenticator:
         """
         self._check_kubeconfig = check_kubeconfig
         self._sessions = sessions
+        self._foreign = foreign
         self._tokens = tokens
         self._people = people
         self._is_admin = is_admin
@@ -105,6 +115,8 @@ class Authenticator:
 
     async def admit(self, token: str, now_s: float) -> Session:
         """As `session`, for a request: the token's session may have begun a moment ago elsewhere."""
+        if self._foreign is not None and self._foreign.is_one(token):
+            return await self._foreign.admit(token, now_s)
         claims = self._claims(token, now_s)
         if claims.sid:
             await self._sessions.learn(claims)
@@ -112,6 +124,8 @@ class Authenticator:
 
     def session(self, token: str, now_s: float) -> Session:
         """Raises NotAuthenticated (401) with the reason, Unavailable (503) while it is not known."""
+        if self._foreign is not None and self._foreign.is_one(token):
+            return self._foreign.session(token, now_s)
         claims = self._claims(token, now_s)
         user = self._people.user(claims.user)
         if user is None or user.metadata.uid != claims.uid:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edge.apiserver.answers import json_answer
-from edge.apiserver.headers import in_the_name_of
+from edge.apiserver.headers import sent_as
 from edge.apiserver.identity import change_password_first
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
@@ -233,7 +233,7 @@ class Router:
                 masked = None
                 exchange.shows_secrets = exchange.verb in READ_VERBS
         session = exchange.caller
-        identity = in_the_name_of(session.caller, is_admin=session.is_admin)
+        identity = sent_as(session.caller, is_admin=session.is_admin, member=bool(cluster))
 
         async def handle(exchange: "Exchange") -> web.StreamResponse:
             async def send(upstream: Upstream) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from edge.apiserver.audit_setup import Kept, keep_trail
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.entrances import Entrances
+from edge.apiserver.federation.accounts import ServiceAccounts
 from edge.apiserver.federation.linking import Linking, Prefixes
 from edge.apiserver.federation.oidc_routes import OidcSignIn, Routes
 from edge.apiserver.federation.outside import outside_users
@@ -164,8 +165,21 @@ class ApiServer:
             lives=Lives(idle_s=of.idle.s, longest_s=of.longest.s, per_user=of.per_user),
             relist_s=settings.authorization.cache_ttl.s,
         )
+        accounts = settings.authentication.service_accounts
+        self.accounts = ServiceAccounts(
+            self._client,
+            audience=accounts.audience,
+            is_admin=self._rights.is_admin,
+            streams=self._open_streams,
+            clock=self._clock,
+        )
         self._authenticator = Authenticator(
-            self._tokens, self._people, self._rights.is_admin, self.kubeconfigs.check, self.sessions
+            self._tokens,
+            self._people,
+            self._rights.is_admin,
+            self.kubeconfigs.check,
+            self.sessions,
+            self.accounts if accounts.enabled else None,
         )
         self.oauth = OAuth(self._client, settings, self._people, self.sessions, self._clock)
         self.reverse = ReverseRoutes(settings, self._rights, self._clock, self._open_streams.look_at_all)
@@ -206,6 +220,7 @@ class ApiServer:
         self._spawn(self._learn_version())
         self._spawn(self.keys.run())
         self._spawn(self.sessions.keeper.run())
+        self._spawn(self.accounts.run())
         if self._limiter is not None and self._settings.rate_limit.shared:
             self._spawn(self.replicas.mirror.run())
         server = HttpServer(self._gateway().handle, self._doors)

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from msgspec import field
 
-from edge.apiserver.federation.settings import LdapSettings, OidcSettings
+from edge.apiserver.federation.settings import LdapSettings, OidcSettings, ServiceAccountSettings
 from edge.apiserver.federation.settings import contradictions as outside_contradictions
 from edge.apiserver.headers import Network
 from edge.apiserver.listening.doors import origin_fault
@@ -143,6 +143,7 @@ class AuthenticationSettings(Section):
     oauth: OAuthSettings = OAuthSettings()
     oidc: OidcSettings = OidcSettings()
     ldap: LdapSettings = LdapSettings()
+    service_accounts: ServiceAccountSettings = ServiceAccountSettings()
 
 
 class WebhookSettings(Section):

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from edge.apiserver.headers import in_the_name_of
+from edge.apiserver.headers import sent_as
 from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource, Target, native_segments
 from edge.apiserver.upstream import Upstream
@@ -68,7 +68,7 @@ class Settler:
         resource = Resource(req.group, req.version, req.resource, req.namespace, req.name)
         path = Target(native_segments(resource), ()).rebuilt()
         author = Caller(record.actor.user, groups=record.actor.groups)
-        identity = in_the_name_of(author, is_admin=self._is_admin(author.name))
+        identity = sent_as(author, is_admin=self._is_admin(author.name), member=bool(req.cluster))
 
         async def send(upstream: Upstream) -> tuple[int, _Meta] | None:
             response = await upstream.request("GET", path, identity=identity, timeout_s=WITHIN_S)

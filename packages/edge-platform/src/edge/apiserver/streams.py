@@ -32,6 +32,9 @@ class Streams:
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))
 
+    def has(self, user: Who) -> bool:
+        return user in self._open
+
     @contextmanager
     def running(self, user: str, may_go_on: Callable[[], bool]) -> Generator[None]:
         """The current task is a stream of `user` while the block runs."""

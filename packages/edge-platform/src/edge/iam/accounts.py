@@ -24,6 +24,16 @@ def groups_behind(groups: Iterable[str]) -> tuple[str, ...]:
     return tuple(group.removeprefix(GROUP_PREFIX) for group in groups)
 
 
+_ACCOUNT = re.compile(
+    r"system:serviceaccount:[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?:[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+)
+
+
+def is_service_account(name: str) -> bool:
+    """Whether a user is the one that Kubernetes makes of a service account."""
+    return _ACCOUNT.fullmatch(name) is not None
+
+
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 

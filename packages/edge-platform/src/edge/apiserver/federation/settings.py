@@ -81,6 +81,15 @@ class LdapSettings(Section):
         return not self.insecure and (self.ldaps or self.port == LDAPS_PORT)
 
 
+class ServiceAccountSettings(Section):
+    """Tokens of the host cluster's service accounts, as pods mount them."""
+
+    enabled: bool = True
+    audience: Annotated[str, setting("What a token must be made for.", pattern=r"^[!-~]{1,200}$")] = (
+        "edge-platform"
+    )
+
+
 def contradictions(oidc: OidcSettings, ldap: LdapSettings) -> Iterator[Violation]:
     """All that would make sign-in through a directory fail, or unsafe."""
     if oidc.enabled:

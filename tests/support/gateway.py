@@ -37,6 +37,7 @@ TEST_SETTINGS = {
     "server.onlyFirst": "true",
     "server.tls.port": "0",
     "server.drain": "0s",
+    "authentication.lockout.perAddress": "0",  # all tests come from one address
     "server.loopbackMembers": "true",
 }
 

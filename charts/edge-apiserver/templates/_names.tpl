@@ -82,6 +82,8 @@ authentication:
   session: {{- toYaml (.Values.authentication.session | default dict) | nindent 4 }}
   oidc: {{- toYaml (omit .Values.authentication.oidc "clientSecret") | nindent 4 }}
   ldap: {{- toYaml (omit .Values.authentication.ldap "bindPassword") | nindent 4 }}
+  serviceAccounts: {{- toYaml (.Values.authentication.serviceAccounts | default dict) | nindent 4 }}
+  lockout: {{- toYaml (.Values.authentication.lockout | default dict) | nindent 4 }}
 authorization: {{- toYaml (omit .Values.authorization "webhook") | nindent 2 }}
   webhook: {{- toYaml (omit (.Values.authorization.webhook | default dict) "secretName") | nindent 4 }}
 rateLimit: {{- toYaml .Values.rateLimit | nindent 2 }}

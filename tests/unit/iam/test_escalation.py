@@ -19,6 +19,7 @@ from edge.iam.escalation import (
     template_lacks,
     user_lacks,
 )
+from edge.iam.federated import IDENTITY_ANNOTATION
 from edge.iam.feed import Feed
 from edge.iam.index import Index
 from edge.iam.rules import BITS
@@ -250,6 +251,11 @@ def test_anothers_password_is_all_their_rights(world: World) -> None:
     world.put(user("bob", "crew", password="old"))
     world.put(user("ann", password="old"))
     assert world.lacks("ann", user("bob", "crew", password="new")) != []
+    linked = structs.replace(
+        user("bob", "crew", password="old"),
+        metadata=ObjectMeta(name="bob", annotations={IDENTITY_ANNOTATION: '{"subject": "ann\'s"}'}),
+    )
+    assert world.lacks("ann", linked) != [], "somebody at a directory who opens bob is as good as a password"
     assert world.lacks("bob", user("bob", "crew", password="new")) == []
     assert world.lacks("bob", user("ann", password="new")) == [], "who holds more may"
 

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from edge.iam.federated import (
     Identity,
@@ -17,6 +18,7 @@ from edge.iam.federated import (
     provider_of,
 )
 from edge.iam.types import User
+from edge.iam.webhooks import check_user
 from edge_kube.meta import ObjectMeta
 
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -87,3 +89,11 @@ def test_a_path_of_this_address_is_gone_back_to(path: str) -> None:
 )
 def test_another_address_is_not(path: str) -> None:
     assert path_back(path) == "/"
+
+
+def test_a_user_of_a_directory_has_no_password_here() -> None:
+    """I13: it would outlive the account there."""
+    user = new_user(somebody(), "oidc-ada", ())
+    assert check_user(user, None) == ()
+    with_password = structs.replace(user, spec=structs.replace(user.spec, encrypted_password="a password"))
+    assert [one.field for one in check_user(with_password, user)] == ["spec.encryptedPassword"]

@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from prometheus_client import Counter
 
 from edge.iam.accounts import user_label
+from edge.iam.lockout import NAME_LABEL
 from edge.iam.types import LoginRecord, LoginRecordSpec, User
 from edge_kube.client import Client
 from edge_kube.conditions import rfc3339
@@ -31,7 +32,7 @@ log = structlog.stdlib.get_logger("edge.apiserver")
 class Attempt:
     """user is "" for a name that nobody has: people type passwords into that field, so it is not kept.
 
-    provider: "local", or who vouched. way: Password, Token or OAuth.
+    provider: "local", or who vouched. way: Password, Token or OAuth. mark: of the name that was typed.
     """
 
     user: str
@@ -42,6 +43,13 @@ class Attempt:
     agent: str
     provider: str = "local"
     way: str = "Password"
+    mark: str = ""
+    id: str = field(default_factory=lambda: secrets.token_hex(5))
+
+    @property
+    def record(self) -> str:
+        """The name of its LoginRecord."""
+        return f"{self.user[:200] or 'unknown'}-{self.id}"
 
 
 class LoginRecords:
@@ -89,9 +97,9 @@ class LoginRecords:
 
 
 def record_of(attempt: Attempt) -> LoginRecord:
-    stem = attempt.user[:200] or "unknown"
+    labels = user_label(attempt.user) | ({NAME_LABEL: attempt.mark} if attempt.mark else {})
     return LoginRecord(
-        metadata=ObjectMeta(name=f"{stem}-{secrets.token_hex(5)}", labels=user_label(attempt.user)),
+        metadata=ObjectMeta(name=attempt.record, labels=labels),
         spec=LoginRecordSpec(
             type=attempt.way,
             provider=attempt.provider,

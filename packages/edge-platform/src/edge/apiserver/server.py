@@ -36,6 +36,7 @@ from edge.apiserver.listening.connection import HttpServer
 from edge.apiserver.listening.doors import Doors
 from edge.apiserver.listening.fairness import FairQueue
 from edge.apiserver.listening.replicas import Replicas
+from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.members import Members
@@ -70,7 +71,7 @@ from edge.apiserver.watching.views import Views
 from edge.audit.trail import Trail
 from edge.clusters.types import Cluster
 from edge.iam.tokens import Tokens
-from edge.iam.types import User
+from edge.iam.types import LoginRecord, User
 from edge.operate.types import ReverseProxy
 from edge_kube.client import Client
 from edge_kube.config import Connection
@@ -164,6 +165,12 @@ class ApiServer:
             clock=self._clock,
             lives=Lives(idle_s=of.idle.s, longest_s=of.longest.s, per_user=of.per_user),
             relist_s=settings.authorization.cache_ttl.s,
+        )
+        self.lockouts = Lockouts(
+            settings.authentication.lockout.rules,
+            lambda: self._tokens.ring.mark_key,
+            self._clock,
+            lambda: filter(self._rights.is_admin, tuple(self._rights.index.users)),
         )
         accounts = settings.authentication.service_accounts
         self.accounts = ServiceAccounts(
@@ -309,6 +316,7 @@ class ApiServer:
             people=self._people,
             clients=self.oauth.clients,
             records=records,
+            lockouts=self.lockouts,
             measures=self._measures,
             trusted=settings.trusted_networks,
             auditor=self._auditor,
@@ -517,6 +525,8 @@ class ApiServer:
         """Who they are is told before what they may: a stream that is looked at again asks for both."""
         if cls is User and feed is not None:
             return lambda key, old, new: self._user_changed(feed, key, old, new)
+        if cls is LoginRecord:
+            return self.lockouts.recorded
         if cls is Cluster and feed is not None:
             return lambda key, old, new: self._cluster_changed(feed, key, old, new)
         if cls is ReverseProxy:
@@ -525,6 +535,7 @@ class ApiServer:
 
     def _user_changed(self, feed: Listener, key: Key, old: bytes | None, new: bytes | None) -> None:
         self._people.user_changed(key, new)
+        self.lockouts.user_changed(self._people.user(key.name))
         feed(key, old, new)
         self._open_streams.look(key.name)
 

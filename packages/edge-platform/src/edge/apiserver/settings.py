@@ -12,7 +12,12 @@ from typing import Annotated, Final
 
 from msgspec import field
 
-from edge.apiserver.federation.settings import LdapSettings, OidcSettings, ServiceAccountSettings
+from edge.apiserver.federation.settings import (
+    LdapSettings,
+    LockoutSettings,
+    OidcSettings,
+    ServiceAccountSettings,
+)
 from edge.apiserver.federation.settings import contradictions as outside_contradictions
 from edge.apiserver.headers import Network
 from edge.apiserver.listening.doors import origin_fault
@@ -143,6 +148,7 @@ class AuthenticationSettings(Section):
     oauth: OAuthSettings = OAuthSettings()
     oidc: OidcSettings = OidcSettings()
     ldap: LdapSettings = LdapSettings()
+    lockout: LockoutSettings = LockoutSettings()
     service_accounts: ServiceAccountSettings = ServiceAccountSettings()
 
 

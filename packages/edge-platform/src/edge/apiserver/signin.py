@@ -5,7 +5,6 @@ must be changed: the token then lets read, and change it.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -16,7 +15,7 @@ from edge.apiserver.auditing import Auditor
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address
 from edge.apiserver.identity import People
-from edge.apiserver.limits import SignInGuard
+from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.oauth.clients import Clients
@@ -46,6 +45,7 @@ class SignIn:
         people: People,
         clients: Clients,
         records: LoginRecords,
+        lockouts: Lockouts,
         measures: Measures,
         trusted: Sequence[Network],
         auditor: Auditor | None = None,
@@ -63,7 +63,7 @@ class SignIn:
         self._measures = measures
         self._trusted = trusted
         self._auditor = auditor
-        self._guard = SignInGuard()
+        self._lockouts = lockouts
         self._pool = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="bcrypt")
         self._hashing = 0
         self.grants: dict[str, Grant] = {"password": self._password, "refresh_token": self._refresh}
@@ -108,10 +108,10 @@ class SignIn:
         """Who that is; the attempt is recorded either way. Raises OAuthError, TooMuch, Unavailable."""
         if not name or not password:
             raise OAuthError(400, "invalid_request", "username and password must both be given")
-        address = self.address(request)
-        wait_s = self._guard.wait_s(address, name, time.monotonic())
-        if wait_s > 0:
-            raise _slow_down("too many wrong passwords came from this address", wait_s)
+        async with self._lockouts.turn(name, self.address(request)) as mark:
+            return await self._checked(name, password, request, mark)
+
+    async def _checked(self, name: str, password: str, request: web.BaseRequest, mark: str) -> User:
         user = self._people.user(name)
         stored = user.spec.encrypted_password if user is not None else DUMMY_HASH
         right = await self._matches(password, stored)
@@ -119,12 +119,9 @@ class SignIn:
         if verdict.reason != SUCCEEDED and self._outside is not None:
             verdict = await self._outside.instead(name, password, verdict)
         user = verdict.user
+        await self.record(user, request, verdict.reason, provider=verdict.provider, mark=mark)
         if user is None or verdict.reason != SUCCEEDED:
-            self._guard.failed(address, name, time.monotonic())
-            await self.record(user, request, verdict.reason, provider=verdict.provider)
             raise _refusal(verdict)
-        self._guard.succeeded(address, name)
-        await self.record(user, request, SUCCEEDED, provider=verdict.provider)
         return user
 
     async def _refresh(self, form: Mapping[str, str], request: web.BaseRequest, client: str) -> Granted:
@@ -168,23 +165,26 @@ class SignIn:
         way: str = "Password",
         *,
         provider: str = LOCAL,
+        mark: str = "",
     ) -> None:
-        """Raises Unavailable when the audit trail cannot take it: nobody is signed in then."""
+        """mark: of the name that was typed. Raises Unavailable when the audit trail cannot take it."""
+        attempt = Attempt(
+            user=user.metadata.name if user is not None else "",
+            uid=user.metadata.uid if user is not None else "",
+            reason=reason,
+            success=reason == SUCCEEDED,
+            provider=provider,
+            address=self.address(request),
+            agent=request.headers.get("User-Agent", "")[:256],
+            way=way,
+            mark=mark,
+        )
+        if mark:  # counted before the answer, whatever becomes of the records
+            self._lockouts.note(attempt.record, mark, attempt.address, success=attempt.success)
         if self._auditor is not None:
             known = {"name": user.metadata.name, "uid": user.metadata.uid} if user is not None else {}
             await self._auditor.signed_in(request, known, reason)
-        self._records.add(
-            Attempt(
-                user=user.metadata.name if user is not None else "",
-                uid=user.metadata.uid if user is not None else "",
-                reason=reason,
-                success=reason == SUCCEEDED,
-                provider=provider,
-                address=self.address(request),
-                agent=request.headers.get("User-Agent", "")[:256],
-                way=way,
-            )
-        )
+        self._records.add(attempt)
 
 
 def _local(user: User | None, right: bool) -> Verdict:

@@ -16,6 +16,9 @@ PASSWORD_CHANGED_ANNOTATION: Final = "iam.theriseunion.io/last-password-change-t
 USER_LABEL: Final = "iam.theriseunion.io/user"
 
 RECORDS_KEPT_S: Final = 90 * 86_400.0
+RECORDS_OF_A_USER: Final = 1000
+RECORDS_OF_NOBODY: Final = 10_000
+"""Of names that nobody has: a spray over many names is one picture."""
 
 
 def groups_behind(groups: Iterable[str]) -> tuple[str, ...]:
@@ -49,6 +52,13 @@ def must_change_password(user: User) -> bool:
 def user_label(name: str) -> dict[str, str]:
     """The label that ties a record to a user, where the name can be a label's value."""
     return {USER_LABEL: name} if _LABEL_VALUE.fullmatch(name) else {}
+
+
+def records_too_many(records: Iterable[LoginRecord], user: str) -> tuple[LoginRecord, ...]:
+    """The oldest of a user's records, beyond as many as are kept. user "": of names that nobody has."""
+    limit = RECORDS_OF_A_USER if user else RECORDS_OF_NOBODY
+    found = sorted(records, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name))
+    return tuple(found[: max(0, len(found) - limit)])
 
 
 def record_due_in_s(record: LoginRecord, now_s: float) -> float:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from edge.iam.aggregation import Recipe, Template, resolve, template_of
 from edge.iam.facts import binding_facts, home_of, label_of, role_facts
+from edge.iam.federated import link_of
 from edge.iam.index import Index, Who
 from edge.iam.rolebook import Role
 from edge.iam.scope import HOST, PLATFORM, SYSTEM_NAMESPACES, kind_of_scope, scope_text
@@ -108,11 +109,11 @@ def binding_lacks(index: Index, who: Who, new: IAMRoleBinding, old: IAMRoleBindi
 
 
 def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Steps:
-    """Groups bring what they are bound to; a new user, or another's password, what the user is bound to."""
+    """Groups bring what they are bound to; a new user, or another's password or link, what the user is."""
     name, author = new.metadata.name, who if isinstance(who, str) else who[0]
     before = set(old.spec.groups) if old is not None else set[str]()
     gained = {f"Group:{group}" for group in new.spec.groups if group not in before}
-    is_taken_over = old is not None and author != name and _password(old) != _password(new)
+    is_taken_over = old is not None and author != name and _opened_by(old) != _opened_by(new)
     if old is None or is_taken_over:
         gained |= {f"User:{name}", *(f"Group:{group}" for group in new.spec.groups)}
     named = {subject for subject in gained if not subject.startswith("Group:system:")}
@@ -230,5 +231,6 @@ def _home(index: Index, meta: ObjectMeta) -> str:
     return index.scopes.homes.get((label.kind, label.value), HOST)
 
 
-def _password(user: User) -> str:
-    return user.spec.encrypted_password
+def _opened_by(user: User) -> tuple[str, str]:
+    """What lets somebody sign in as the user: a password, or being who they are at a directory."""
+    return user.spec.encrypted_password, link_of(user)

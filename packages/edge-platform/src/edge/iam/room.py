@@ -11,7 +11,7 @@ from edge.iam.guards import check_binding, check_role, check_template
 from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.reconcilers.builtins import BuiltinsReconciler
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
-from edge.iam.reconcilers.loginrecord import LoginRecordReconciler
+from edge.iam.reconcilers.loginrecord import BY_USER, LoginRecordReconciler, user_of
 from edge.iam.reconcilers.role import BY_ROLE, BindingReconciler, RoleReconciler, TemplateReconciler
 from edge.iam.reconcilers.scopepattern import (
     BY_RESOURCE,
@@ -130,6 +130,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
         indexes=(
             Index(IAMRoleBinding, BY_ROLE, _role_named),
             Index(IAMRoleBinding, BY_SCOPE_TYPE, scope_type_labelled),
+            Index(LoginRecord, BY_USER, user_of),
             Index(ScopePattern, BY_RESOURCE, resource_of),
         ),
         webhooks=(

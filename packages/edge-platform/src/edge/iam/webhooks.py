@@ -6,6 +6,7 @@ in force is refused with the reason (I9).
 
 from collections.abc import Sequence
 
+from edge.iam.federated import IDENTITY_ANNOTATION, link_of
 from edge.iam.passwords import hash_password, is_hash, password_violation
 from edge.iam.patterns import PATTERN_FIELD, PatternError, parse_pattern
 from edge.iam.types import ScopePattern, User
@@ -30,6 +31,9 @@ def hash_plain_password(user: User) -> Sequence[PatchOp]:
 def check_user(user: User, _: User | None) -> Sequence[Violation]:
     given = user.spec.encrypted_password
     violation = password_violation(given, FIELD) if given else None
+    if violation is None and given and link_of(user):
+        why = "a directory vouches for this user; a password here would outlive their account there"
+        violation = Violation(FIELD, "***", why, f"no password, or no annotation {IDENTITY_ANNOTATION}")
     return () if violation is None else (violation,)
 
 

@@ -13,9 +13,10 @@ from msgspec import field
 from sansldap import LDAPFilter
 
 from edge.iam.federated import FOREIGN_GROUP_PREFIXES
+from edge.iam.lockout import Rules
 from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
-from edge_sdk.settings import Section, setting
+from edge_sdk.settings import Duration, Section, setting
 
 PUBLISHED: Final = frozenset({"", "***", "changeme"})
 """Values that documents print in the place of a secret."""
@@ -79,6 +80,20 @@ class LdapSettings(Section):
     def over_tls(self) -> bool:
         """Whether the connection begins with TLS."""
         return not self.insecure and (self.ldaps or self.port == LDAPS_PORT)
+
+
+class LockoutSettings(Section):
+    """After how many wrong passwords a name, or an address, waits."""
+
+    per_user: Annotated[int, setting("Within `window`; 0: never.", ge=0, le=1000)] = 5
+    per_address: Annotated[int, setting("For all names together; 0: never.", ge=0)] = 50
+    window: Duration = Duration(900)
+    lock: Annotated[Duration, setting("The first time; then twice as long each time.")] = Duration(900)
+    longest: Duration = Duration(86_400)
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.per_user, self.per_address, self.window.s, self.lock.s, self.longest.s)
 
 
 class ServiceAccountSettings(Section):

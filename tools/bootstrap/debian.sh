@@ -3,7 +3,7 @@
 set -eu
 wanted="gcc libc6-dev libseccomp-dev pkg-config python3-venv git curl jq
         iproute2 iptables nftables conntrack ethtool kmod util-linux
-        busybox-static mmdebstrap apache2-utils"
+        busybox-static mmdebstrap apache2-utils slapd"
 missing=""
 for package in $wanted; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed$' || missing="$missing $package"
@@ -17,5 +17,7 @@ fi
 echo "  … Debian packages:$missing"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+# slapd is there for tests, which start one of their own: the package makes no directory and starts nothing.
+echo "slapd slapd/no_configuration boolean true" | debconf-set-selections
 # shellcheck disable=SC2086 # a list of words
 apt-get install -y -qq --no-install-recommends $missing >/dev/null

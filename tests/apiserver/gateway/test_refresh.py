@@ -8,6 +8,7 @@ from tests.support.gateway import CLIENT, RunningGateway, make_user
 from tests.support.sessions import ME, refresh, replicas, status, tokens
 
 from edge.audit.folder import Folder
+from edge.iam.sessions import first_refresh_token, session_id
 from edge.iam.types import LoginRecord, User
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -133,6 +134,14 @@ async def test_what_is_no_refresh_token_is_refused_in_the_same_words(
     assert (answer.status, answer.json()["error"]) == (400, "invalid_grant")
     access = (await tokens(gateway))["access_token"]
     assert (await refresh(gateway, access)).body == answer.body
+
+
+async def test_made_up_refresh_tokens_are_slowed_down_and_real_ones_are_not(gateway: RunningGateway) -> None:
+    granted = await tokens(gateway)
+    tries = [refresh(gateway, str(first_refresh_token(session_id(str(n))))) for n in range(60)]
+    answers = await asyncio.gather(*tries)
+    assert {answer.status for answer in answers} == {400, 429}
+    assert (await refresh(gateway, granted["refresh_token"])).status == 200
 
 
 async def test_a_refresh_token_lets_nobody_in(gateway: RunningGateway) -> None:

@@ -1,6 +1,7 @@
 """Signing keys: one ring for all replicas, turned without a sign-out; a configured secret (I12, X30)."""
 
 import asyncio
+import base64
 
 import jwt
 import pytest
@@ -128,6 +129,22 @@ async def test_keys_that_cannot_be_read_are_reported_and_the_known_ones_stay(
                 await asyncio.sleep(0.05)
     assert await status(gateway, token) == 200
     await kube.delete(Secret, SECRET_NAME, "edge-system")
+
+
+async def test_what_is_published_signs_nothing_that_the_gateway_takes(gateway: RunningGateway) -> None:
+    """S12 through the whole gateway; the corpus itself is in tests/unit/iam/test_tokens.py."""
+    token = await gateway.token()
+    head, claims, signature = token.split(".")
+    answer = await gateway.get("/oauth/jwks")
+    (jwk,) = [one for one in answer.json()["keys"] if one["kid"] == kid_of(token)]
+    content = jwt.decode(token, options={"verify_signature": False})
+    header = {"typ": "at+jwt", "kid": jwk["kid"]}
+    secrets = (base64.urlsafe_b64decode(jwk["x"] + "="), jwk["x"].encode())
+    confused = [jwt.encode(content, secret, algorithm="HS256", headers=header) for secret in secrets]
+    stripped = [f"{head}.{claims}.", f"{head}.{claims}", f"{head}.{claims}.{signature[:-6]}"]
+    for forged in (*confused, *stripped):
+        assert await status(gateway, forged) == 401
+    assert await status(gateway, token) == 200
 
 
 async def test_a_configured_secret_signs_with_hs256_and_publishes_nothing(

@@ -5,6 +5,7 @@ must be changed: the token then lets read, and change it.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -15,6 +16,7 @@ from edge.apiserver.auditing import Auditor
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address
 from edge.apiserver.identity import People
+from edge.apiserver.limits import SignInGuard
 from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
@@ -32,6 +34,8 @@ from edge_sdk.problem import TooMuch
 
 HASHING_THREADS: Final = 2
 HASHING_QUEUE: Final = 40
+STRAYS: Final = 30
+"""Refresh tokens of no session that is known here, at once from one address; then one a second."""
 
 Grant = Callable[[Mapping[str, str], web.BaseRequest, str], Awaitable[Granted]]
 """(form, request, client id) → what the client gets. Raises OAuthError, Problem."""
@@ -64,6 +68,7 @@ class SignIn:
         self._trusted = trusted
         self._auditor = auditor
         self._lockouts = lockouts
+        self._strays = SignInGuard(burst=STRAYS, every_s=1.0)
         self._pool = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="bcrypt")
         self._hashing = 0
         self.grants: dict[str, Grant] = {"password": self._password, "refresh_token": self._refresh}
@@ -130,6 +135,12 @@ class SignIn:
         if not token and wants_cookies(request):
             check_sent_by_us(request)
             token = request.cookies.get(REFRESH_COOKIE, "")
+        if not self._sessions.knows(token):
+            # Of a session that began elsewhere a moment ago, or made up. Known ones are never held up by it.
+            wait_s = self._strays.wait_s(address, "", time.monotonic())
+            if wait_s > 0:
+                raise _slow_down("too many unknown refresh tokens came from this address", wait_s)
+            self._strays.failed(address, "", time.monotonic())
         try:
             return await self._sessions.refresh(token, client, address, agent)
         except TokenReused as error:

@@ -98,7 +98,7 @@ class OAuthRoutes:
         if client.public:  # anybody can say that they are one
             raise OAuthError(401, "invalid_client", "a public client may not ask about tokens")
         text, now_s = form["token"], self._clock.now_s()
-        record = await self._sessions.of_refresh_token(text)
+        record = self._sessions.of_refresh_token(text)
         if record is not None:
             # Of a refresh token, others than its client learn nothing: it is sent to nobody else.
             if record.client != client.id or not self._sessions.is_current(record, text):
@@ -157,7 +157,7 @@ class OAuthRoutes:
 
     async def _record_of(self, text: str) -> SessionRecord | None:
         """The session behind a refresh or access token of ours; None when there is none any more."""
-        record = await self._sessions.of_refresh_token(text)
+        record = self._sessions.of_refresh_token(text)
         if record is not None:
             return record
         try:

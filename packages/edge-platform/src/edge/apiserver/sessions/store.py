@@ -122,16 +122,16 @@ class Sessions:
         except KubeError as error:
             raise _not_done(error) from error
 
-    async def of_refresh_token(self, token: str) -> SessionRecord | None:
-        """The session that a refresh token belongs to, be it swapped already. Raises Unavailable."""
+    def knows(self, refresh_token: str) -> bool:
+        """Whether it names a session that is live here: anything else costs a question to the API server."""
+        offered = read_refresh_token(refresh_token)
+        return offered is not None and self.live.get(offered.id) is not None
+
+    def of_refresh_token(self, token: str) -> SessionRecord | None:
+        """The session that a refresh token belongs to, be it swapped already."""
         offered = read_refresh_token(token)
-        if offered is None:
-            return None
-        try:
-            _, record = await self._records.read(offered.id)
-        except KubeError as error:
-            raise _not_done(error) from error
-        return record if record is not None and is_of_family(record, offered) else None
+        record = self.live.get(offered.id) if offered is not None else None
+        return record if offered and record and is_of_family(record, offered) else None
 
     def is_current(self, record: SessionRecord, token: str) -> bool:
         """Whether this refresh token can be swapped as things are."""

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.listing import answer, read_query, read_selector
+from edge.apiserver.listing import Sealed, answer, read_query
 from edge.apiserver.paths import read_target
+from edge.apiserver.rows.cursors import Cursors
+from edge.apiserver.rows.kinds import known
+from edge.apiserver.rows.selectors import read_labels
 from edge.apiserver.store import CHANGES_KEPT, Collection, Served
 from edge_kube.meta import Key
-from edge_sdk.problem import Problem
+from edge_sdk.problem import Expired, Problem
 
 SERVED = Served("iam.theriseunion.io", "v1alpha1", "users", "User")
 
@@ -42,8 +45,12 @@ def collection(*names: str) -> Collection:
     return relist(Collection(SERVED), *(raw(name, index + 1) for index, name in enumerate(names)))
 
 
-def ask(made: Collection, query: str = "") -> dict[str, Any]:
-    return json.loads(answer(made, read_query(read_target(f"/x?{query}"))))
+ANN = Sealed(Cursors(b"key"), "ann")
+
+
+def ask(made: Collection, query: str = "", sealed: Sealed = ANN) -> dict[str, Any]:
+    kind = known("iam.theriseunion.io", "users")
+    return json.loads(answer(made, read_query(read_target(f"/x?{query}"), "", kind), None, sealed))
 
 
 def names(found: dict[str, Any]) -> list[str]:
@@ -81,6 +88,70 @@ def test_pages_together_are_the_list(present: set[str], limit: int) -> None:
     assert page["totalItems"] == len(present)
 
 
+def test_a_page_goes_on_for_the_one_who_began_and_for_the_same_question_only() -> None:
+    made = collection(*"abcd")
+    token = ask(made, "limit=1")["metadata"]["continue"]
+    assert names(ask(made, f"limit=2&continue={token}")) == ["b", "c"]
+    for query, sealed in (
+        (f"limit=1&continue={token}", Sealed(Cursors(b"key"), "bob")),
+        (f"limit=1&continue={token}", Sealed(Cursors(b"other"), "ann")),
+        (f"limit=1&q=a&continue={token}", ANN),
+        (f"limit=1&continue={token[:-1]}", ANN),
+        ("limit=1&continue=%21", ANN),
+    ):
+        with pytest.raises(Problem, match=r"continue.*accepted") as refused:
+            ask(made, query, sealed)
+        assert (refused.value.code, refused.value.status) == ("bad-cursor", 400)
+
+
+def test_later_pages_are_of_the_moment_of_the_first() -> None:
+    made = collection(*"abcdef")
+    first = ask(made, "limit=2")
+    made.put(raw("bb", 20))
+    made.drop(Key("", "d"), "21")
+    made.put(raw("e", 22, {"new": "yes"}))
+    second = ask(made, f"limit=9&continue={first['metadata']['continue']}")
+    assert names(second) == ["c", "d", "e", "f"]
+    assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert "new" not in json.dumps(second)
+    assert names(ask(made)) == ["a", "b", "bb", "c", "e", "f"]
+
+
+def test_a_moment_that_is_known_no_more_is_said_to_be_gone() -> None:
+    made = collection(*"abc")
+    token = ask(made, "limit=1")["metadata"]["continue"]
+    for version in range(10, 10 + CHANGES_KEPT + 5):
+        made.put(raw("a", version))
+    with pytest.raises(Expired, match="begin anew") as gone:
+        ask(made, f"limit=1&continue={token}")
+    assert gone.value.status == 410
+
+
+def test_a_sorted_page_whose_last_object_may_be_seen_no_more_is_gone_too() -> None:
+    made = collection(*"abc")
+    query = "sort=-name&limit=1"
+    token = ask(made, query)["metadata"]["continue"]
+    assert names(ask(made, f"{query}&continue={token}")) == ["b"]
+    asked = read_query(read_target(f"/x?{query}&continue={token}"))
+    with pytest.raises(Expired):
+        answer(made, asked, lambda item: item.key.name != "c", ANN)
+
+
+def test_sorting_by_a_column_and_selecting_by_its_field() -> None:
+    made = relist(Collection(SERVED), *(mail(*one) for one in (("a", "z@x"), ("b", "y@x"), ("c", "z@x"))))
+    assert names(ask(made, "sortBy=email")) == ["b", "a", "c"]
+    assert names(ask(made, "sortBy=email&ascending=false")) == ["a", "c", "b"]
+    assert names(ask(made, "sort=-email,-name")) == ["c", "a", "b"]
+    assert names(ask(made, "fieldSelector=spec.email%3Dz%40x")) == ["a", "c"]
+    assert names(ask(made, "fieldSelector=spec.email%3Dz%40x,metadata.name%3Dc")) == ["c"]
+    assert ask(made, "fieldSelector=spec.email!%3Dz%40x")["totalItems"] == 1
+
+
+def mail(name: str, address: str) -> bytes:
+    meta = {"name": name, "resourceVersion": "3"}
+    return json.dumps({"metadata": meta, "spec": {"email": address}}).encode()
+
+
 def test_pages_by_number_count_all_that_fits() -> None:
     made = collection(*"abcdefg")
     assert names(ask(made, "page=2&limit=3")) == ["d", "e", "f"]
@@ -111,7 +182,7 @@ def test_sorting_and_search_use_name_and_display_name() -> None:
 )
 def test_label_selectors_mean_what_kubectl_means(selector: str, expected: list[str]) -> None:
     labels = {"x": {"a": "1", "b": "2"}, "y": {"a": "2"}, "z": {}}
-    tests = read_selector(selector)
+    tests = read_labels(selector)
     assert [name for name, have in labels.items() if all(test(have) for test in tests)] == expected
 
 
@@ -126,7 +197,8 @@ def test_label_selectors_mean_what_kubectl_means(selector: str, expected: list[s
         ("limit=%C2%B2", "limit"),
         ("page=1.5", "page"),
         ("sortBy=colour", "sortBy"),
-        ("continue=%21", "continue"),
+        ("sort=-name,colour", "sort"),
+        ("sort=name,name,name,name,name", "sort"),
     ],
 )
 def test_a_bad_parameter_is_named_with_what_is_accepted(query: str, names_it: str) -> None:
@@ -146,7 +218,7 @@ def test_a_relist_drops_what_is_gone_and_tells_the_listener() -> None:
 def test_what_is_not_shown_is_not_counted_paged_or_continued() -> None:
     made = collection(*"abcdef")
     query = read_query(read_target("/x?limit=2"))
-    found = json.loads(answer(made, query, lambda item: item.key.name in "bdf"))
+    found = json.loads(answer(made, query, lambda item: item.key.name in "bdf", ANN))
     assert (names(found), found["totalItems"]) == (["b", "d"], 3)
     assert found["metadata"]["remainingItemCount"] == 1
     plain = json.loads(answer(made, read_query(read_target("/x")), lambda item: item.key.name == "c"))

@@ -1,21 +1,24 @@
 """Which objects a list call asks for: selectors, search, order and pages (G3). Pure."""
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, NamedTuple
 
 from edge.apiserver.paths import Target
+from edge.apiserver.rows.columns import by_id
+from edge.apiserver.rows.cursors import Cursors, expired
+from edge.apiserver.rows.kinds import RowKind
+from edge.apiserver.rows.numbers import number
+from edge.apiserver.rows.selectors import FieldTest, LabelTest, read_fields, read_labels
+from edge.apiserver.rows.window import ORDERS_MAX, Order, key_of
 from edge.apiserver.store import Collection, Stored
 from edge_kube.meta import Key
 from edge_sdk.problem import Problem
 
+__all__ = ["Query", "Sealed", "Shown", "answer", "fits", "number", "read_query"]
+
 LIMIT_MAX: Final = 10_000
-DIGITS_MAX: Final = 20
+PAGE_DEFAULT: Final = 10
 ORDERS: Final[Mapping[str, Callable[[Stored], Any]]] = {
     "name": lambda item: item.key.name,
     "creationTime": lambda item: item.created,
@@ -23,71 +26,123 @@ ORDERS: Final[Mapping[str, Callable[[Stored], Any]]] = {
     "creationTimestamp": lambda item: item.created,
     "displayName": lambda item: item.display_name,
 }
-
-Test = Callable[[Mapping[str, str]], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A list call after reading. page counts from 1; 0 means Kubernetes paging with `continue`."""
-
-    labels: tuple[Test, ...] = ()
-    name: str = ""
-    namespace: str = ""
-    text: str = ""
-    order: str = ""
-    descending: bool = False
-    limit: int = 0
-    page: int = 0
-    after: Key | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it asks for everything, in the usual order."""
-        return self == Query()
-
-
-def read_query(target: Target, namespace: str = "") -> Query:
-    """Raises Problem (400) that names the parameter and what it accepts."""
-    order, descending = _order(target)
-    page = number(target, "page", 1_000_000)
-    token = target.first("continue")
-    return Query(
-        labels=read_selector(target.first("labelSelector")),
-        name=_field_name(target.first("fieldSelector")),
-        namespace=namespace or _field_namespace(target.first("fieldSelector")),
-        text=(target.first("q") or target.first("name")).casefold(),
-        order=order,
-        descending=descending,
-        limit=number(target, "limit", LIMIT_MAX),
-        page=page,
-        after=_read_token(token) if token else None,
-    )
-
+"""What every kind can be sorted by; beside it the columns of its rows, by their ids."""
 
 Shown = Callable[[Stored], bool]
 
 
-def answer(collection: Collection, query: Query, shown: Shown | None = None) -> bytes:
-    """The body of the list. shown: what the caller may see, None for all; the rest is not counted either."""
+class Sorting(NamedTuple):
+    key: Callable[[Stored], Any]
+    descending: bool
+
+
+class Sealed(NamedTuple):
+    """Whose pages these are, and what seals their `continue`."""
+
+    cursors: Cursors
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A list call after reading. page counts from 1; 0 means Kubernetes paging with `continue`.
+
+    fields: of those that only a row tells. question: what a `continue` is good for.
+    """
+
+    labels: tuple[LabelTest, ...] = ()
+    fields: tuple[FieldTest, ...] = ()
+    name: str = ""
+    namespace: str = ""
+    text: str = ""
+    order: tuple[Sorting, ...] = ()
+    limit: int = 0
+    page: int = 0
+    token: str = ""
+    kind: RowKind | None = None
+    needs_rows: bool = False
+    question: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for everything, in the usual order."""
+        chosen = self.labels or self.fields or self.name or self.namespace or self.text
+        return not (chosen or self.order or self.limit or self.page or self.token)
+
+
+def read_query(target: Target, namespace: str = "", kind: RowKind | None = None) -> Query:
+    """kind: whose columns may be sorted and selected by. Raises Problem (400) that says what is accepted."""
+    exact, rest = _exact_fields(target.first("fieldSelector"))
+    fields = read_fields(rest, kind.columns if kind is not None else ())
+    order, by_row = _order(target, kind)
+    return Query(
+        labels=read_labels(target.first("labelSelector")),
+        fields=fields,
+        name=exact.get("metadata.name", ""),
+        namespace=namespace or exact.get("metadata.namespace", ""),
+        text=(target.first("q") or target.first("name")).casefold(),
+        order=order,
+        limit=number(target, "limit", LIMIT_MAX),
+        page=number(target, "page", 1_000_000),
+        token=target.first("continue"),
+        kind=kind,
+        needs_rows=by_row or bool(fields),
+        question=_question(target),
+    )
+
+
+def answer(
+    collection: Collection, query: Query, shown: Shown | None = None, sealed: Sealed | None = None
+) -> bytes:
+    """The body of the list. shown: what the caller may see, None for all; the rest is not counted either.
+
+    sealed: absent, no page is followed by another. Raises Problem (400), Expired.
+    """
     if query.is_plain and shown is None:
         return collection.whole()
-    seen = collection.ordered() if shown is None else filter(shown, collection.ordered())
-    found = [item for item in seen if fits(item, query)]
+    version, after, objects = collection.resource_version, None, collection.ordered()
+    if query.token and not query.page:
+        version, after, objects = _snapshot(collection, query, sealed)
+    found = [item for item in objects if (shown is None or shown(item)) and fits(item, query)]
     total = len(found)
-    if query.order:
-        found.sort(key=ORDERS[query.order], reverse=query.descending)
+    for one in reversed(query.order):
+        found.sort(key=one.key, reverse=one.descending)
     if query.page:
-        size = query.limit or 10
+        size = query.limit or PAGE_DEFAULT
         return collection.body(found[(query.page - 1) * size : query.page * size], total=total)
-    if query.after is not None:
-        after = query.after
-        found = [item for item in found if item.key > after]
-    if not query.limit or len(found) <= query.limit:
-        return collection.body(found, total=total)
+    if after is not None:
+        found = _behind(found, after, is_sorted=bool(query.order))
+    if not query.limit or len(found) <= query.limit or sealed is None:
+        return collection.body(found, total=total, version=version)
     page = found[: query.limit]
-    token = _token(page[-1].key)
-    return collection.body(page, total=total, after=token, remaining=len(found) - query.limit)
+    last = (version, *page[-1].key)
+    token = sealed.cursors.seal(sealed.user, query.question, last)
+    return collection.body(
+        page, total=total, after=token, remaining=len(found) - query.limit, version=version
+    )
+
+
+def _snapshot(
+    collection: Collection, query: Query, sealed: Sealed | None
+) -> tuple[str, Key, Sequence[Stored]]:
+    """The list that the first page was of: later pages neither repeat nor miss what has changed since."""
+    cursors, user = sealed or (Cursors(b""), "")
+    version, namespace, name = cursors.open(
+        user, query.question, query.token, tuple[str, str, str], "continue"
+    )
+    objects = collection.as_of(int(version)) if version.isdecimal() else None
+    if objects is None:
+        raise expired()
+    return version, Key(namespace, name), objects
+
+
+def _behind(found: list[Stored], after: Key, *, is_sorted: bool) -> list[Stored]:
+    if not is_sorted:
+        return [item for item in found if item.key > after]
+    for number_, item in enumerate(found):
+        if item.key == after:
+            return found[number_ + 1 :]
+    raise expired()  # it may not be seen any more: where the page would begin is not known
 
 
 def fits(item: Stored, query: Query) -> bool:
@@ -98,97 +153,57 @@ def fits(item: Stored, query: Query) -> bool:
         return False
     if query.text and query.text not in item.key.name and query.text not in item.display_name.casefold():
         return False
-    return all(test(item.labels) for test in query.labels)
+    if not all(test(item.labels) for test in query.labels):
+        return False
+    if not query.fields or query.kind is None:
+        return True
+    row = query.kind.item(item)
+    return all(test(row) for test in query.fields)
 
 
-def _order(target: Target) -> tuple[str, bool]:
-    sort = target.first("sort")
-    order = target.first("sortBy") or sort.lstrip("-")
-    if not order:
-        return "", False
-    if order not in ORDERS:
-        raise _bad("sortBy", order, "there is no such column", ", ".join(sorted(ORDERS)))
-    descending = sort.startswith("-") or target.first("ascending").lower() == "false"
-    return order, descending
+def _question(target: Target) -> str:
+    pairs = sorted(pair for pair in target.query if pair[0] not in ("continue", "limit"))
+    return repr((target.segments, pairs))
 
 
-def number(target: Target, key: str, most: int, *, least: int = 0, default: int = 0) -> int:
-    """A whole number among the parameters. Raises Problem (400) that says what is accepted."""
-    text = target.first(key)
-    if not text:
-        return default
-    # The length first: Python refuses to read a number of thousands of digits.
-    is_whole = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
-    if not is_whole or not least <= int(text) <= most:
-        raise _bad(key, text, "it is not a whole number in range", f"{least} to {most}")
-    return int(text)
+def _order(target: Target, kind: RowKind | None) -> tuple[tuple[Sorting, ...], bool]:
+    """By what is sorted, and whether rows are needed for it: `sort=-age,name`, or sortBy with ascending."""
+    named, listed = target.first("sortBy"), target.first("sort")
+    turned = target.first("ascending").lower() == "false"
+    parts = [named] if named else [part.strip() for part in listed.split(",") if part.strip()]
+    if len(parts) > ORDERS_MAX:
+        raise _bad("sort", listed, "it names too many columns", f"{ORDERS_MAX} at most")
+    found = [_sorting(part, kind, turned=turned, parameter="sortBy" if named else "sort") for part in parts]
+    return tuple(sorting for sorting, _ in found), any(by_row for _, by_row in found)
 
 
-def _field_name(selector: str) -> str:
-    return _fields(selector).get("metadata.name", "")
+def _sorting(part: str, kind: RowKind | None, *, turned: bool, parameter: str) -> tuple[Sorting, bool]:
+    name = part.removeprefix("-")
+    descending = part.startswith("-") or turned
+    if name in ORDERS:
+        return Sorting(ORDERS[name], descending), False
+    if kind is None:
+        raise _bad(parameter, name, "there is no such column", ", ".join(sorted(ORDERS)))
+    column = by_id(kind.columns, name, parameter)
+    key = key_of(Order(kind.columns.index(column), column.type, descending))
+
+    def by_row(item: Stored) -> Any:
+        return key(kind.item(item))
+
+    return Sorting(by_row, descending), True
 
 
-def _field_namespace(selector: str) -> str:
-    return _fields(selector).get("metadata.namespace", "")
-
-
-def _fields(selector: str) -> dict[str, str]:
+def _exact_fields(selector: str) -> tuple[dict[str, str], str]:
+    """Name and namespace, which need no row, and the rest of the selector."""
     found: dict[str, str] = {}
+    rest: list[str] = []
     for part in filter(None, selector.split(",")):
         key, _, value = part.replace("==", "=").partition("=")
-        if key not in ("metadata.name", "metadata.namespace") or not value:
-            accepted = "metadata.name=NAME and metadata.namespace=NAMESPACE"
-            raise _bad("fieldSelector", selector, f'"{part[:80]}" is not supported', accepted)
-        found[key] = value
-    return found
-
-
-_PART = re.compile(r"[^,(]*(?:\([^)]*\))?[^,(]*")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
-_EQUAL = re.compile(rf"({_LABEL})\s*(==|=|!=)\s*([A-Za-z0-9._-]*)")
-_IN = re.compile(rf"({_LABEL})\s+(in|notin)\s+\(([^)]*)\)")
-_EXISTS = re.compile(rf"(!?)\s*({_LABEL})")
-
-
-def read_selector(selector: str) -> tuple[Test, ...]:
-    """A Kubernetes label selector as tests that must all hold. Raises Problem (400)."""
-    parts = [part.strip() for part in _PART.findall(selector)]
-    return tuple(_label_test(part, selector) for part in parts if part)
-
-
-def _label_test(part: str, selector: str) -> Test:
-    if match := _EQUAL.fullmatch(part):
-        key, sign, value = match.groups()
-        if sign == "!=":
-            return lambda labels: labels.get(key) != value
-        return lambda labels: labels.get(key) == value
-    if match := _IN.fullmatch(part):
-        key, word, listed = match.groups()
-        values = frozenset(value.strip() for value in listed.split(","))
-        if word == "in":
-            return lambda labels: labels.get(key) in values
-        return lambda labels: labels.get(key) not in values
-    if match := _EXISTS.fullmatch(part):
-        absent, key = bool(match[1]), match[2]
-        return lambda labels: (key in labels) is not absent
-    accepted = "key=value, key!=value, key in (a,b), key notin (a,b), key, !key"
-    raise _bad("labelSelector", selector, f'"{part[:80]}" is not understood', accepted)
-
-
-def _token(key: Key) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
-
-
-def _read_token(token: str) -> Key:
-    try:
-        pair: Sequence[str] = msgspec.json.decode(
-            base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), type=tuple[str, str]
-        )
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise _bad(
-            "continue", token, "this gateway did not give that token", "the value of the last page"
-        ) from None
-    return Key(*pair)
+        if key in ("metadata.name", "metadata.namespace") and value and key not in found:
+            found[key] = value
+        else:
+            rest.append(part)
+    return found, ",".join(rest)
 
 
 def _bad(key: str, value: str, why: str, accepted: str) -> Problem:
@@ -197,4 +212,5 @@ def _bad(key: str, value: str, why: str, accepted: str) -> Problem:
         what=f'The parameter {key} is "{value[:200]}"',
         why=why,
         do=f"accepted: {accepted}",
+        params={"parameter": key},
     )

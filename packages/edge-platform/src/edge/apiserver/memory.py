@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from edge.apiserver.answers import json_answer
-from edge.apiserver.listing import Shown, answer, read_query
+from edge.apiserver.listing import Sealed, Shown, answer, read_query
 from edge.apiserver.partwatch import PartWatch
 from edge.apiserver.paths import Resource, native_segments
 from edge.apiserver.places import place_of
 from edge.apiserver.rights import Rights
+from edge.apiserver.rows.cursors import Cursors
+from edge.apiserver.rows.kinds import known
 from edge.apiserver.store import Collection, Served, Stored
 from edge.iam.patterns import path_of
+from edge.iam.turns import finish
 from edge.iam.visible import visible
 from edge_kube.meta import Key
 from edge_sdk.access import Action
@@ -27,10 +30,13 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    def __init__(self, rights: Rights, collections: Mapping[tuple[str, str], Collection]) -> None:
+    def __init__(
+        self, rights: Rights, collections: Mapping[tuple[str, str], Collection], cursors: Cursors
+    ) -> None:
         self._access = rights.access
         self._index = rights.index
         self._collections = collections
+        self._cursors = cursors
 
     def holds(self, resource: Resource) -> Collection | None:
         """The objects that a path is about, if they are here and may be shown as they are."""
@@ -109,12 +115,15 @@ class Memory:
 
     def _listing(self, resource: Resource, collection: Collection, shown: Shown | None) -> "Handler":
         async def handle(exchange: "Exchange") -> web.StreamResponse:
-            query = read_query(exchange.target, resource.namespace)
+            query = read_query(exchange.target, resource.namespace, known(resource.group, resource.resource))
             tag = self._tag(exchange, collection, shown) if query.is_plain else ""
             if tag and exchange.request.headers.get("If-None-Match") == tag:
                 response = json_answer(b"", 304)
             else:
-                response = json_answer(answer(collection, query, shown))
+                if query.needs_rows and query.kind is not None:
+                    await finish(query.kind.prepare(collection.ordered()))
+                sealed = Sealed(self._cursors, exchange.caller.caller.name)
+                response = json_answer(answer(collection, query, shown, sealed))
             if tag:
                 response.headers["ETag"] = tag
             return response
@@ -135,7 +144,7 @@ class Memory:
             asked = ("watch", served.group, served.resource, item.key.name)
             return any(index.check(user, scope, *asked) for scope in where if scope)
 
-        query = read_query(exchange.target, resource.namespace)
+        query = read_query(exchange.target, resource.namespace, known(resource.group, resource.resource))
         watch = PartWatch(collection, query, lambda: self.part_of(user, "watch", served), sees)
         exchange.goes_on = watch.look_again
 

@@ -30,6 +30,8 @@ from edge.apiserver.paths import (
 from edge.apiserver.places import place_of
 from edge.apiserver.proxy import Forwarding
 from edge.apiserver.rights import Rights
+from edge.apiserver.rows.cursors import Cursors
+from edge.apiserver.rows.spread import Spread
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import Upstream
 from edge.iam.patterns import path_of
@@ -64,6 +66,8 @@ class Router:
         collections: Mapping[tuple[str, str], Collection],
         publics: Mapping[tuple[str, tuple[str, ...]], Handler],
         own: Sequence[OwnRoute],
+        cursors: Cursors,
+        spread: Spread,
         request_timeout_s: float,
         reverse: Callable[["Exchange"], Handler | None] | None = None,
     ) -> None:
@@ -77,7 +81,8 @@ class Router:
         self._host = host
         self._members = members
         self._collections = collections
-        self._memory = Memory(rights, collections)
+        self._memory = Memory(rights, collections, cursors)
+        self._spread = spread
         self._publics = publics
         self._own = own
         self._timeout_s = request_timeout_s
@@ -134,6 +139,8 @@ class Router:
             found = self._memory.list(exchange, resource, action)
         else:
             found = self._memory.part(exchange, resource, action)
+        if found is None:
+            found = self._spread.handler(exchange, resource, action, "")
         if found is not None:
             return found
         self._decide(exchange, action)
@@ -161,6 +168,8 @@ class Router:
             part = self._memory.part(exchange, resource, action)
             if part is not None:
                 return part
+        if resource is not None and (spread := self._spread.handler(exchange, resource, action, cluster)):
+            return spread
         self._decide(exchange, action)
         return self._forward(exchange, target, resource, cluster)
 

@@ -51,6 +51,7 @@ from edge.apiserver.routes import OwnRoute, Router
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.rows.routes import RowRoutes
+from edge.apiserver.rows.spread import Spread
 from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.sessions.oauth_routes import OAuthRoutes
 from edge.apiserver.sessions.routes import SessionRoutes
@@ -360,6 +361,7 @@ class ApiServer:
             sessions=self.sessions,
         )
         self.reverse.begin(self._tokens.ring.mark_key, self._tokens.issuer)
+        lists, cursors = Lists(self._host, self._members), Cursors(self._tokens.ring.mark_key)
         router = Router(
             rights=self._rights,
             host=self._host,
@@ -378,10 +380,12 @@ class ApiServer:
                 self._kubeconfig_routes(self._tokens).handler,
                 SessionRoutes(self.sessions, self._rights).handler,
                 self.oauth.client_routes(self._rights).handler,
-                self._row_routes().handler,
+                self._row_routes(lists, cursors).handler,
                 self._watching.handler,
                 *self._audit_routes(),
             ),
+            cursors=cursors,
+            spread=Spread(self._rights, lists, cursors),
             request_timeout_s=settings.request_timeout_s,
             reverse=self.reverse.find,
         )
@@ -443,11 +447,9 @@ class ApiServer:
             clock=self._clock,
         )
 
-    def _row_routes(self) -> RowRoutes:
-        live = LiveRows(
-            self._rights, Lists(self._host, self._members), Cursors(self._tokens.ring.mark_key), self._clock
-        )
-        return RowRoutes(self._rights, self._collections, live)
+    def _row_routes(self, lists: Lists, cursors: Cursors) -> RowRoutes:
+        live = LiveRows(self._rights, lists, cursors, self._clock)
+        return RowRoutes(self._rights, self._collections, live, cursors)
 
     async def _begin_audit(self) -> None:
         settings = self._settings

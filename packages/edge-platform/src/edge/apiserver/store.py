@@ -136,6 +136,19 @@ class Collection:
             return None
         return [change for change in self._changes if change.version > resource_version]
 
+    def as_of(self, resource_version: int) -> tuple[Stored, ...] | None:
+        """All objects as they were at a version, ordered; None when that is known no more, or not yet."""
+        changes = self.changes_since(resource_version) if resource_version <= self._number else None
+        if not changes:
+            return None if changes is None else self.ordered()
+        objects = dict(self._objects)
+        for change in reversed(changes):
+            if change.old is None:
+                objects.pop(change.key, None)
+            else:
+                objects[change.key] = change.old
+        return tuple(sorted(objects.values(), key=attrgetter("key")))
+
     def get(self, key: Key) -> Stored | None:
         return self._objects.get(key)
 
@@ -157,9 +170,14 @@ class Collection:
             self._whole = self.body(self.ordered(), total=len(self._objects))
         return self._whole
 
-    def body(self, items: Iterable[Stored], *, total: int, after: str = "", remaining: int = 0) -> bytes:
-        """A Kubernetes list with totalItems. after: token of the next page; remaining: items behind it."""
-        meta: Json = {"resourceVersion": self.resource_version}
+    def body(
+        self, items: Iterable[Stored], *, total: int, after: str = "", remaining: int = 0, version: str = ""
+    ) -> bytes:
+        """A Kubernetes list with totalItems. after: token of the next page; remaining: items behind it.
+
+        version: of the list, when it is not that of now.
+        """
+        meta: Json = {"resourceVersion": version or self.resource_version}
         if after:
             meta |= {"continue": after, "remainingItemCount": remaining}
         head: Json = {

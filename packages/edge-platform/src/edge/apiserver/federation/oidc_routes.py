@@ -22,9 +22,9 @@ from edge.apiserver.federation.linking import Linking, LinkRefused, Prefixes
 from edge.apiserver.federation.provider import PROVIDER, Attempt, NotVouched, Provider, ProviderDown
 from edge.apiserver.headers import Network, came_over_tls
 from edge.apiserver.limits import Limiter
-from edge.apiserver.oauth.authorize import problem_page
 from edge.apiserver.oauth.browser import Browser
 from edge.apiserver.oauth.page import ProviderLink, error_page
+from edge.apiserver.oauth.problems import problem_page
 from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.signin import SignIn
 from edge.iam.federated import path_back

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from edge_sdk.problem import Problem
+from edge_sdk.problem import Expired, Problem
 
 TOKEN_MAX: Final = 8192
 SEAL_BYTES: Final = 16
@@ -60,4 +60,13 @@ def _bad(parameter: str, token: str) -> Problem:
         why="it was not given to you for this list",
         do="accepted: the value of the page before, with the same parameters; or none, to begin anew",
         params={"parameter": parameter},
+    )
+
+
+def expired() -> Expired:
+    return Expired(
+        "resource-version-expired",
+        what="The list that this page belongs to is not known any more",
+        why="too much has changed since its first page",
+        do="begin anew, without continue or cursor",
     )

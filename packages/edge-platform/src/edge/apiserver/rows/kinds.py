@@ -4,7 +4,7 @@ kind = known("scope.theriseunion.io", "clusters")     # None: a kind that is ask
 items = [kind.item(stored) for stored in collection if shown(stored)]
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +32,12 @@ class RowKind:
         if not stored.memo:
             stored.memo.append(self.fetched(msgspec.json.decode(stored.raw)))
         return stored.memo[0]
+
+    def prepare(self, objects: Iterable[Stored]) -> Iterator[None]:
+        """Works out rows that are not yet, a step for each: for `edge.iam.turns`."""
+        for stored in objects:
+            self.item(stored)
+            yield
 
     def fetched(self, obj: dict[str, Any], cluster: str = "") -> Item:
         """The row of an object that came straight from an API server."""

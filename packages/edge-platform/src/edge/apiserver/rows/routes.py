@@ -18,6 +18,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.rows.actions import actions_of
 from edge.apiserver.rows.asked import EVERY, Asked, read_asked
 from edge.apiserver.rows.cached import CachedRows
+from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.store import Collection
@@ -39,9 +40,10 @@ class RowRoutes:
         rights: Rights,
         collections: Mapping[tuple[str, str], Collection],
         live: LiveRows,
+        cursors: Cursors,
     ) -> None:
         self._rights = rights
-        self._memory = Memory(rights, collections)
+        self._memory = Memory(rights, collections, cursors)
         self._collections = collections
         self._live = live
 

@@ -15,8 +15,9 @@ import msgspec
 from edge.apiserver.masking import Json, as_map
 from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource, Target, native_segments
+from edge.apiserver.rows.cursors import expired
 from edge.apiserver.upstream import Headers, Upstream
-from edge_sdk.problem import Expired, Forbidden, Missing, Problem, Unavailable
+from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
 
 PAGE: Final = 500
 OBJECTS_MAX: Final = 2_000
@@ -70,7 +71,7 @@ class Lists:
         known = self._kinds.get(about)
         if known is None or time.monotonic() > known[0]:
             root = f"/apis/{resource.group}" if resource.group else "/api"
-            found = await self._get(f"{root}/{resource.version}", cluster, identity, PLAIN, 10.0)
+            found = await self.get(f"{root}/{resource.version}", cluster, identity, PLAIN, 10.0)
             kinds = {str(one.get("name")): bool(one.get("namespaced")) for one in _maps(found, "resources")}
             if len(self._kinds) >= KINDS_KEPT:
                 self._kinds.clear()
@@ -89,7 +90,7 @@ class Lists:
         wanted = Target(native_segments(resource), ()).rebuilt()
         path = f"{wanted}?{urlencode({key: value for key, value in query.items() if value})}"
         accept = TABLE if asking.table else PLAIN
-        return _read(await self._get(path, cluster, asking.identity, accept, asking.timeout_s))
+        return _read(await self.get(path, cluster, asking.identity, accept, asking.timeout_s))
 
     async def all(
         self, resource: Resource, cluster: str, asking: Asking, namespaces: Sequence[str] | None
@@ -117,7 +118,9 @@ class Lists:
             out.add(await self.page(resource, cluster, asking, more=out.more))
         return out
 
-    async def _get(self, path: str, cluster: str, identity: Headers, accept: str, timeout_s: float) -> Json:
+    async def get(self, path: str, cluster: str, identity: Headers, accept: str, timeout_s: float) -> Json:
+        """A document of the Kubernetes API. path: encoded path and query. Raises as `page`."""
+
         async def send(upstream: Upstream) -> tuple[int, bytes]:
             response = await upstream.request(
                 "GET", path, identity=identity, headers=[("Accept", accept)], timeout_s=timeout_s
@@ -182,15 +185,6 @@ def _document(status: int, body: bytes) -> Json:
         raise Problem("bad-selector", what="The Kubernetes API refuses the list", why=said, do="correct it")
     raise Unavailable(
         "upstream-failed", what="The Kubernetes API did not answer the list", why=said, do="try again"
-    )
-
-
-def expired() -> Expired:
-    return Expired(
-        "resource-version-expired",
-        what="The list that this page belongs to is not known any more",
-        why="too much has changed since its first page",
-        do="begin anew, without continue or cursor",
     )
 
 

@@ -120,7 +120,7 @@ def sort(items: list[Item], order: Sequence[Order]) -> None:
 
 
 def key_of(order: Order) -> Callable[[Item], tuple[bool, Any]]:
-    """What one order compares; reversed for a descending one."""
+    """What `sort` compares; reversed where the order is descending, which leaves ties as they are."""
     position, read, last = order.position, _KEYS[order.type], not order.descending
 
     def key(item: Item) -> tuple[bool, Any]:

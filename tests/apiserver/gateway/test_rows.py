@@ -366,6 +366,14 @@ async def test_all_clusters_are_asked_and_one_that_is_dead_is_named_and_holds_no
         await may_read_natively(kube, tenant.user, tenant.namespaces[1])
         part = await rows(gateway, CONFIGMAPS, await gateway.token(tenant.user), cluster="*")
         assert part["stale"] == []
+        spaces = await rows(gateway, NAMESPACES, await gateway.token(tenant.user), cluster="*")
+        assert names(spaces) == sorted(tenant.namespaces)
+        assert spaces["stale"] == []
+        every = await rows(
+            gateway, NAMESPACES, await gateway.token(), cluster="*", q="default", sort="cluster"
+        )
+        assert [row["n"][2] for row in every["rows"]] == ["east", ""]
+        assert [row["a"] for row in every["rows"]] == ["gud", "gud"]
     finally:
         silent.close()
         for one in ("dead", "mute"):

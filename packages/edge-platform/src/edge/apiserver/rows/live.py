@@ -6,8 +6,9 @@ dead is named in `stale` and holds nothing up. Source: console §5.3; design §8
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import aiohttp
@@ -20,22 +21,24 @@ from edge.apiserver.paths import OWN_SUFFIX, Resource
 from edge.apiserver.rights import Rights
 from edge.apiserver.rows.actions import Letters
 from edge.apiserver.rows.asked import Asked
-from edge.apiserver.rows.cached import not_namespaced
+from edge.apiserver.rows.cached import CachedRows, not_namespaced
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.kinds import RowKind
+from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import Item
-from edge.apiserver.rows.reach import NAMESPACES_MAX, Reach, forbidden, reach_of
+from edge.apiserver.rows.reach import NAMESPACES_MAX, TOO_MANY, Reach, forbidden, reach_of
 from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.tables import items_of, kind_of_fetched, needs_table
 from edge.apiserver.rows.upstream import Asking, Fetched, Lists
 from edge.apiserver.rows.window import Window, pick
 from edge.iam.scope import HOST, PLATFORM
 from edge_sdk.clock import Clock
-from edge_sdk.problem import Missing, Problem
+from edge_sdk.problem import Forbidden, Missing, Problem
 
 CLUSTER_BUDGET_S: Final = 2.0
 ALL_CLUSTERS_S: Final = 6.0
 CLUSTERS_AT_ONCE: Final = 64
+OBJECTS_IN_ALL: Final = 20_000
+OBJECTS_LEAST: Final = 50
 
 
 class Stale(NamedTuple):
@@ -46,12 +49,22 @@ class Stale(NamedTuple):
     code: str
 
 
+class Answered(NamedTuple):
+    """What one cluster of many answered."""
+
+    reach: Reach
+    fetched: Fetched
+    namespaced: bool
+
+
 @dataclass(slots=True)
 class Gathered:
     """What came, cluster by cluster."""
 
     fetched: dict[str, tuple[Reach, Fetched]] = field(default_factory=dict[str, tuple[Reach, Fetched]])
     stale: list[Stale] = field(default_factory=list[Stale])
+    here: list[Item] | None = None
+    """Rows of the host from memory; None when it was asked like the others, or nothing may be seen there."""
     namespaced: bool = False
     cursor: str = ""
     before: int = 0
@@ -68,15 +81,23 @@ class LiveRows:
         self._clock = clock
         self._stale_since: dict[str, int] = {}
 
-    async def answer(self, session: Session, asked: Asked, clusters: Sequence[str] | None) -> dict[str, Any]:
+    async def answer(
+        self,
+        session: Session,
+        asked: Asked,
+        clusters: Sequence[str] | None,
+        host: CachedRows | None = None,
+    ) -> dict[str, Any]:
         """A RowList. clusters: names of those to ask, None for the one that `asked` names.
+
+        host: the host's rows, where they are known by heart; then they are not among the clusters.
 
         Raises Forbidden, Missing, Problem (400), Expired, Unavailable, Unreachable.
         """
         if clusters is None:
             gathered = await self._one(session, asked)
         else:
-            gathered = await self._many(session, asked, clusters)
+            gathered = await self._many(session, asked, clusters, host)
         first = next(iter(gathered.fetched.values()), None)
         fetched = first[1] if first is not None else Fetched()
         kind = kind_of_fetched(asked.resource, fetched, namespaced=gathered.namespaced)
@@ -133,17 +154,27 @@ class LiveRows:
         whole = reach.namespaces is None or len(reach.namespaces) > NAMESPACES_MAX
         return await self._lists.all(resource, reach.cluster, asking, None if whole else reach.namespaces)
 
-    async def _many(self, session: Session, asked: Asked, clusters: Sequence[str]) -> Gathered:
+    async def _many(
+        self, session: Session, asked: Asked, clusters: Sequence[str], host: CachedRows | None
+    ) -> Gathered:
         """Every cluster in which the caller may see something; the others are not spoken of."""
         out = Gathered()
+        if host is not None:
+            out.namespaced = host.kind.namespaced
+            with contextlib.suppress(Forbidden):
+                shown = host.sight(session.caller, asked)
+                out.here = await host.items(shown)
         gate = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        most = max(OBJECTS_LEAST, OBJECTS_IN_ALL // max(1, len(clusters)))
         tasks = {
-            cluster: asyncio.ensure_future(self._budgeted(session, asked, cluster, gate))
+            cluster: asyncio.ensure_future(self._budgeted(session, asked, cluster, gate, most))
             for cluster in clusters
             if self._sees_some(session, asked, cluster)
         }
-        if not tasks:
+        if not tasks and out.here is None:
             raise forbidden(self._rights, session.caller, asked.resource, "")
+        if not tasks:
+            return out
         try:
             await asyncio.wait(tasks.values(), timeout=ALL_CLUSTERS_S)
         finally:
@@ -155,23 +186,37 @@ class LiveRows:
             since = self._since(cluster, code)
             if code:
                 out.stale.append(Stale(cluster or HOST, since, code))
+        if not out.fetched and not out.stale and out.here is None:
+            raise forbidden(self._rights, session.caller, asked.resource, "")
         return out
 
     def _sees_some(self, session: Session, asked: Asked, cluster: str) -> bool:
         caller, resource = session.caller, asked.resource
+        kind = known(resource.group, resource.resource)
+        namespaced = kind is None or kind.namespaced
         try:
-            return reach_of(self._rights, caller, resource, cluster, namespaced=True) is not None
+            reach = reach_of(
+                self._rights, caller, resource, cluster, namespaced=namespaced, within=asked.within
+            )
+            return reach is not None
         except Problem as problem:
             if problem.status != 403:
                 raise
             return True  # in too many namespaces: said of that cluster
 
     async def _budgeted(
-        self, session: Session, asked: Asked, cluster: str, gate: asyncio.Semaphore
-    ) -> tuple[Reach, Fetched, bool]:
+        self, session: Session, asked: Asked, cluster: str, gate: asyncio.Semaphore, most: int
+    ) -> Answered | None:
+        """None: the caller may see nothing there after all, since the kind has no namespaces."""
         async with gate, asyncio.timeout(CLUSTER_BUDGET_S):
-            reach, namespaced = await self._reach(session, asked, cluster)
-            return reach, await self._all(asked.resource, reach, self._asking(session, asked)), namespaced
+            try:
+                reach, namespaced = await self._reach(session, asked, cluster)
+            except Forbidden as problem:
+                if problem.code == TOO_MANY:
+                    raise
+                return None
+            asking = replace(self._asking(session, asked), most=most)
+            return Answered(reach, await self._all(asked.resource, reach, asking), namespaced)
 
     def _since(self, cluster: str, code: str) -> int:
         now = int(self._clock.now_s())
@@ -182,7 +227,7 @@ class LiveRows:
 
     def _rows(self, session: Session, asked: Asked, gathered: Gathered, kind: RowKind) -> dict[str, Any]:
         query, chosen = asked.window(kind.columns, fields=False), asked.chosen(kind.columns)
-        items: list[Item] = []
+        items: list[Item] = list(gathered.here or ())
         remaining = 0
         for cluster, (reach, fetched) in gathered.fetched.items():
             remaining += fetched.remaining
@@ -218,14 +263,14 @@ class LiveRows:
         return in_the_name_of(session.caller, is_admin=session.is_admin)
 
 
-def _took(out: Gathered, cluster: str, answer: tuple[Reach, Fetched, bool] | BaseException) -> str:
+def _took(out: Gathered, cluster: str, answer: Answered | BaseException | None) -> str:
     """Take in what a cluster answered; the code of its trouble, "" for none. Raises Problem (400)."""
     match answer:
-        case (reach, fetched, namespaced):
+        case Answered(reach, fetched, namespaced):
             out.fetched[cluster] = (reach, fetched)
             out.namespaced = out.namespaced or namespaced
             return ""
-        case Missing():  # that cluster does not serve the kind
+        case None | Missing():  # nothing to see, or that cluster does not serve the kind
             return ""
         case Problem() if answer.status != 400:
             return camel(answer.code)

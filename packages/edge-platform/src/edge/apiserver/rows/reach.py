@@ -17,6 +17,7 @@ from edge_sdk.access import Caller
 from edge_sdk.problem import Forbidden
 
 NAMESPACES_MAX: Final = 50
+TOO_MANY: Final = "too-many-namespaces"
 
 
 class Reach(NamedTuple):
@@ -67,7 +68,7 @@ def reach_of(
 
 def _too_many(resource: Resource, count: int) -> Forbidden:
     return Forbidden(
-        "too-many-namespaces",
+        TOO_MANY,
         what=f"You may list {resource.resource} in {count} namespaces, and not in the cluster as a whole",
         why=f"such lists are put together from {NAMESPACES_MAX} namespaces at most",
         do="ask for one namespace or workspace, or ask for a right to list at the cluster",

@@ -6,6 +6,7 @@ kind that is known by heart costs no work.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -68,7 +69,9 @@ class RowRoutes:
             cached = self._cached(asked)
             session = exchange.caller
             if cached is None:
-                return _answer(exchange, await self._live.answer(session, asked, self._clusters(asked)))
+                host = self._host_rows(asked)
+                clusters = self._clusters(asked, with_host=host is None)
+                return _answer(exchange, await self._live.answer(session, asked, clusters, host))
             cached.sight(session.caller, asked)  # the right comes first, then whether anything has changed
             tag = cached.tag(session.caller) if asked.within is None else ""
             if tag and exchange.request.headers.get("If-None-Match") == f'W/"{tag}"':
@@ -103,12 +106,16 @@ class RowRoutes:
             return None
         return CachedRows(self._rights, self._memory, collection, kind)
 
-    def _clusters(self, asked: Asked) -> list[str] | None:
+    def _host_rows(self, asked: Asked) -> CachedRows | None:
+        """Of many clusters, the host's rows where they are known by heart."""
+        return self._cached(replace(asked, cluster="")) if asked.cluster == EVERY else None
+
+    def _clusters(self, asked: Asked, *, with_host: bool) -> list[str] | None:
         if asked.cluster != EVERY:
             return None
         found = self._collections.get((SCOPE_GROUP, "clusters"))
         names = [one.key.name for one in found or () if not is_host(one.key.name, one.labels)]
-        return ["", *names]
+        return ["", *names] if with_host else names
 
 
 def _path_of(exchange: "Exchange") -> Resource:

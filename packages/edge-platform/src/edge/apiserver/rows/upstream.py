@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import aiohttp
 import msgspec
 
 from edge.apiserver.masking import Json, as_map
@@ -22,6 +23,7 @@ from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
 PAGE: Final = 500
 OBJECTS_MAX: Final = 2_000
 AT_ONCE: Final = 8
+BODY_MAX_BYTES: Final = 128 * 1024 * 1024
 KINDS_KEPT_S: Final = 60.0
 KINDS_KEPT: Final = 2_000
 TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -37,6 +39,8 @@ class Asking:
     fields: str = ""
     table: bool = False
     timeout_s: float = 30.0
+    most: int = OBJECTS_MAX
+    """Objects of one cluster or namespace; what is beyond them is not read."""
 
 
 @dataclass(slots=True)
@@ -113,9 +117,10 @@ class Lists:
         return out
 
     async def _whole(self, resource: Resource, cluster: str, asking: Asking) -> Fetched:
-        out = await self.page(resource, cluster, asking)
-        while out.more and len(out.objects) < OBJECTS_MAX:
-            out.add(await self.page(resource, cluster, asking, more=out.more))
+        size = min(PAGE, asking.most)
+        out = await self.page(resource, cluster, asking, limit=size)
+        while out.more and len(out.objects) < asking.most:
+            out.add(await self.page(resource, cluster, asking, limit=size, more=out.more))
         return out
 
     async def get(self, path: str, cluster: str, identity: Headers, accept: str, timeout_s: float) -> Json:
@@ -126,13 +131,29 @@ class Lists:
                 "GET", path, identity=identity, headers=[("Accept", accept)], timeout_s=timeout_s
             )
             async with response:
-                return response.status, await response.read()
+                return response.status, await _bounded(response)
 
         if cluster:
             status, body = await self._members.member(cluster).call(send)
         else:
             status, body = await send(self._host)
         return _document(status, body)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """A member is not ours: what it sends must not fill this process."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > BODY_MAX_BYTES:
+            raise Unavailable(
+                "upstream-failed",
+                what="The Kubernetes API answered with more than was asked for",
+                why=f"one page is longer than {BODY_MAX_BYTES >> 20} MiB",
+                do="ask with a smaller limit, or narrow the list",
+                status=502,
+            )
+    return bytes(body)
 
 
 async def _together(work: Sequence[Any]) -> list[Fetched]:

@@ -78,6 +78,7 @@ class Watcher:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
         self.acks = True
+        self.pongs = True
         self.frames: list[dict[str, Any]] = []
         self.models: dict[int, Model] = {}
         self._next = 1
@@ -106,7 +107,7 @@ class Watcher:
         self.frames.append(frame)
         if frame.get("id") in self.models:
             self.models[frame["id"]].take(frame)
-        if frame["t"] == "ping":
+        if frame["t"] == "ping" and self.pongs:
             await self.send("pong", ts=frame["ts"])
         if "seq" in frame and self.acks:
             await self.send("ack", seq=frame["seq"])

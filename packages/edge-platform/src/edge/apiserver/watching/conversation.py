@@ -100,9 +100,12 @@ class Conversation:
             sub.owes = "snap"
             self._ready[id_] = None
 
-    def woken(self, id_: int) -> None:
+    def woken(self, id_: int) -> bool:
+        """It has news. False when there was some already: then it is known when to send."""
+        was_idle = not self._ready
         if id_ in self.subs:
             self._ready[id_] = None
+        return was_idle
 
     def stale(self, id_: int, stale: Stale | None) -> None:
         """Its cluster does not answer, or answers again (None)."""

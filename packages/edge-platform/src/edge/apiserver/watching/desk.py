@@ -264,8 +264,8 @@ class Desk:
 
     def _waker(self, id_: int) -> Callable[[], None]:
         def woken() -> None:
-            self._talk.woken(id_)
-            self._wake()
+            if self._talk.woken(id_):
+                self._wake()
 
         return woken
 

@@ -20,6 +20,7 @@ from edge_kube.meta import Key
 from edge_sdk.problem import Forbidden, Problem
 
 EVERYTHING: Final = "everything"
+_CLUSTERED: Final = ("c", "n", "d")
 _OWN_PLACES: Final = {("", "namespaces"): "n", ("", "nodes"): "d"}
 
 
@@ -51,7 +52,7 @@ class Eyes:
             return Sight(EVERYTHING, _everything)
         about = (served.group, served.resource)
         found = [visibility.visible(self._index, user, verb, *about) for verb in verbs]
-        parts = [sight for sight in found if not sight.everything]
+        parts = [_in(cluster, sight) if cluster else sight for sight in found if not sight.everything]
         if not parts:
             return Sight(EVERYTHING, _everything)
         if not all(sight.scopes or sight.names for sight in parts):
@@ -129,6 +130,20 @@ def member_place(served: Served, cluster: str) -> Place:
     if letter is not None:
         return lambda key, _: f"{letter}/{cluster}/{key.name}"
     return lambda key, _: f"n/{cluster}/{key.namespace}" if key.namespace else f"c/{cluster}"
+
+
+def _in(cluster: str, sight: visibility.Sight) -> visibility.Sight:
+    """The part of it that lies in one cluster: who has no right there is not told anything of it."""
+
+    def lies_there(level: str) -> bool:
+        letter, _, rest = level.partition("/")
+        return letter in _CLUSTERED and rest.partition("/")[0] == cluster
+
+    return visibility.Sight(
+        False,
+        frozenset(filter(lies_there, sight.scopes)),
+        {level: names for level, names in sight.names.items() if lies_there(level)},
+    )
 
 
 def _everything(_: Stored) -> bool:

@@ -145,7 +145,8 @@ class WatchSocket:
             self._do(message)
         except BadMessage as error:
             raise Close(protocol.BAD_MESSAGE, str(error)) from None
-        self._wake.set()
+        if not isinstance(message, Ack | Pong):
+            self._wake.set()
         while self.talk.owes_much:  # noqa: ASYNC110 - it asks faster than it reads
             await asyncio.sleep(0.1)
 
@@ -153,8 +154,11 @@ class WatchSocket:
         """Raises BadMessage."""
         now_s, flow = time.monotonic(), self.talk.flow
         if isinstance(message, Ack):
+            had_room = flow.has_room
             if not flow.acked(message.seq, now_s):
                 raise BadMessage(f"seq {message.seq} was never sent")
+            if not had_room:
+                self._wake.set()
         elif isinstance(message, Pong):
             flow.pong(now_s)
         elif isinstance(message, Hello | SetPace):
@@ -184,9 +188,11 @@ class WatchSocket:
 
     async def _rest(self, rest_s: float) -> None:
         """Until something happens, or this time is over."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(rest_s):
-                await self._wake.wait()
+        timer = asyncio.get_running_loop().call_later(rest_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     async def _send_due(self) -> None:
         """All frames that may go out now. Raises Close when the client is slow or dead."""

@@ -9,8 +9,10 @@ queries that it may concern are asked. Nothing here polls, and nothing grows wit
 """
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from edge.apiserver.store import Change, Collection, Stored
@@ -20,6 +22,7 @@ from edge.iam.turns import finish
 from edge_kube.meta import Key
 
 TURN_S: Final = 0.02
+_key = attrgetter("key")
 
 
 class Id(NamedTuple):
@@ -47,10 +50,18 @@ class Source:
     def item(self, id_: Id) -> Stored | None:
         return self.collections[id_.kind].get(id_.key)
 
-    def everything(self) -> Iterator[tuple[Id, Stored]]:
+    def everything(self) -> Iterator[Id]:
+        """All that it may find. Collections are ordered by namespace, so each one is found at once."""
         for kind, collection in enumerate(self.collections):
-            for item in collection.ordered():
-                yield Id(kind, item.key), item
+            ordered = collection.ordered()
+            if self.namespaces is None:
+                yield from (Id(kind, item.key) for item in ordered)
+                continue
+            for namespace in sorted(self.namespaces):
+                at = bisect_left(ordered, Key(namespace, ""), key=_key)
+                while at < len(ordered) and ordered[at].key.namespace == namespace:
+                    yield Id(kind, ordered[at].key)
+                    at += 1
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +72,7 @@ class Panel:
     offset: int
     limit: int
     ks: dict[Id, str]
-    wakes: set[Callable[[], None]] = field(default_factory=set[Callable[[], None]])
+    wakes: set[Callable[[], object]] = field(default_factory=set[Callable[[], object]])
 
 
 class View:
@@ -76,7 +87,7 @@ class View:
 
     def build(self) -> Iterator[None]:
         """In steps; what changes meanwhile comes through `touched` as always."""
-        for id_, _ in list(self.source.everything()):
+        for id_ in list(self.source.everything()):
             self._judge(id_, self.source.item(id_))
             yield None
         self.built.set()
@@ -210,7 +221,7 @@ class Held:
     """A subscription's hold on a window: it shows what the window shows, and a whole one is always new."""
 
     def __init__(
-        self, view: View, offset: int, limit: int, wake: Callable[[], None], let_go: Callable[[], None]
+        self, view: View, offset: int, limit: int, wake: Callable[[], object], let_go: Callable[[], None]
     ) -> None:
         """let_go: told once after the release."""
         self._view = view

@@ -71,6 +71,7 @@ class Window:
         self.pending = Pending()
         self.source_rv = source_rv
         self._facets = facets
+        self._hash, self._hashed = "", -1
         self._mark = 0
         self._slots: dict[str, Slot] = {}
         for place, row in enumerate(rows):
@@ -96,6 +97,11 @@ class Window:
 
     @property
     def hash(self) -> str:
+        if self._hashed != self.tick:
+            self._hash, self._hashed = self._hash_now(), self.tick
+        return self._hash
+
+    def _hash_now(self) -> str:
         """Names the content: equal rows in equal order have the same, on any replica."""
         told = msgspec.json.encode([self._mark, self.total, self.columns, self._facets])
         return hashlib.blake2b(told, digest_size=9).hexdigest()

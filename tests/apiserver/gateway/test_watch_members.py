@@ -1,0 +1,160 @@
+"""Objects of member clusters and Events on the watch socket; a cluster that is cut off (C9; console §5.4)."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.support.gateway import RunningGateway
+from tests.support.watching import rows, watching
+from tests.support.workspaces import Tenant
+
+from edge.apiserver.watching import upstreams
+from edge.clusters.types import Cluster
+from edge_kube.client import Client
+from edge_kube.core import Namespace
+from edge_kube.harness import LightCluster
+from edge_kube.meta import ObjectMeta
+
+
+class Line:
+    """A TCP line to an API server that can be cut and mended."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, back}
+        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        self._writers -= {writer, back}
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+
+@pytest_asyncio.fixture
+async def line(
+    gateway: RunningGateway, kube: Client, member_cluster: LightCluster
+) -> AsyncIterator[tuple[str, Line]]:
+    """A member cluster behind a line, and its name."""
+    name = f"far-{secrets.token_hex(3)}"
+    found = Line(int(member_cluster.server.rpartition(":")[2]))
+    await found.mend()
+    text = member_cluster.kubeconfig.read_text().replace(
+        member_cluster.server, f"https://127.0.0.1:{found.port}"
+    )
+    kubeconfig = base64.b64encode(text.encode()).decode()
+    manifest = {
+        "apiVersion": "scope.theriseunion.io/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": {"connection": {"type": "direct", "kubeconfig": kubeconfig}},
+    }
+    await kube.create(manifest, manager="test")
+    await gateway.until(f"/oapis/tenant/v1alpha1/clusters/{name}", 200, token=await gateway.token())
+    yield name, found
+    await kube.delete(Cluster, name)
+    await found.cut()
+
+
+async def test_a_member_that_is_cut_off_is_told_once_and_comes_back_with_all_that_was_missed(
+    gateway: RunningGateway,
+    line: tuple[str, Line],
+    member_cluster: LightCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstreams, "STALE_AFTER_S", 0.5)
+    cluster, wire = line
+    first, second = f"a-{secrets.token_hex(3)}", f"b-{secrets.token_hex(3)}"
+    async with member_cluster.client() as member, watching(gateway, await gateway.token()) as watcher:
+        await member.create(Namespace(metadata=ObjectMeta(name=first)), manager="test")
+        model = await watcher.sub(rows("namespaces", group="", version="v1", cluster=cluster))
+        await watcher.until(lambda: first in model.names)
+        assert model.row(first)["n"] == [first, "", cluster]
+        await wire.cut()
+        await watcher.until(lambda: model.stale == cluster, within_s=40)
+        await member.create(Namespace(metadata=ObjectMeta(name=second)), manager="test")
+        assert first in model.names
+        await wire.mend()
+        await watcher.until(lambda: not model.stale and second in model.names, within_s=40)
+        assert [len(watcher.seen(t)) for t in ("stale", "fresh")] == [1, 1]
+
+
+async def test_who_has_no_right_in_a_member_is_not_told_whether_it_answers(
+    gateway: RunningGateway, line: tuple[str, Line], tenant: Tenant
+) -> None:
+    cluster, wire = line
+    await wire.cut()
+    async with watching(gateway, await gateway.token(tenant.user)) as watcher:
+        here = await watcher.sub(rows("pods", group="", version="v1", cluster=cluster))
+        nowhere = await watcher.sub(rows("pods", group="", version="v1", cluster="there-is-none"))
+        await watcher.until(lambda: here.ended and nowhere.ended)
+        assert here.ended == nowhere.ended == "Forbidden"
+    async with watching(gateway, await gateway.token()) as watcher:
+        here = await watcher.sub(rows("pods", group="", version="v1", cluster=cluster))
+        nowhere = await watcher.sub(rows("pods", group="", version="v1", cluster="there-is-none"))
+        await watcher.until(lambda: here.ended and nowhere.ended)
+        assert (here.ended, nowhere.ended) == ("Unavailable", "NotFound")
+
+
+async def test_events_about_an_object_come_newest_first(gateway: RunningGateway, kube: Client) -> None:
+    tail = secrets.token_hex(3)
+
+    def event(number: int, about: str) -> dict[str, object]:
+        of = {"kind": "Pod", "apiVersion": "v1", "name": about, "namespace": "default"}
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{about}-{number}", "namespace": "default"},
+            "involvedObject": of,
+            "reason": f"Reason{number}",
+            "type": "Normal",
+            "lastTimestamp": f"2026-01-02T03:04:0{number}Z",
+        }
+
+    mine, other = f"mine-{tail}", f"other-{tail}"
+    for number, about in ((1, mine), (2, other), (3, mine)):
+        await kube.create(event(number, about), manager="test")
+    of = {"resource": "pods", "name": mine, "namespace": "default"}
+    async with watching(gateway, await gateway.token()) as watcher:
+        model = await watcher.sub({"events": {"of": of}})
+        await watcher.until(lambda: model.hash)
+        assert [row["reason"] for row in model.rows.values()] == ["Reason3", "Reason1"]
+        await kube.create(event(4, mine), manager="test")
+        await watcher.until(lambda: model.pending.get("added") == 1)
+
+
+async def test_a_tenant_sees_pods_of_their_namespaces_alone(
+    gateway: RunningGateway, kube: Client, tenant: Tenant
+) -> None:
+    async with watching(gateway, await gateway.token(tenant.user)) as watcher:
+        meta = {"name": "mine", "namespace": tenant.namespaces[0]}
+        await kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}, manager="test")
+        what = rows("configmaps", group="", version="v1")
+        all_of_it = await watcher.sub(what)
+        theirs = await watcher.sub(rows("configmaps", group="", version="v1", namespace="kube-system"))
+        await watcher.until(lambda: all_of_it.names == ["mine"] and theirs.hash)
+        assert theirs.names == []

@@ -342,6 +342,7 @@ class ApiServer:
             self._registry,
             self._clock,
             limiter=self._limiter,
+            origins=settings.authentication.session.origins,
         )
         self._spawn(self._upstreams.run())
         oauth = OAuthRoutes(

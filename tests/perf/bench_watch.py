@@ -30,6 +30,8 @@ from tests.support.figures import at, figure, memory_mb
 from edge.apiserver.gateway import Exchange
 from edge.apiserver.identity import Session
 from edge.apiserver.kinds import collection_of
+from edge.apiserver.listening.connection import HttpServer, Request
+from edge.apiserver.listening.doors import Doors
 from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
@@ -93,7 +95,7 @@ async def serve() -> None:
     )
     routes = WatchRoutes(world, CollectorRegistry(), clock, limiter=None)
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(request: Request) -> web.StreamResponse:
         exchange = Exchange(request, "bench", 0.0)
         caller = Caller(name=request.headers["X-User"], uid="u", groups=())
         exchange.session = Session(caller, restricted=False, is_admin=True, expires_s=2e9)
@@ -101,7 +103,7 @@ async def serve() -> None:
         assert handler is not None
         return await handler(exchange)
 
-    runner = web.ServerRunner(web.Server(handle, handler_cancellation=True, access_log=None))
+    runner = web.ServerRunner(HttpServer(handle, Doors()))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
     await site.start()

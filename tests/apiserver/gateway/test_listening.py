@@ -86,7 +86,7 @@ async def test_a_head_within_the_bounds_passes_in_pieces_too(gateway: RunningGat
 async def test_a_head_that_does_not_come_is_408(
     gateway_cluster: LightCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections.HttpServer.__init__, "__kwdefaults__", {"head_within_s": 0.5})
+    monkeypatch.setattr(connections, "HEAD_WITHIN_S", 0.5)
     async with RunningGateway(gateway_cluster.connection) as gateway:
         async with connected(gateway) as (reader, writer):
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")

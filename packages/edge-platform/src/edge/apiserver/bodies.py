@@ -7,10 +7,19 @@ from aiohttp import web
 from edge_sdk.problem import TooLarge
 
 BODY_MAX_BYTES: Final = 3 * 1024 * 1024
+KEPT: Final = web.RequestKey("edge.body", bytes)
 
 
 async def read_body(request: web.BaseRequest, limit: int = BODY_MAX_BYTES) -> bytes | None:
-    """The body, None when there is none. Raises TooLarge (413) as soon as it is known to be too long."""
+    """The body, None when there is none. Raises TooLarge (413) as soon as it is known to be too long.
+
+    Asked again it says the same: the gateway reads before a handler does, who may want a smaller one.
+    """
+    known = request.get(KEPT)
+    if known is not None:
+        if len(known) > limit:
+            raise _too_large(limit)
+        return known
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     if not request.body_exists:
@@ -24,7 +33,8 @@ async def read_body(request: web.BaseRequest, limit: int = BODY_MAX_BYTES) -> by
         if size > limit:
             raise _too_large(limit)
         pieces.append(piece)
-    return b"".join(pieces)
+    request[KEPT] = body = b"".join(pieces)
+    return body
 
 
 def _too_large(limit: int) -> TooLarge:

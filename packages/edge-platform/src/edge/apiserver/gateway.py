@@ -17,7 +17,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
 from edge.apiserver.auditing import Auditor
-from edge.apiserver.bodies import read_body
+from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
 from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import check_framing
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
@@ -39,6 +39,8 @@ from edge_sdk.clock import Clock
 from edge_sdk.problem import Forbidden, NotAuthenticated, Problem, TooMuch, Unavailable
 
 GOODBYE_WITHIN_S: Final = 2.0
+PUBLIC_MAX_BYTES: Final = 256 * 1024
+"""Of a body from somebody who has not signed in yet."""
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -225,13 +227,12 @@ class Gateway:
 
     async def _bounded(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
         """Run a handler with its seat and, unless it streams, its time-out."""
+        if exchange.request.method not in ("GET", "HEAD"):
+            await self._receive(exchange)
         gate = self._streams if exchange.stream else self._short
         caller = "" if exchange.session is None else exchange.session.caller.name
         gate.enter(caller)
         try:
-            if exchange.session is not None and exchange.request.method not in ("GET", "HEAD"):
-                async with asyncio.timeout(self._timeout_s):
-                    exchange.body = await read_body(exchange.request)
             if exchange.stream:
                 return await self._streamed(handler, exchange)
             async with asyncio.timeout(self._timeout_s):
@@ -250,6 +251,24 @@ class Gateway:
             ) from error
         finally:
             gate.leave(caller)
+
+    async def _receive(self, exchange: Exchange) -> None:
+        """The body, before a seat is taken: who sends slowly keeps nobody else from being served."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                body = await read_body(
+                    exchange.request, BODY_MAX_BYTES if exchange.session else PUBLIC_MAX_BYTES
+                )
+        except TimeoutError:
+            raise Problem(
+                "body-too-slow",
+                what="The request was given up",
+                why=f"its body was not there within {self._timeout_s:g} s",
+                do="send it again over a better line",
+                status=408,
+            ) from None
+        if exchange.session is not None:
+            exchange.body = body
 
     async def _streamed(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
         """Without a time-out, but a stream outlives neither its token nor the right behind it."""

@@ -40,8 +40,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def check_framing(headers: Headers) -> None:
     """Refuse a request whose end or sender two programs could read differently. Raises Problem (400)."""
     seen: set[str] = set()
-    for name, _ in headers:
+    for name, value in headers:
         low = name.lower()
+        if not value.isascii() and not _is_text(value):
+            raise _bad_header(f"its header {name} is not UTF-8")
         if low in ONCE and low in seen:
             raise _bad_header(f"it has the header {name} twice")
         seen.add(low)
@@ -49,12 +51,17 @@ def check_framing(headers: Headers) -> None:
         raise _bad_header("it has both Content-Length and Transfer-Encoding")
 
 
+def _is_text(value: str) -> bool:
+    """Bytes that are no UTF-8 come as lone surrogates, which nothing behind here could write down again."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
 def _bad_header(why: str) -> Problem:
     return Problem(
         "bad-header",
         what="The request was not understood",
         why=why,
-        do="send each such header once; your proxy may be adding one",
+        do="send plain headers, and each of these once; your proxy may be adding one",
     )
 
 

@@ -151,6 +151,8 @@ def _parsed(raw: bytes) -> Head:
     )
     if not version.startswith("HTTP/1.") or not code.isdigit() or len(pairs) != len(lines):
         raise _no_answer("its answer is not HTTP")
+    if int(code) < 200 and int(code) != 101:
+        raise _no_answer(f"its answer {code} is none to an upgrade")
     return Head(int(code), raw, pairs)
 
 

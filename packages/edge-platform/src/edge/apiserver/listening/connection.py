@@ -118,9 +118,9 @@ class Connection(RequestHandler):
 class HttpServer(web.Server):
     """`handler` serves all connections; `doors` dresses all answers."""
 
-    def __init__(self, handler: Any, doors: Doors, *, head_within_s: float = HEAD_WITHIN_S) -> None:
+    def __init__(self, handler: Any, doors: Doors, *, head_within_s: float | None = None) -> None:
         super().__init__(handler, handler_cancellation=True)
-        self.head_within_s = head_within_s
+        self.head_within_s = HEAD_WITHIN_S if head_within_s is None else head_within_s
         self._doors = doors
         self.request_factory = self._request
         self._options = {

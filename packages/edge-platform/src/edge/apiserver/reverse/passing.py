@@ -191,7 +191,7 @@ class Passing:
         finally:
             if side.transport is not None:
                 side.transport.abort()
-        refused = web.Response(status=head.status if head.status >= 200 else 502, body=body)
+        refused = web.Response(status=head.status, body=body)
         _set(refused, self._down(head.headers))
         refused.force_close()
         return refused

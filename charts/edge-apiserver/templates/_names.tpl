@@ -61,6 +61,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- define "edge-apiserver.edgeYaml" -}}
 server:
   loopbackMembers: {{ .Values.loopbackMembers }}
+  maxPerMember: {{ .Values.maxPerMember }}
+  clusterDomain: {{ .Values.clusterDomain | quote }}
   trustedProxies: {{ .Values.trustedProxies | default list | toJson }}
   tls:
     enabled: {{ .Values.tls.enabled }}

@@ -10,8 +10,10 @@ import subprocess
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import IO
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -69,10 +71,33 @@ class Through:
         authority.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
         address = platform.service_url("edge-apiserver", port=8443).removeprefix("http://")
         self.environment = {key: value for key, value in platform.environment.items() if key != "KUBECONFIG"}
+        self.path, self.address = path, f"https://{address}"
         self.command = [
             *("kubectl", f"--server=https://{address}{path}", f"--token={token}"),
             *(f"--certificate-authority={authority}", "--tls-server-name=edge-apiserver"),
         ]
+        self._helm = [
+            *("helm", f"--kube-apiserver=https://{address}{path}", f"--kube-token={token}"),
+            *(f"--kube-ca-file={authority}", "--kube-tls-server-name=edge-apiserver"),
+        ]
+
+    def helm(self, *args: str) -> str:
+        done = subprocess.run(
+            [*self._helm, *args],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def with_kubeconfig(self, file: Path) -> "Through":
+        """The same by a kubeconfig and nothing else."""
+        made = copy(self)
+        made.command = ["kubectl", f"--kubeconfig={file}"]
+        return made
 
     def run(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
@@ -241,3 +266,113 @@ def test_the_gateways_account_may_do_little_by_itself(platform: Platform) -> Non
     for verb, what in (("get", "secrets"), ("create", "pods"), ("delete", "users.iam.theriseunion.io")):
         done = platform.shell(f"kubectl auth can-i {verb} {what} -n default {account}")
         assert done.stdout.strip() == "no", (verb, what)
+
+
+def test_kubectl_watches(talker: Through) -> None:
+    with talker.started("get", "configmaps", "-n", NAMESPACE, "--watch", "-o", "name") as (follow, said):
+        talker.run("create", "configmap", "seen", "-n", NAMESPACE)
+        assert any("configmap/seen" in said.readline() for _ in range(10))
+        assert follow.poll() is None, "the watch goes on"
+    talker.run("delete", "configmap", "seen", "-n", NAMESPACE)
+
+
+def test_helm_installs_upgrades_and_removes(talker: Through, tmp_path: Path) -> None:
+    chart = tmp_path / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: small\nversion: 1.0.0\n")
+    manifest = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: small}\ndata: {colour: {{ .Values.colour }}}\n"
+    )
+    (chart / "templates" / "small.yaml").write_text(manifest)
+    (chart / "values.yaml").write_text("colour: blue\n")
+    talker.helm("install", "small", str(chart), "-n", NAMESPACE, "--wait")
+    talker.helm("upgrade", "small", str(chart), "-n", NAMESPACE, "--set", "colour=green", "--wait")
+    colour = talker.run("get", "configmap", "small", "-n", NAMESPACE, "-o", "jsonpath={.data.colour}")
+    assert colour == "green"
+    talker.helm("uninstall", "small", "-n", NAMESPACE, "--wait")
+    assert "small" not in talker.run("get", "configmaps", "-n", NAMESPACE, "-o", "name")
+
+
+def test_a_downloaded_kubeconfig_runs_copies_follows_and_forwards(
+    platform: Platform, talker: Through, administrator: str, tmp_path: Path
+) -> None:
+    """The same as with a token, by a file that anybody may make in their own name (I3)."""
+    cluster = talker.path.removeprefix("/clusters/") or "host"
+    asked = {"cluster": cluster, "ttl": "1h", "name": "e2e", "server": talker.address}
+    made = platform.shell(
+        'curl -sf -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
+        '$API/oapis/iam.theriseunion.io/v1alpha1/me/kubeconfigs -d "$ASKED"',
+        API=platform.gateway,
+        TOKEN=administrator,
+        ASKED=json.dumps(asked),
+    )
+    assert made.returncode == 0, made.stderr
+    file = tmp_path / "kubeconfig"
+    file.write_text(made.stdout)
+    own = talker.with_kubeconfig(file)
+    assert own.run("exec", "-n", NAMESPACE, "talker", "--", "echo", "hello") == "hello\n"
+    sent, back = tmp_path / "sent", tmp_path / "back"
+    sent.write_bytes(secrets.token_bytes(100_000))
+    own.run("cp", str(sent), f"{NAMESPACE}/talker:/tmp/by-file")
+    own.run("cp", f"{NAMESPACE}/talker:/tmp/by-file", str(back))
+    assert back.read_bytes() == sent.read_bytes()
+    with own.started("logs", "-f", "-n", NAMESPACE, "talker") as (_, said):
+        assert said.readline().startswith("line ")
+    with own.started("port-forward", "-n", NAMESPACE, "pod/talker", ":8000", "--address=127.0.0.1") as (
+        _,
+        said,
+    ):
+        port = int(said.readline().split("127.0.0.1:", 1)[1].split()[0])
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            assert answer.read() == b"served-by-talker\n"
+
+
+SHOP = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: shop, namespace: {NAMESPACE}}}
+spec: {{selector: {{app: shop}}, ports: [{{port: 80, targetPort: 8000}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: alias, namespace: {NAMESPACE}}}
+spec: {{type: ExternalName, externalName: kubernetes.default.svc.cluster.local}}
+---
+apiVersion: iam.theriseunion.io/v1alpha1
+kind: ReverseProxy
+metadata: {{name: shop, namespace: {NAMESPACE}}}
+spec:
+  matcher: {{path: /e2e-shop/*}}
+  upstream: {{host: shop.{NAMESPACE}.svc, port: 80, scheme: http}}
+  directives: {{stripPathPrefix: /e2e-shop}}
+---
+apiVersion: iam.theriseunion.io/v1alpha1
+kind: ReverseProxy
+metadata: {{name: alias, namespace: {NAMESPACE}}}
+spec:
+  matcher: {{path: /e2e-alias/*}}
+  upstream: {{host: alias.{NAMESPACE}.svc, port: 443, scheme: https, insecureSkipVerify: true}}
+"""
+
+
+@pytest.mark.parametrize("talker", ["host"], indirect=True)
+def test_G5_a_service_is_reached_by_its_reverse_proxy_and_an_external_name_is_not(
+    platform: Platform, talker: Through, administrator: str
+) -> None:
+    """By the cluster's own DNS: a Service is its own canonical name, an ExternalName is another's (S17)."""
+    talker.run("label", "pod", "talker", "-n", NAMESPACE, "app=shop", "--overwrite")
+    talker.run("apply", "-f", "-", stdin=SHOP)
+
+    def asked(path: str) -> tuple[int, str]:
+        request = Request(f"{platform.gateway}{path}", headers={"Authorization": f"Bearer {administrator}"})
+        try:
+            with urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+    eventually("the page is served", lambda: asked("/e2e-shop/index.html") == (200, "served-by-talker\n"))
+    eventually("the other is refused", lambda: asked("/e2e-alias/")[0] == 503)
+    assert "ExternalName" in asked("/e2e-alias/")[1]
+    state = talker.run("get", "reverseproxy", "shop", "-n", NAMESPACE, "-o", "jsonpath={.status.state}")
+    assert state == "Active"

@@ -1,4 +1,5 @@
-"""Writes docs/kinds/<kind>.md from the types and docs/metrics.md from the metrics that exist.
+"""Writes docs/kinds/<kind>.md from the types, docs/metrics.md from the metrics that exist, and
+docs/configuration.md from the types of the settings.
 
 A kind's page may hold prose: everything outside of the two markers is kept.
 """
@@ -15,6 +16,7 @@ from edge_kube.crd import crd_of
 from edge_kube.meta import Manifest, Resource, kind_of
 from edge_kube.metrics import Metrics
 from tools.rooms import kinds, rooms
+from tools.settingsdoc import configuration_page
 from tools.writing import ROOT, main
 
 BEGIN = "<!-- generated from the types: begin -->"
@@ -128,7 +130,7 @@ def _label_names() -> dict[str, tuple[str, ...]]:
 
 
 def files() -> dict[Path, str]:
-    found = {DOCS / "metrics.md": metrics_page()}
+    found = {DOCS / "metrics.md": metrics_page(), DOCS / "configuration.md": configuration_page()}
     every = kinds()
     names = Counter(kind_of(cls).kind for cls in every)
     for cls in every:

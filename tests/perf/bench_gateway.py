@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.gateway import CLIENT, PASSWORD, USERS, make_user
 
 from edge.apiserver.kinds import SERVED
+from edge.iam.builtin import everything
 from edge.iam.passwords import hash_password
 from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import free_port
@@ -31,6 +32,7 @@ from edge_kube.harness.processes import free_port
 NATIVE = "/apis/iam.theriseunion.io/v1alpha1/users"
 ADMIN = "--clusterrole=cluster-admin"
 REQUESTS, CONNECTIONS = 10_000, 100
+BCRYPT_COST = 10
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ def main() -> int:
             lists_without_limits(url, peer)
             asyncio.run(overhead(url, cluster, token))
             asyncio.run(sign_ins(url))
+            asyncio.run(fairness(url, "no limiter"))
         with gateway(cluster, Path(folder)) as url:
             documented_load_test(url)
+            asyncio.run(fairness(url, "default limits"))
     return 0
 
 
@@ -67,7 +71,7 @@ def tell(bench: str, value: float, unit: str, target: str = "", peer: str = "") 
 
 
 async def prepare(cluster: LightCluster) -> None:
-    """100 users of documented size, an administrator, and an account for the direct questions."""
+    """100 users of documented size, two administrators, and an account for the direct questions."""
     await cluster.install(*SERVED)
     for command in (
         ("create", "namespace", "edge-system"),
@@ -90,8 +94,11 @@ async def prepare(cluster: LightCluster) -> None:
     ):
         cluster.kubectl(*command)
     async with cluster.client() as client:
-        await make_user(client, "admin", admin=True, password_hash=hash_password(PASSWORD))
-        for number in range(99):
+        for one in everything():
+            await client.create(one, manager="bench")
+        for name in ("admin", "greedy"):
+            await make_user(client, name, admin=True, password_hash=hash_password(PASSWORD, cost=BCRYPT_COST))
+        for number in range(98):
             await make_user(client, f"user-{number}", groups=("ops", "press"))
 
 
@@ -122,8 +129,8 @@ def wait_ready(url: str, within_s: float = 60) -> None:
         time.sleep(0.2)
 
 
-def sign_in(url: str) -> str:
-    form = "&".join(f"{name}={value}" for name, value in {**login(), **CLIENT}.items())
+def sign_in(url: str, user: str = "admin") -> str:
+    form = "&".join(f"{name}={value}" for name, value in {**login(user), **CLIENT}.items())
     said = subprocess.run(["curl", "-s", f"{url}/oauth/token", "-d", form], check=True, capture_output=True)
     return json.loads(said.stdout)["access_token"]
 
@@ -132,8 +139,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def login() -> dict[str, str]:
-    return {"grant_type": "password", "username": "admin", "password": PASSWORD}
+def login(user: str = "admin") -> dict[str, str]:
+    return {"grant_type": "password", "username": user, "password": PASSWORD}
 
 
 def load(url: str, token: str, *, keep_alive: bool, requests: int = REQUESTS) -> Load:
@@ -238,6 +245,44 @@ async def sign_ins(url: str) -> None:
         beside.cancel()
     tell("sign-ins, bcrypt cost 10", 120 / took_s, "/s", ">= 20")
     tell("lists beside the sign-ins, P99", percentile(lists, 99), "ms", "< 50")
+
+
+async def fairness(url: str, limits: str) -> None:
+    """One user asks at a steady pace, alone and then beside another with 100 connections (G4).
+
+    Whoever measures shares the cores with the flood: part of what grows is the machine's.
+    """
+    modest, greedy = sign_in(url), sign_in(url, "greedy")
+
+    async def paced(session: aiohttp.ClientSession, seconds: float) -> list[float]:
+        times: list[float] = []
+        ends = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < ends:
+            async with session.get(f"{url}{USERS}?limit=1", headers=bearer(modest)) as answer:
+                await answer.read()
+                if answer.status != 200:
+                    raise RuntimeError(f"a list was answered with {answer.status}")
+            times.append((time.perf_counter() - start) * 1000)
+            await asyncio.sleep(0.01)
+        return times
+
+    idle: list[float] = []
+    beside: list[float] = []
+    async with aiohttp.ClientSession() as session:
+        await paced(session, 1)
+        for _ in range(5):  # in turns, so that both see the same machine
+            idle.append(percentile(await paced(session, 2), 99))
+            command = ("ab", "-q", "-k", "-t", "4", "-n", "1000000", "-c", str(CONNECTIONS))
+            flood = await asyncio.create_subprocess_exec(
+                *command, "-H", f"Authorization: Bearer {greedy}", f"{url}{USERS}",
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await asyncio.sleep(1)
+            beside.append(percentile(await paced(session, 2), 99))
+            await flood.wait()
+    alone, together = statistics.median(idle), statistics.median(beside)
+    tell(f"a user beside a greedy one, {limits}, P99", together, "ms", "<= 2 x idle", f"{alone:.2f} ms idle")
+    tell(f"the same, of idle, {limits}", together / alone, "x", "<= 2")
 
 
 def percentile(values: Sequence[float], share: int) -> float:

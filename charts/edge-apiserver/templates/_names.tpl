@@ -78,6 +78,12 @@ server:
       {{- range .Values.tls.names }}
       - {{ . }}
       {{- end }}
+    clientCASecretName: {{ .Values.tls.clientCASecretName | default "" | quote }}
+  cors:
+    allowedOrigins: {{ (.Values.cors).allowedOrigins | default list | toJson }}
+{{- with .Values.logLevel }}
+log: {level: {{ . }}}
+{{- end }}
 authentication:
   oauth: {{- toYaml (omit .Values.authentication.oauth "clients") | nindent 4 }}
   jwt: {{- toYaml (omit .Values.authentication.jwt "secret") | nindent 4 }}

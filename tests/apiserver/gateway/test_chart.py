@@ -136,6 +136,32 @@ def test_sessions_have_their_settings(tmp_path: Path) -> None:
     assert (session.per_user, session.origins) == (7, ("https://c.example",))
 
 
+def test_what_is_set_for_listeners_reaches_the_file(tmp_path: Path) -> None:
+    found = objects(
+        "logLevel=debug",
+        "cors.allowedOrigins={https://portal.example.com}",
+        "tls.clientCASecretName=people-ca",
+        "rateLimit.shared=false",
+    )
+    file = tmp_path / "edge.yaml"
+    file.write_text(found["ConfigMap", "edge-apiserver"]["data"]["edge.yaml"])
+    settings = read_settings(file=file, environ={}, flags={})
+    assert settings.log.level == "debug"
+    assert settings.server.cors.allowed_origins == ("https://portal.example.com",)
+    assert settings.server.tls.client_ca_secret == "people-ca"
+    assert not settings.rate_limit.shared
+    (secrets,) = [
+        rule
+        for rule in found["Role", "edge-apiserver"]["rules"]
+        if "get" in rule["verbs"] and "people-ca" in rule.get("resourceNames", ())
+    ]
+    assert secrets["verbs"] == ["get"]
+    (slices,) = [
+        rule for rule in found["Role", "edge-apiserver"]["rules"] if rule["resources"] == ["endpointslices"]
+    ]
+    assert slices["verbs"] == ["get", "list", "watch"]
+
+
 def test_published_secrets_are_not_used_as_keys() -> None:
     assert "JWT_SECRET" not in render("authentication.jwt.secret=your-jwt-secret")
     assert "JWT_SECRET" in render("authentication.jwt.secret=a-real-one")

@@ -71,10 +71,12 @@ class ServerSettings(Section):
     port: Annotated[int, setting("Port of the first listener.", env="PORT", ge=0, le=65535)] = 0
     only_first: Annotated[bool, setting("Listen on the first one alone.")] = False
     read_timeout: Annotated[Duration, setting("Of short requests; streams have none.")] = Duration(30)
-    write_timeout: Duration = Duration(30)
-    request_timeout: Annotated[Duration, setting(env="REQUEST_TIMEOUT")] = Duration(30)
-    max_concurrent_requests: Annotated[int, setting(env="MAX_CONCURRENT_REQUESTS", ge=1)] = 1000
-    max_streams: Annotated[int, setting("Watches, logs and shells together.", ge=1)] = 5000
+    write_timeout: Annotated[Duration, setting("The same; the shortest of the three counts.")] = Duration(30)
+    request_timeout: Annotated[Duration, setting("The same.", env="REQUEST_TIMEOUT")] = Duration(30)
+    max_concurrent_requests: Annotated[
+        int, setting("Short requests in hand; one user may have 3/4.", env="MAX_CONCURRENT_REQUESTS", ge=1)
+    ] = 1000
+    max_streams: Annotated[int, setting("Watches, logs and shells; one user may have 3/4.", ge=1)] = 5000
     drain: Annotated[Duration, setting("Between failing readiness and closing the ports.")] = Duration(5)
     namespace: Annotated[str, setting(env="POD_NAMESPACE")] = "edge-system"
     kubeconfig: Annotated[str, setting("Empty: the cluster this pod runs in.", env="KUBECONFIG")] = ""
@@ -197,8 +199,8 @@ class RateLimitSettings(Section):
     enabled: bool = True
     qps: Annotated[float, setting("Requests a second, in all.", gt=0)] = 1000
     burst: Annotated[float, setting("Beyond qps, at once.", gt=0)] = 2000
-    user_qps: Annotated[float, setting(ge=0)] = 0
-    user_burst: Annotated[float, setting(ge=0)] = 0
+    user_qps: Annotated[float, setting("Of one user; 0: as much as all together.", ge=0)] = 0
+    user_burst: Annotated[float, setting("Of one user; 0: as much as all together.", ge=0)] = 0
     max_delay: Annotated[Duration, setting("How late a request is served, before it is refused.")] = Duration(
         1
     )

@@ -82,14 +82,14 @@ bench: bootstrap ## figures of docs/performance.md (wants a quiet machine)
 # ---------------------------------------------------------------- building
 .PHONY: gen gen-check lock images charts tools bootstrap venv packages
 gen-check: venv ## fail when a generated file is not what the types say
-	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool --check; done
+	@for tool in crdgen rbacgen openapigen docgen; do $(PY) -m tools.$$tool --check; done
 
 lock: venv ## write the hashed requirement lists from requirements/*.in
 	@for list in runtime dev uv; do "$$(tools/bootstrap/uv.sh)" pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate requirements/$$list.in -o requirements/$$list.txt; done
 
-gen: venv ## CRDs, the controller's rights and reference pages from the rooms
-	@for tool in crdgen rbacgen docgen; do $(PY) -m tools.$$tool; done
+gen: venv ## CRDs, the controller's rights, the API document and client, reference pages
+	@for tool in crdgen rbacgen openapigen docgen; do $(PY) -m tools.$$tool; done
 
 images: bootstrap ## all images as OCI archives
 	@$(EDGE) images

@@ -112,6 +112,11 @@ def printer_columns(cls: type[Resource]) -> tuple[Column, ...]:
     return _declarations[cls].columns
 
 
+def declaration_of(cls: type[Resource]) -> Declaration | None:
+    """What @resource was told of a type; None for kinds that are not ours, such as Namespace."""
+    return _declarations.get(cls)
+
+
 def crd_of(cls: type[Resource]) -> Manifest:
     """The CustomResourceDefinition of a declared type. Equal types give equal manifests."""
     kind = kind_of(cls)

@@ -11,12 +11,15 @@ from aiohttp import web
 from msgspec import UnsetType
 
 from edge.apiserver.answers import document
-from edge.apiserver.impact_route import ImpactRoute
+from edge.apiserver.impact_route import ImpactBody, ImpactRoute
 from edge.apiserver.listing import number
+from edge.apiserver.openapi.operation import IAM, Operation, Param
+from edge.apiserver.openapi.shapes import FindingPage, MyAccess, ScopePage
 from edge.apiserver.paths import Resource, Target
 from edge.apiserver.rights import Rights
 from edge.iam import questions, review
-from edge.iam.explain import explain
+from edge.iam.explain import Explanation, explain
+from edge.iam.impact import ImpactResult
 from edge.iam.index import Who
 from edge.iam.scope import PLATFORM, scope_text
 from edge.iam.turns import in_turns
@@ -29,6 +32,35 @@ if TYPE_CHECKING:
 
 PAGE: Final = 50
 T = TypeVar("T")
+
+_PAGE: Final = (Param("limit", "Items in a page.", int), Param("cursor", "Of the page before."))
+OPERATIONS: Final = (
+    Operation(
+        "GET", f"{IAM}/me/access", "The caller's rights at some scopes", "me", answer=MyAccess,
+        name="getMyAccess",
+        params=(Param("scope", "platform, workspace/W, cluster/C/namespace/N, …", many=True),),
+    ),
+    Operation(
+        "GET", f"{IAM}/me/scopes", "Scopes where the caller has a role", "me", answer=ScopePage,
+        name="listMyScopes", params=(*_PAGE, Param("type", "Of scope."), Param("q", "Text in the name.")),
+    ),
+    Operation(
+        "POST", f"{IAM}/access/explain", "Why somebody may do something, or may not", "access",
+        body=questions.ExplainBody, answer=Explanation, name="explainAccess",
+    ),
+    Operation(
+        "POST", f"{IAM}/access/who-can", "Everybody who may do something", "access",
+        body=questions.WhoCanBody, answer=questions.WhoCan, name="whoCan",
+    ),
+    Operation(
+        "GET", f"{IAM}/access/grants", "Bindings that should be looked at again", "access",
+        answer=FindingPage, name="reviewGrants", params=(*_PAGE, Param("kind", "Of finding.")),
+    ),
+    Operation(
+        "POST", f"{IAM}/access/impact", "Whose access a change would give and take", "access",
+        body=ImpactBody, answer=ImpactResult, name="accessImpact",
+    ),
+)  # fmt: skip
 
 
 class AccessRoutes:
@@ -67,7 +99,7 @@ class AccessRoutes:
             )
         who = exchange.caller.caller.name
         items = [questions.access_at(self._index, who, questions.scope_of(self._index, one)) for one in asked]
-        return document({"items": items, "ttlSeconds": questions.TTL_S})
+        return document(MyAccess(items, questions.TTL_S))
 
     async def _my_scopes(self, exchange: "Exchange") -> web.StreamResponse:
         target = exchange.target
@@ -75,7 +107,7 @@ class AccessRoutes:
         found = questions.pick(found, target.first("type"), target.first("q"))
         start, size = _page(target)
         more = str(start + size) if start + size < len(found) else ""
-        return document({"items": found[start : start + size], "cursor": more, "total": len(found)})
+        return document(ScopePage(found[start : start + size], more, len(found)))
 
     async def _explain(self, exchange: "Exchange") -> web.StreamResponse:
         body = _read(exchange.body, questions.ExplainBody)
@@ -121,7 +153,7 @@ class AccessRoutes:
                     items.append(found)
                 total += 1
         more = str(start + size) if start + size < total else ""
-        return document({"items": items, "cursor": more, "total": total})
+        return document(FindingPage(items, more, total))
 
     def _need(self, asker: str, scope: str, verb: str, what: str) -> None:
         if not questions.may_on_scope(self._index, asker, scope, verb, questions.BINDINGS):

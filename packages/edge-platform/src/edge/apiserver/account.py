@@ -10,6 +10,8 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.identity import People
+from edge.apiserver.openapi.operation import IAM, Operation
+from edge.apiserver.openapi.shapes import Me, Status
 from edge.apiserver.paths import Resource
 from edge.apiserver.sessions.store import Sessions
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
@@ -45,6 +47,19 @@ class NewPassword(msgspec.Struct, rename="camel"):
 
     new_password: str
     current_password: str = ""
+
+
+OPERATIONS: Final = (
+    Operation("GET", f"{IAM}/me", "Who is signed in", "me", answer=Me, name="getMe"),
+    Operation(
+        "PUT", f"{IAM}/users/{{name}}/password", "Set a password; one's own needs the current one", "me",
+        body=NewPassword, answer=Status, name="setPassword", refuses=(409, 422),
+    ),
+    Operation(
+        "POST", f"{IAM}/users/{{name}}/password", "Set a password, for clients that cannot PUT", "me",
+        body=NewPassword, answer=Status, name="postPassword", refuses=(409, 422),
+    ),
+)  # fmt: skip
 
 
 class Account:
@@ -83,15 +98,15 @@ class Account:
         user = self._people.user(session.caller.name)
         spec = user.spec if user is not None else None
         return document(
-            {
-                "user": session.caller.name,
-                "displayName": spec.display_name if spec else "",
-                "lang": spec.lang if spec else "",
-                "groups": session.caller.groups,
-                "mustChangePassword": session.restricted,
-                "sessionExpires": rfc3339(session.expires_s),
-                "serverTime": datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="seconds"),
-            }
+            Me(
+                user=session.caller.name,
+                display_name=spec.display_name if spec else "",
+                lang=spec.lang if spec else "",
+                groups=session.caller.groups,
+                must_change_password=session.restricted,
+                session_expires=rfc3339(session.expires_s),
+                server_time=datetime.fromtimestamp(self._clock.now_s(), UTC).isoformat(timespec="seconds"),
+            )
         )
 
     def _password(self, name: str) -> "Handler":

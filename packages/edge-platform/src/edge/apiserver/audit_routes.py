@@ -15,10 +15,12 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.auditing import AUDIT_GROUP
+from edge.apiserver.openapi.operation import AUDIT, Operation, Param
+from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, BrokenRecord
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.audit.ports import Reading
-from edge.audit.query import PAGE, BadQueryError, Query, Visible
+from edge.audit.query import PAGE, RESULTS, BadQueryError, Entry, Query, Visible
 from edge.iam.scope import PLATFORM, parse_scope, scope_text
 from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
 from edge_sdk.scopes import IAM_GROUP
@@ -31,6 +33,27 @@ RECORDS: Final = "records"
 MEMBERS: Final = ("iamrolebindings", "members", "clusters/members")
 """Who may add one of these at a scope administers it: so the shipped roles say it."""
 EXACT: Final = ("user", "verb", "resource", "cluster", "namespace", "name", "code", "result", "cursor")
+OPERATIONS: Final = (
+    Operation(
+        "GET", f"{AUDIT}/{RECORDS}", "Search the audit trail, newest first", "audit", answer=AuditPage,
+        name="queryAudit",
+        params=(
+            *(Param(name, "Exactly this.") for name in EXACT[:6]),
+            Param("code", "A status such as 403, or a class such as 4xx."),
+            Param("result", f"How it ended: {', '.join(RESULTS)}."),
+            Param("scope", "What was done there and below."),
+            Param("from", "Time in RFC 3339, or seconds since 1970."),
+            Param("to", "The time before which it was."),
+            Param("limit", "Entries in a page.", int),
+            Param("cursor", "Of the page before."),
+        ),
+    ),
+    Operation("GET", f"{AUDIT}/{RECORDS}/{{id}}", "One entry", "audit", answer=Entry, name="getAuditRecord"),
+    Operation(
+        "GET", f"{AUDIT}/verification", "Whether the trail is whole", "audit", answer=AuditVerification,
+        name="verifyAudit",
+    ),
+)  # fmt: skip
 
 
 class AuditRoutes:
@@ -80,7 +103,7 @@ class AuditRoutes:
             raise Problem(code, what=str(error), do=f"use {error.accepted}") from None
         except OSError as error:
             raise _away(error) from error
-        return document({"kind": "AuditRecordList", "items": page.items, "cursor": page.cursor})
+        return document(AuditPage("AuditRecordList", page.items, page.cursor))
 
     async def _one(self, exchange: "Exchange") -> web.StreamResponse:
         resource = exchange.resource
@@ -110,24 +133,18 @@ class AuditRoutes:
                 raise _away(error) from error
         broken = report.broken
         return document(
-            {
-                "kind": "AuditVerification",
-                "whole": broken is None,
-                "chains": report.chains,
-                "segments": report.segments,
-                "records": report.records,
-                "unsigned": report.unsigned,
-                "retired": report.retired,
-                "broken": None
+            AuditVerification(
+                kind="AuditVerification",
+                whole=broken is None,
+                chains=report.chains,
+                segments=report.segments,
+                records=report.records,
+                unsigned=report.unsigned,
+                retired=report.retired,
+                broken=None
                 if broken is None
-                else {
-                    "chain": broken.chain,
-                    "seq": broken.seq,
-                    "why": broken.why,
-                    "expected": broken.expected,
-                    "found": broken.found,
-                },
-            }
+                else BrokenRecord(broken.chain, broken.seq, broken.why, broken.expected, broken.found),
+            )
         )
 
     def _visible(self, user: str, within: str) -> Visible:

@@ -18,10 +18,12 @@ from edge.apiserver.entrances import Entrances
 from edge.apiserver.identity import People, change_password_first
 from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.members import HOST, Members
+from edge.apiserver.openapi.operation import IAM, Operation
+from edge.apiserver.openapi.shapes import Kubeconfig, KubeconfigList, ShownKubeconfig
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.apiserver.settings import KubeconfigSettings
-from edge.iam.kubeconfigs import Issued, is_id, kubeconfig, lifetime_s, read_wanted
+from edge.iam.kubeconfigs import Issued, Wanted, is_id, kubeconfig, lifetime_s, read_wanted
 from edge.iam.tokens import Claims, Tokens
 from edge.iam.types import GROUP
 from edge_kube.errors import KubeError
@@ -37,6 +39,36 @@ T = TypeVar("T")
 
 YAML: Final = "application/yaml"
 WORD: Final = "kubeconfigs"
+
+
+def _operations(base: str, whose: str, of: str) -> tuple[Operation, ...]:
+    return (
+        Operation(
+            "GET", base, f"Kubeconfigs in force: {whose}", WORD, answer=KubeconfigList, name=f"list{of}"
+        ),
+        Operation("DELETE", base, f"Revoke all: {whose}", WORD, answer=KubeconfigList, name=f"revokeAll{of}"),
+        Operation(
+            "GET", f"{base}/{{id}}", f"One of them: {whose}", WORD, answer=ShownKubeconfig, name=f"get{of}"
+        ),
+        Operation(
+            "DELETE",
+            f"{base}/{{id}}",
+            f"Revoke one: {whose}",
+            WORD,
+            answer=KubeconfigList,
+            name=f"revoke{of}",
+        ),
+    )
+
+
+OPERATIONS: Final = (
+    Operation(
+        "POST", f"{IAM}/me/{WORD}", "Make a kubeconfig for oneself", WORD, body=Wanted, answer=Kubeconfig,
+        status=201, name="createKubeconfig", refuses=(409, 422),
+    ),
+    *_operations(f"{IAM}/me/{WORD}", "one's own", "MyKubeconfigs"),
+    *_operations(f"{IAM}/users/{{user}}/{WORD}", "somebody's", "Kubeconfigs"),
+)  # fmt: skip
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 

@@ -16,6 +16,7 @@ from edge.apiserver.identity import change_password_first
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.memory import Memory
+from edge.apiserver.openapi.operation import Described
 from edge.apiserver.paths import (
     BASES,
     Resource,
@@ -68,14 +69,19 @@ class Router:
         own: Sequence[OwnRoute],
         cursors: Cursors,
         spread: Spread,
+        described: Described,
         request_timeout_s: float,
         reverse: Callable[["Exchange"], Handler | None] | None = None,
     ) -> None:
         """own: routes of the gateway itself, which decide for themselves who may; the first that knows it.
 
         reverse: the routes of ReverseProxy objects; none of them can be a path of the gateway's own.
+        described: the routes that the OpenAPI document tells of; others are not served.
+        Raises UndescribedError for a public route that is none of them.
         """
         self._reverse = reverse
+        described.require(publics)
+        self._described = described
         self._access = rights.access
         self._index = rights.index
         self._host = host
@@ -127,6 +133,8 @@ class Router:
         for find in self._own:
             handler = find(exchange, resource)
             if handler is not None:
+                path = ("oapis", *native_segments(resource)[1:])
+                self._described.require([(exchange.request.method, path)])
                 exchange.resource = resource
                 return handler
         action = self._ask(exchange, resource, exchange.target, "")

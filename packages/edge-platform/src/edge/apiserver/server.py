@@ -43,6 +43,9 @@ from edge.apiserver.members import Members
 from edge.apiserver.memberscopes import MemberScopes
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.oauth.setup import OAuth
+from edge.apiserver.openapi.operation import Described
+from edge.apiserver.openapi.operations import own_operations
+from edge.apiserver.openapi.routes import DocumentRoutes
 from edge.apiserver.reverse.routes import ReverseRoutes
 from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.reviews import Reviewer, own_name
@@ -372,6 +375,7 @@ class ApiServer:
                 **system.routes(),
                 **self.reverse.publics(),
                 **oauth.routes(),
+                **DocumentRoutes().routes(),
                 ("POST", ("oauth", "token")): lambda exchange: sign_in.token(exchange.request),
                 **self._browser_routes(sign_in),
             },
@@ -387,6 +391,7 @@ class ApiServer:
             ),
             cursors=cursors,
             spread=Spread(self._rights, lists, cursors),
+            described=Described(own_operations()),
             request_timeout_s=settings.request_timeout_s,
             reverse=self.reverse.find,
         )

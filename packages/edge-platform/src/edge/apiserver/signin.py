@@ -21,6 +21,8 @@ from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.oauth.clients import Clients
+from edge.apiserver.openapi.operation import JSON, Operation
+from edge.apiserver.openapi.shapes import Token, TokenRequest
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, check_sent_by_us
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
@@ -36,6 +38,12 @@ HASHING_THREADS: Final = 2
 HASHING_QUEUE: Final = 40
 STRAYS: Final = 30
 """Refresh tokens of no session that is known here, at once from one address; then one a second."""
+OPERATIONS: Final = (
+    Operation(
+        "POST", "/oauth/token", "Sign in", "oauth", body=TokenRequest, answer=Token, public=True,
+        body_as=("application/x-www-form-urlencoded", JSON), name="getToken", refuses=(401,),
+    ),
+)  # fmt: skip
 
 Grant = Callable[[Mapping[str, str], web.BaseRequest, str], Awaitable[Granted]]
 """(form, request, client id) → what the client gets. Raises OAuthError, Problem."""

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from edge.apiserver.answers import document, json_answer
 from edge.apiserver.measures import Measures
+from edge.apiserver.openapi.operation import Operation
+from edge.apiserver.openapi.shapes import Version
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import Upstream
 
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
 TEXT: Final = "text/plain; charset=utf-8"
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 READY_ASKED_EVERY_S: Final = 1.0
+OPERATIONS: Final = (
+    *(
+        Operation("GET", f"/{word}", about, "system", answer=str, answers_as="text/plain", public=True)
+        for word, about in (
+            ("healthz", "Whether the process is alive"),
+            ("livez", "Whether the process is alive, by its newer name"),
+            ("health", "Whether the process is alive, by its older name"),
+            ("readyz", "Whether it can serve, and what is missing"),
+            ("metrics", "Figures for Prometheus"),
+        )
+    ),
+    Operation("GET", "/oapis/version", "Versions", "system", answer=Version, public=True, name="getVersion"),
+)
 
 
 class System:

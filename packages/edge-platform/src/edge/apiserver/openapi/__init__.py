@@ -1,0 +1,1 @@
+"""The gateway's OpenAPI 3.1 document: declared beside the routes, generated, and shown."""

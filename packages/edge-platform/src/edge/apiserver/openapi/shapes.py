@@ -1,0 +1,197 @@
+"""Shapes of answers and bodies that no type of a room stands for: sent by routes, told by the document."""
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from edge.audit.query import Entry
+from edge.iam.questions import ScopeAccess, ShownScope
+from edge.iam.review import Finding
+
+
+class ListMeta(Struct, rename="camel", omit_defaults=True):
+    """continue: token of the next page, absent on the last. remainingItemCount: how many are behind it."""
+
+    resource_version: str = ""
+    continue_: str = field(default="", name="continue")
+    remaining_item_count: int = 0
+
+
+class StatusCause(Struct, rename="camel", omit_defaults=True):
+    """One thing that is wrong with an object. at: path of the field, as the user writes it."""
+
+    reason: str = ""
+    message: str = ""
+    at: str = field(default="", name="field")
+
+
+class StatusDetails(Struct, rename="camel", omit_defaults=True):
+    """code: stable, in kebab-case. what happened, why, and what to do. causes: of a refused object."""
+
+    code: str = ""
+    what: str = ""
+    why: str = ""
+    do: str = ""
+    causes: list[StatusCause] = []
+    retry_after_seconds: int = 0
+    name: str = ""
+    group: str = ""
+    kind: str = ""
+    uid: str = ""
+
+
+class EdgeError(Struct, rename="camel", omit_defaults=True):
+    """What programs go by: the code in CamelCase, and the id under which the gateway's log tells more."""
+
+    code: str = ""
+    request_id: str = ""
+    retry_after_seconds: int = 0
+
+
+class Status(Struct, rename="camel", omit_defaults=True):
+    """A Kubernetes Status: what went wrong, or that it went well. edge: where the gateway itself answers."""
+
+    kind: str = "Status"
+    api_version: str = "v1"
+    metadata: dict[str, Any] = {}
+    status: str = ""
+    message: str = ""
+    reason: str = ""
+    details: StatusDetails | UnsetType = UNSET
+    code: int = 0
+    edge: EdgeError | UnsetType = UNSET
+
+
+class Me(Struct, rename="camel"):
+    """Who is signed in. mustChangePassword: until then the token only reads. Times in RFC 3339."""
+
+    user: str
+    display_name: str
+    lang: str
+    groups: tuple[str, ...]
+    must_change_password: bool
+    session_expires: str
+    server_time: str
+
+
+class MyAccess(Struct, rename="camel"):
+    """Rights at each scope that was asked for; good for ttlSeconds."""
+
+    items: list[ScopeAccess]
+    ttl_seconds: int
+
+
+class ScopePage(Struct):
+    """cursor: of the next page, empty on the last."""
+
+    items: list[ShownScope]
+    cursor: str
+    total: int
+
+
+class FindingPage(Struct):
+    """cursor: of the next page, empty on the last."""
+
+    items: list[Finding]
+    cursor: str
+    total: int
+
+
+class ShownKubeconfig(Struct):
+    """A kubeconfig in force, without its token. Times in RFC 3339."""
+
+    id: str
+    user: str
+    name: str
+    cluster: str
+    issued: str
+    expires: str
+
+
+class KubeconfigList(Struct, rename="camel"):
+    kind: str
+    api_version: str
+    items: list[ShownKubeconfig]
+
+
+class Kubeconfig(Struct, rename="camel"):
+    """A file for kubectl, as kubectl reads it."""
+
+    api_version: str
+    kind: str
+    clusters: list[dict[str, Any]]
+    users: list[dict[str, Any]]
+    contexts: list[dict[str, Any]]
+
+
+class AuditPage(Struct):
+    """cursor: of the next page, empty on the last."""
+
+    kind: str
+    items: list[Entry]
+    cursor: str
+
+
+class BrokenRecord(Struct):
+    """The first record that is not what was written. expected, found: hashes."""
+
+    chain: str
+    seq: int
+    why: str
+    expected: str
+    found: str
+
+
+class AuditVerification(Struct):
+    """whole: nothing was removed, altered or moved. unsigned: records after the last signature."""
+
+    kind: str
+    whole: bool
+    chains: int
+    segments: int
+    records: int
+    unsigned: int
+    retired: int
+    broken: BrokenRecord | None
+
+
+class TokenRequest(Struct, omit_defaults=True):
+    """RFC 6749. client_id and client_secret may come by Basic authentication instead."""
+
+    grant_type: str
+    client_id: str = ""
+    client_secret: str = ""
+    username: str = ""
+    password: str = ""
+
+
+class Token(Struct, omit_defaults=True):
+    """RFC 6749 §5.1. expires_in: seconds. scope "password-change": until that is done, it only reads."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str = ""
+    refresh_token: str = ""
+
+
+class OAuthRefusal(Struct, omit_defaults=True):
+    """RFC 6749 §5.2."""
+
+    error: str
+    error_description: str = ""
+
+
+class KubernetesVersion(Struct, rename="camel"):
+    git_version: str
+
+
+class Version(Struct, rename="camel"):
+    """version: of this package. commit, build: what the image was made from, where it says so."""
+
+    version: str
+    git_version: str
+    commit: str
+    build: str
+    python: str
+    kubernetes: KubernetesVersion

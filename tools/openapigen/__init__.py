@@ -1,0 +1,1 @@
+"""Writes the gateway's OpenAPI document and the Python client that goes with it."""

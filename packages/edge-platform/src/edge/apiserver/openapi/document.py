@@ -11,6 +11,7 @@ from edge.apiserver.kinds import SERVED
 from edge.apiserver.openapi import kinds
 from edge.apiserver.openapi.operation import JSON, Operation, Param
 from edge.apiserver.openapi.shapes import ListMeta, OAuthRefusal, Status
+from edge.apiserver.openapi.structs import LIST, marked
 from edge_kube.meta import Resource, kind_of
 
 Json = dict[str, Any]
@@ -204,7 +205,8 @@ class Schemas:
         twice = [name for name in found if "." in name]
         if twice:
             raise ValueError(f"two types have one name: {', '.join(twice)}")
-        self._found: dict[str, Json] = {name: _tidied(schema) for name, schema in found.items()}
+        tidied: Json = {name: _tidied(schema) for name, schema in found.items()}
+        self._found: Json = marked(tidied, unique)
         for cls in SERVED:
             self._found[cls.__name__] = _of_kind(cls, self._found[cls.__name__])
         for name, listed in lists.items():
@@ -254,6 +256,7 @@ def _of_list(cls: type[Resource]) -> Json:
             "items": {"type": "array", "items": {"$ref": f"{REF}{cls.__name__}"}},
         },
         "required": ["metadata", "items"],
+        LIST: True,
     }
 
 

@@ -73,14 +73,14 @@ async def test_a_file_that_is_none_or_belongs_to_another_gateway_is_left_as_it_i
     ):
         file = tmp_path / "there"
         file.write_text(text)
-        code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "-o", str(file))
+        code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "-f", str(file))
         assert (code, says in said, "Traceback" in said) == (1, True, False)
         assert file.read_text() == text
     assert (await gateway.get(MINE, token=token)).json()["items"] == before, "one that nobody has is revoked"
-    words = ("kubeconfig", "-o", str(file), "--context", "second", "--use")
+    words = ("kubeconfig", "-f", str(file), "--context", "second", "--use")
     assert (await run_edge(gateway, token, tmp_path, *words))[0] == 0
     assert yaml.safe_load(file.read_text())["current-context"] == "second"
-    code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "--cluster", "nowhere", "-o", "-")
+    code, said = await run_edge(gateway, token, tmp_path, "kubeconfig", "--cluster", "nowhere", "-f", "-")
     assert (code, said.startswith('There is no cluster "nowhere"')) == (1, True)
 
 

@@ -21,6 +21,7 @@ from edge.audit.folder import Folder
 from edge.audit.query import RESULTS, Entry
 from edge.audit.statements import Statement, read_public, unchecked
 from edge.audit.verify import verify
+from edge.cli import output
 from edge.cli.gateway import CommandError, add_flags, ask
 from edge.embedded.commands import AddVerb
 
@@ -53,7 +54,7 @@ def add_verbs(add: AddVerb) -> None:
         )
         add_flags(one)
     query.add_argument("--limit", type=int, default=50, help="entries to show")
-    query.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    output.add_output(query)
     query.set_defaults(run=_query)
     export.add_argument(
         "--as", dest="form", choices=("ndjson", "events"), default="ndjson",
@@ -64,6 +65,7 @@ def add_verbs(add: AddVerb) -> None:
     check.add_argument("--folder", type=Path, help="a folder with the trail; otherwise the gateway is asked")
     check.add_argument("--key", action="append", default=[], help="trusted public key, as in the file `keys`")
     check.add_argument("--anchors", type=Path, help="signed statements that were kept elsewhere, one a line")
+    output.add_output(check)
     add_flags(check)
     check.set_defaults(run=_verify)
 
@@ -74,8 +76,8 @@ def _query(given: argparse.Namespace) -> int:
         found.append(entry)
         if len(found) >= given.limit:
             break
-    if given.output == "json":
-        print(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
+    if not output.is_for_people(given):
+        output.show(given, msgspec.to_builtins(found), [entry.id for entry in found])
         return 0
     if not found:
         print("nothing was found")
@@ -101,6 +103,9 @@ def _export(given: argparse.Namespace) -> int:
 def _verify(given: argparse.Namespace) -> int:
     found = _verified_here(given) if given.folder else ask(given, "GET", f"{BASE}/verification")
     broken = found["broken"]
+    if not output.is_for_people(given):
+        output.show(given, found, ["broken" if broken else "whole"])
+        return 1 if broken else 0
     if broken:
         print(f"broken: chain {broken['chain']}, record {broken['seq']}: {broken['why']}")
         if broken["expected"]:

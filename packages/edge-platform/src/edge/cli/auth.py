@@ -6,11 +6,10 @@ edge auth who-can create deployments.apps --scope workspace/dev-team
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from edge.cli import impact
+from edge.cli import impact, output
 from edge.cli.gateway import CommandError, add_flags, ask
 from edge.embedded.commands import AddVerb
 
@@ -36,7 +35,7 @@ def add_verbs(add: AddVerb) -> None:
         where.add_argument("--scope", default="", help="platform, workspace/W, cluster/C/namespace/N, …")
         if word != "who-can":
             one.add_argument("--as", dest="user", default="", help="ask about another user")
-        one.add_argument("-o", "--output", choices=("text", "json"), default="text")
+        output.add_output(one)
         add_flags(one)
         one.set_defaults(run=run)
     impact.add_word(words.add_parser("impact", help="whose access a change would give and take"))
@@ -44,19 +43,20 @@ def add_verbs(add: AddVerb) -> None:
 
 def _can_i(given: argparse.Namespace) -> int:
     found = _explained(given)
-    if given.output == "json":
-        print(json.dumps({"allowed": found["allowed"]}))
+    said = "yes" if found["allowed"] else "no"
+    if output.is_for_people(given):
+        print(said)
     else:
-        print("yes" if found["allowed"] else "no")
+        output.show(given, {"allowed": found["allowed"]}, [said])
     return 0 if found["allowed"] else 1
 
 
 def _why(given: argparse.Namespace) -> int:
     found = _explained(given)
-    if given.output == "json":
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
+    if output.is_for_people(given):
         print("\n".join(_told(given, found)))
+    else:
+        output.show(given, found, ["yes" if found["allowed"] else "no"])
     return 0 if found["allowed"] else 1
 
 
@@ -69,8 +69,8 @@ def _who_can(given: argparse.Namespace) -> int:
         if not page["cursor"]:
             break
         body["cursor"] = page["cursor"]
-    if given.output == "json":
-        print(json.dumps(subjects, indent=2, ensure_ascii=False))
+    if not output.is_for_people(given):
+        output.show(given, subjects, [f"{one['kind']}/{one['name']}" for one in subjects])
         return 0
     if not subjects:
         print("nobody")

@@ -46,7 +46,7 @@ def merged(have: Document, new: Document, *, use: bool) -> Document:
         if len(set(servers)) > 1:
             raise CommandError(
                 f'The file has a cluster "{name}" at {servers[0]} already, and this one is at {servers[1]}. '
-                "Choose another name with --context, or another file with -o."
+                "Choose another name with --context, or another file with -f."
             )
     found: Document = {"apiVersion": "v1", "kind": "Config", **have}
     for kind in LISTS:
@@ -74,7 +74,7 @@ def _read(path: Path) -> Document:
         for kind in LISTS:
             _by_name(found or {}, kind)
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
-        raise CommandError(f"{path} is no kubeconfig; it was left as it is. Name another with -o.") from None
+        raise CommandError(f"{path} is no kubeconfig; it was left as it is. Name another with -f.") from None
     return cast("Document", found or {})
 
 

@@ -1,7 +1,8 @@
 """`edge`: the platform from the command line.
 
     edge up | down | status | logs | clean | images | charts | tools     the embedded mode; so does `make`
-    edge login                                                           sign in to a gateway
+    edge login | logout | version | completion                           sign in; about itself
+    edge get | apply | delete | explain                                  objects of all clusters
     edge auth can-i | why | who-can | impact                             rights, and the reasons for them
     edge kubeconfig [list | revoke]                                      a file for kubectl
     edge oauth-client create | list | rotate | delete                    programs that sign users in
@@ -12,28 +13,39 @@ nothing runs; 130 when interrupted.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from edge.cli import audit, auth, kubeconfig, login, oauth_client
+from edge.cli import apply, audit, auth, completion, explain, get, kubeconfig, login, oauth_client, version
 from edge.cli.gateway import CommandError
 from edge.embedded import commands
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def build() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     commands.add_verbs(verbs.add_parser)
-    login.add_verbs(verbs.add_parser)
-    auth.add_verbs(verbs.add_parser)
-    kubeconfig.add_verbs(verbs.add_parser)
-    oauth_client.add_verbs(verbs.add_parser)
-    audit.add_verbs(verbs.add_parser)
-    given = parser.parse_args(argv)
+    for one in (login, get, apply, explain, auth, kubeconfig, oauth_client, audit, version, completion):
+        one.add_verbs(verbs.add_parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build()
+    if words[:1] == [completion.HIDDEN]:
+        return completion.complete(parser, words[1:])
+    given = parser.parse_args(words)
     try:
         return given.run(given)
     except CommandError as error:
         print(error, file=sys.stderr)
         return error.code
+    except BrokenPipeError:  # `edge get users | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -24,6 +24,15 @@ FORM: Final = "application/x-www-form-urlencoded"
 LINE_MAX: Final = 16 * 1024 * 1024
 NOT_BEGUN: Final = frozenset({"Overloaded", "AuthorizationStale", "AuditUnavailable"})
 """Codes of a 503 that comes before anything is done, so that any call may be tried again."""
+
+
+class Reply(NamedTuple):
+    """warnings: sentences of the server for who asks, such as what a change would bring."""
+
+    status: int
+    body: bytes
+    retry_after_s: float
+    warnings: tuple[str, ...]
 
 
 class Http:
@@ -77,7 +86,11 @@ class Http:
                 f"{self.server} answered {method} {path} with something else: {error}"
             ) from None
 
-    async def send(
+    async def send(self, method: str, path: str, **options: Any) -> bytes:
+        """The body of the answer. Options as for `exchange`. Raises CallError."""
+        return (await self.exchange(method, path, **options)).body
+
+    async def exchange(
         self,
         method: str,
         path: str,
@@ -86,22 +99,22 @@ class Http:
         body: Any = None,
         body_as: str = JSON,
         headers: Mapping[str, str] | None = None,
-    ) -> bytes:
-        """The body of the answer. query: None and empty values are left out. Raises CallError."""
+    ) -> Reply:
+        """A request and its answer. query: None and empty values are left out. Raises CallError."""
         url, data = self._url(path, query), _encoded(body, body_as)
         head = {"Accept": JSON, **({"Content-Type": body_as} if data is not None else {}), **(headers or {})}
         renewed = False
         for left in range(self._tries - 1, -1, -1):
             token = await self._current()
-            status, wait_s, raw = await self._once(method, url, data, _with(head, token))
-            if status == 401 and self._source is not None and not renewed:
+            reply = await self._once(method, url, data, _with(head, token))
+            if reply.status == 401 and self._source is not None and not renewed:
                 renewed = True
                 await self._renew(token)
-                status, wait_s, raw = await self._once(method, url, data, _with(head, self._token))
-            if status < 400:
-                return raw
-            error = error_of(status, raw)
-            if not left or not _may_repeat(method, status, error) or wait_s > self._wait_max_s:
+                reply = await self._once(method, url, data, _with(head, self._token))
+            if reply.status < 400:
+                return reply
+            error, wait_s = error_of(reply.status, reply.body), reply.retry_after_s
+            if not left or not _may_repeat(method, reply.status, error) or wait_s > self._wait_max_s:
                 raise error
             await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
@@ -129,13 +142,12 @@ class Http:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 raise self._unreachable(error) from error
 
-    async def _once(
-        self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, float, bytes]:
+    async def _once(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Reply:
         try:
             async with self._open().request(method, url, data=data, headers=headers) as response:
-                raw = await response.read()
-                return response.status, _seconds(response.headers.get("Retry-After", "")), raw
+                wait_s = _seconds(response.headers.get("Retry-After", ""))
+                warnings = tuple(map(_warning, response.headers.getall("Warning", ())))
+                return Reply(response.status, await response.read(), wait_s, warnings)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
 
@@ -193,6 +205,12 @@ def _may_repeat(method: str, status: int, error: CallError) -> bool:
 
 def _seconds(retry_after: str) -> float:
     return float(retry_after) if retry_after.isdecimal() else 1.0
+
+
+def _warning(header: str) -> str:
+    """The text of `299 - "text"` (RFC 7234 §5.5)."""
+    _, quoted, text = header.partition('"')
+    return text.rstrip('"').replace('\\"', '"') if quoted else header
 
 
 def _texts(value: Any) -> list[str]:

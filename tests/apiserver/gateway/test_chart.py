@@ -90,6 +90,9 @@ def test_its_own_rights_are_reading_impersonating_and_little_else() -> None:
     writes = [rule for rule in rules if not {"get", "list", "watch"} >= set(rule["verbs"])]
     assert {(tuple(rule["resources"]), tuple(rule["verbs"])) for rule in writes} == {
         (("users", "groups"), ("impersonate",)),
+        (("serviceaccounts",), ("impersonate",)),
+        (("tokenreviews",), ("create",)),
+        (("users",), ("create",)),
         (("loginrecords",), ("create",)),
         (("users", "users/status"), ("patch",)),
         (("roletemplates/status", "iamroles/status", "iamrolebindings/status"), ("patch",)),
@@ -111,7 +114,7 @@ def test_the_rendered_file_is_one_that_the_gateway_reads(tmp_path: Path) -> None
 
 
 def test_the_authorization_webhook_has_its_port_and_certificates_when_it_is_on(tmp_path: Path) -> None:
-    assert "reviews" not in render()
+    assert "name: reviews" not in render()
     found = objects("authorization.webhook.enabled=true", "authorization.webhook.bindAddress=0.0.0.0:9555")
     assert found["Service", "edge-apiserver"]["spec"]["ports"][-1]["port"] == 9555
     pod = found["Deployment", "edge-apiserver"]["spec"]["template"]["spec"]

@@ -106,7 +106,7 @@ def answer(ran: Mapping[str, Ran], begins: str) -> Ran:
 @pytest_asyncio.fixture
 async def reader(kube: Kube, tmp_path: Path) -> AsyncIterator[Reader]:
     """A platform as it is installed: controller with admission and projection, and a gateway."""
-    await kube.create(Namespace(metadata=ObjectMeta(name="edge-system")))
+    await kube.apply(Namespace(metadata=ObjectMeta(name="edge-system")))
     await kube.install(*SERVED)
     async with Members(MEMBER_WATCHES) as members:
         await Projected(kube, members).start(tenancy(), webhooks=True)

@@ -126,7 +126,7 @@ class Town(NamedTuple):
 @pytest_asyncio.fixture
 async def town(kube: Kube) -> AsyncIterator[Town]:
     """A workspace and a node group each for the teams, one next door, and native RBAC kept by projection."""
-    await kube.create(Namespace(metadata=ObjectMeta(name="edge-system")))
+    await kube.apply(Namespace(metadata=ObjectMeta(name="edge-system")))
     async with Members(MEMBER_WATCHES) as members:
         await kube.install(*SERVED)
         for one in _places():

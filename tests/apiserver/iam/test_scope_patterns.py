@@ -147,9 +147,7 @@ class Library:
 
 @pytest_asyncio.fixture
 async def library(rooms: Kube) -> AsyncIterator[Library]:
-    with_system = await rooms.find(Namespace, "edge-system")
-    if with_system is None:
-        await rooms.create(Namespace(metadata=ObjectMeta(name="edge-system")))
+    await rooms.apply(Namespace(metadata=ObjectMeta(name="edge-system")))
     for name in ("one", "two"):
         await rooms.apply(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": HOME}}

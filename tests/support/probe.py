@@ -12,6 +12,9 @@ TAGS: Final[Mapping[str, Expected]] = {
     "me": "own",
     "kubeconfigs": "own",
     "audit": "own",
+    "sessions": "own",
+    "oauthclients": "admin",
+    "console": "kind",
     "access": "rights",
     "kubernetes": "kubernetes",
     **dict.fromkeys(("iam", "scope", "app", "ext", "image", "registry", "core"), "kind"),  # pyright: ignore[reportArgumentType]

@@ -15,7 +15,7 @@ def calls(document: Json, types: Types) -> str:
         _method(document, path, method, item, types)
         for path, item in document["paths"].items()
         for method in METHODS
-        if method in item and "x-edge-kind" not in item[method] and "kubernetes" not in item[method]["tags"]
+        if method in item and _is_call(item[method])
     ]
     body = (
         "class Calls:\n"
@@ -25,6 +25,18 @@ def calls(document: Json, types: Types) -> str:
     imports = types.imports(body, "") + "from edge_sdk.client.http import Http, at\n"
     imports += "from collections.abc import Sequence\n" if "Sequence[" in body else ""
     return HEADER.format(about="The gateway's own operations, one method each.") + imports + "\n\n" + body
+
+
+def _is_call(one: Json) -> bool:
+    """A page for people is no call, and neither is a socket."""
+    if "x-edge-kind" in one or "kubernetes" in one["tags"]:
+        return False
+    good = _good(one)
+    return good is not None and "text/html" not in good.get("content", {})
+
+
+def _good(one: Json) -> Json | None:
+    return next((answer for status, answer in one["responses"].items() if status.startswith("2")), None)
 
 
 def kinds(document: Json, types: Types) -> str:
@@ -101,7 +113,7 @@ def _method(document: Json, path: str, method: str, item: Json, types: Types) ->
 
 
 def _answer(one: Json, types: Types) -> tuple[str, bool]:
-    good = next(answer for status, answer in one["responses"].items() if status.startswith("2"))
+    good = _good(one) or {}
     for media, content in good.get("content", {}).items():
         return types.python(content["schema"]), media in MUST_READ_AS_TEXT
     return "Any", False

@@ -21,7 +21,7 @@ from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
 from edge.apiserver.oauth.clients import Clients
-from edge.apiserver.openapi.operation import JSON, Operation
+from edge.apiserver.openapi.operation import FORM, JSON, Operation
 from edge.apiserver.openapi.shapes import Token, TokenRequest
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, check_sent_by_us
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
@@ -41,7 +41,7 @@ STRAYS: Final = 30
 OPERATIONS: Final = (
     Operation(
         "POST", "/oauth/token", "Sign in", "oauth", body=TokenRequest, answer=Token, public=True,
-        body_as=("application/x-www-form-urlencoded", JSON), name="getToken", refuses=(401,),
+        body_as=(FORM, JSON), name="getToken", refuses=(401,), errors="oauth",
     ),
 )  # fmt: skip
 

@@ -16,16 +16,29 @@ from edge_sdk.client.models.shared import (
     FindingPage,
     ImpactBody,
     ImpactResult,
+    Introspection,
+    JwkSet,
     Kubeconfig,
     KubeconfigList,
     Me,
     MyAccess,
+    NewClient,
     NewPassword,
+    NewSecret,
+    OAuthClientList,
+    OperationList,
+    RowColumns,
+    RowList,
     ScopePage,
+    SessionList,
+    ShownClient,
     ShownKubeconfig,
+    ShownSession,
     Status,
     Token,
+    TokenQuestion,
     TokenRequest,
+    UserInfo,
     Version,
     Wanted,
     WhoCan,
@@ -38,6 +51,18 @@ class Calls:
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    async def get_proxy_keys(self) -> JwkSet:
+        """Keys that callers are introduced to upstreams with."""
+        return await self._http.call("GET", "/.well-known/edge-proxy-keys", JwkSet)
+
+    async def get_oauth_server(self) -> Mapping[str, Any]:
+        """What a program reads to find its way (RFC 8414)."""
+        return await self._http.call("GET", "/.well-known/oauth-authorization-server", Mapping[str, Any])
+
+    async def get_openid_configuration(self) -> Mapping[str, Any]:
+        """What a program reads to find its way (OpenID discovery)."""
+        return await self._http.call("GET", "/.well-known/openid-configuration", Mapping[str, Any])
 
     async def get_health(self) -> str:
         """Whether the process is alive, by its older name."""
@@ -106,9 +131,74 @@ class Calls:
             "GET", "/oapis/audit.theriseunion.io/v1alpha1/verification", AuditVerification
         )
 
-    async def get_docs(self) -> str:
-        """This document as a page."""
-        return await self._http.call("GET", "/oapis/docs", str, headers={"Accept": "*/*"})
+    async def list_operations(
+        self, *, scope: str = "", limit: int | None = None, offset: int | None = None
+    ) -> OperationList:
+        """Long work that is going on."""
+        return await self._http.call(
+            "GET",
+            "/oapis/console.theriseunion.io/v1alpha1/operations",
+            OperationList,
+            query={"scope": scope, "limit": limit, "offset": offset},
+        )
+
+    async def list_rows(
+        self,
+        group: str,
+        version: str,
+        resource: str,
+        *,
+        cluster: str = "",
+        namespace: str = "",
+        scope: str = "",
+        columns: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        q: str = "",
+        sort: str = "",
+        limit: int | None = None,
+        offset: int | None = None,
+        facets: str = "",
+        cursor: str = "",
+    ) -> RowList:
+        """Rows of a kind, of one cluster or of all."""
+        return await self._http.call(
+            "GET",
+            at("/oapis/console.theriseunion.io/v1alpha1/rows/{}/{}/{}", group, version, resource),
+            RowList,
+            query={
+                "cluster": cluster,
+                "namespace": namespace,
+                "scope": scope,
+                "columns": columns,
+                "labelSelector": label_selector,
+                "fieldSelector": field_selector,
+                "q": q,
+                "sort": sort,
+                "limit": limit,
+                "offset": offset,
+                "facets": facets,
+                "cursor": cursor,
+            },
+        )
+
+    async def list_columns(
+        self,
+        group: str,
+        version: str,
+        resource: str,
+        *,
+        cluster: str = "",
+        namespace: str = "",
+        scope: str = "",
+    ) -> RowColumns:
+        """Columns and actions of a kind."""
+        return await self._http.call(
+            "GET",
+            at("/oapis/console.theriseunion.io/v1alpha1/rows/{}/{}/{}/columns", group, version, resource),
+            RowColumns,
+            query={"cluster": cluster, "namespace": namespace, "scope": scope},
+        )
 
     async def explain_access(self, body: ExplainBody) -> Explanation:
         """Why somebody may do something, or may not."""
@@ -190,6 +280,61 @@ class Calls:
             query={"limit": limit, "cursor": cursor, "type": type_, "q": q},
         )
 
+    async def list_my_sessions(self) -> SessionList:
+        """Sessions: one's own."""
+        return await self._http.call("GET", "/oapis/iam.theriseunion.io/v1alpha1/me/sessions", SessionList)
+
+    async def end_all_my_sessions(self, *, others: bool = False) -> SessionList:
+        """End all: one's own."""
+        return await self._http.call(
+            "DELETE", "/oapis/iam.theriseunion.io/v1alpha1/me/sessions", SessionList, query={"others": others}
+        )
+
+    async def get_my_sessions(self, id_: str) -> ShownSession:
+        """One of them: one's own."""
+        return await self._http.call(
+            "GET", at("/oapis/iam.theriseunion.io/v1alpha1/me/sessions/{}", id_), ShownSession
+        )
+
+    async def end_my_sessions(self, id_: str) -> SessionList:
+        """End one: one's own."""
+        return await self._http.call(
+            "DELETE", at("/oapis/iam.theriseunion.io/v1alpha1/me/sessions/{}", id_), SessionList
+        )
+
+    async def list_o_auth_clients(self) -> OAuthClientList:
+        """List OAuth clients."""
+        return await self._http.call(
+            "GET", "/oapis/iam.theriseunion.io/v1alpha1/oauthclients", OAuthClientList
+        )
+
+    async def create_o_auth_client(self, body: NewClient) -> ShownClient:
+        """Make an OAuth client; its secret is shown this once."""
+        return await self._http.call(
+            "POST", "/oapis/iam.theriseunion.io/v1alpha1/oauthclients", ShownClient, body=body
+        )
+
+    async def get_o_auth_client(self, id_: str) -> ShownClient:
+        """One OAuth client."""
+        return await self._http.call(
+            "GET", at("/oapis/iam.theriseunion.io/v1alpha1/oauthclients/{}", id_), ShownClient
+        )
+
+    async def delete_o_auth_client(self, id_: str) -> Status:
+        """Delete an OAuth client; its sessions end."""
+        return await self._http.call(
+            "DELETE", at("/oapis/iam.theriseunion.io/v1alpha1/oauthclients/{}", id_), Status
+        )
+
+    async def renew_o_auth_client(self, id_: str, body: NewSecret) -> ShownClient:
+        """Give an OAuth client a new secret, shown this once."""
+        return await self._http.call(
+            "POST",
+            at("/oapis/iam.theriseunion.io/v1alpha1/oauthclients/{}/secret", id_),
+            ShownClient,
+            body=body,
+        )
+
     async def post_password(self, name: str, body: NewPassword) -> Status:
         """Set a password, for clients that cannot PUT."""
         return await self._http.call(
@@ -200,6 +345,33 @@ class Calls:
         """Set a password; one's own needs the current one."""
         return await self._http.call(
             "PUT", at("/oapis/iam.theriseunion.io/v1alpha1/users/{}/password", name), Status, body=body
+        )
+
+    async def list_sessions(self, name: str) -> SessionList:
+        """Sessions: somebody's."""
+        return await self._http.call(
+            "GET", at("/oapis/iam.theriseunion.io/v1alpha1/users/{}/sessions", name), SessionList
+        )
+
+    async def end_all_sessions(self, name: str, *, others: bool = False) -> SessionList:
+        """End all: somebody's."""
+        return await self._http.call(
+            "DELETE",
+            at("/oapis/iam.theriseunion.io/v1alpha1/users/{}/sessions", name),
+            SessionList,
+            query={"others": others},
+        )
+
+    async def get_sessions(self, name: str, id_: str) -> ShownSession:
+        """One of them: somebody's."""
+        return await self._http.call(
+            "GET", at("/oapis/iam.theriseunion.io/v1alpha1/users/{}/sessions/{}", name, id_), ShownSession
+        )
+
+    async def end_sessions(self, name: str, id_: str) -> SessionList:
+        """End one: somebody's."""
+        return await self._http.call(
+            "DELETE", at("/oapis/iam.theriseunion.io/v1alpha1/users/{}/sessions/{}", name, id_), SessionList
         )
 
     async def list_kubeconfigs(self, user: str) -> KubeconfigList:
@@ -238,11 +410,39 @@ class Calls:
         """Versions."""
         return await self._http.call("GET", "/oapis/version", Version)
 
+    async def introspect_token(self, body: TokenQuestion) -> Introspection:
+        """Whose a token is, for the client it was sent to."""
+        return await self._http.call(
+            "POST", "/oauth/introspect", Introspection, body=body, body_as="application/x-www-form-urlencoded"
+        )
+
+    async def get_jwks(self) -> JwkSet:
+        """Public keys of the tokens."""
+        return await self._http.call("GET", "/oauth/jwks", JwkSet)
+
+    async def sign_out(self) -> Status:
+        """End one's own session, of the bearer token or the cookies."""
+        return await self._http.call("POST", "/oauth/logout", Status)
+
+    async def revoke_token(self, body: TokenQuestion) -> Mapping[str, Any]:
+        """End the session of a token."""
+        return await self._http.call(
+            "POST", "/oauth/revoke", Mapping[str, Any], body=body, body_as="application/x-www-form-urlencoded"
+        )
+
     async def get_token(self, body: TokenRequest) -> Token:
         """Sign in."""
         return await self._http.call(
             "POST", "/oauth/token", Token, body=body, body_as="application/x-www-form-urlencoded"
         )
+
+    async def get_user_info(self) -> UserInfo:
+        """Who signed in."""
+        return await self._http.call("GET", "/oauth/userinfo", UserInfo)
+
+    async def post_user_info(self) -> UserInfo:
+        """Who signed in, for programs that POST."""
+        return await self._http.call("POST", "/oauth/userinfo", UserInfo)
 
     async def get_readyz(self) -> str:
         """Whether it can serve, and what is missing."""

@@ -26,6 +26,7 @@ from edge.apiserver.oauth.browser import Browser
 from edge.apiserver.oauth.page import ProviderLink, error_page
 from edge.apiserver.oauth.problems import problem_page
 from edge.apiserver.oauth.tickets import Tickets
+from edge.apiserver.openapi.operation import HTML, Operation, Param
 from edge.apiserver.signin import SignIn
 from edge.iam.federated import path_back
 from edge.iam.types import User
@@ -43,6 +44,22 @@ COOKIE: Final = "edge-oidc"
 ATTEMPT_S: Final = 600
 COOKIE_MAX: Final = 8000
 AGAIN: Final = "Go back to where you came from and sign in again; cookies of this address must be allowed."
+
+OPERATIONS: Final = (
+    Operation(
+        "GET", "/oauth/providers/oidc/start", "To the OpenID provider, where one is set up", "oauth",
+        about="Sends the browser on.", answer=str, answers_as=HTML, public=True, status=303, errors="page",
+        params=(Param("return", "Path to come back to; the console without one."),), name="startOidc",
+    ),
+    Operation(
+        "GET", "/oauth/callback", "Back from the OpenID provider", "oauth", about="Sends the browser on.",
+        answer=str, answers_as=HTML, public=True, status=303, errors="page", refuses=(403,),
+        params=tuple(
+            Param(name, f"The provider's {name}.") for name in ("code", "state", "iss", "error")
+        ),
+        name="finishOidc",
+    ),
+)  # fmt: skip
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 

@@ -18,6 +18,7 @@ from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.oauth.page import ProviderLink, error_page, sign_in_page
 from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Ticket, Tickets
+from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.wire import read_form
 from edge.apiserver.signin import SignIn
@@ -37,6 +38,19 @@ CODES_A_SECOND: Final = 1.0
 CODES_AT_ONCE: Final = 30.0
 CODES_OF_ALL_A_SECOND: Final = 50.0
 LOCAL: Final = "local"
+OPERATIONS: Final = (
+    Operation(
+        "GET", "/oauth/authorize", "The sign-in page, for a program that asks for a code", "oauth",
+        about="Who is signed in already is sent on to redirect_uri at once.", answer=str, answers_as=HTML,
+        public=True, errors="page", refuses=(303,), name="showSignIn",
+        params=tuple(Param(name, "RFC 6749, RFC 7636, OpenID Connect core.") for name in PARAMETERS),
+    ),
+    Operation(
+        "POST", "/oauth/authorize", "The form of the sign-in page", "oauth", about="Sends the browser on.",
+        body=dict[str, str], body_as=(FORM,), answer=str, answers_as=HTML, public=True, status=303,
+        errors="page", refuses=(403,), name="sendSignIn",
+    ),
+)  # fmt: skip
 
 Links = Callable[[Pairs], Sequence[ProviderLink]]
 

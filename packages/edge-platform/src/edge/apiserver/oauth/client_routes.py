@@ -15,6 +15,8 @@ from aiohttp import web
 from edge.apiserver.answers import document
 from edge.apiserver.identity import People, change_password_first
 from edge.apiserver.oauth.clients import Clients
+from edge.apiserver.openapi.operation import IAM, Operation
+from edge.apiserver.openapi.shapes import Status
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.iam.oauthclients import (
@@ -45,7 +47,7 @@ WORD: Final = "oauthclients"
 SECRET: Final = "secret"  # noqa: S105
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class NewClient(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """Body of POST oauthclients. accessTokenLife: "1h"; user: whom client_credentials act as."""
 
     id: str
@@ -57,13 +59,51 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     user: str = ""
 
 
-class Renewal(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class NewSecret(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """Body of POST oauthclients/ID/secret. keepPreviousFor: how long the old secret counts beside the new."""
 
     keep_previous_for: str = "0s"
 
 
-B = TypeVar("B", Wanted, Renewal)
+class ShownClient(msgspec.Struct, rename="camel", omit_defaults=True):
+    """configured: it comes from the settings, and changes there. secret: in the answer that makes it."""
+
+    id: str
+    grants: list[str]
+    public: bool
+    redirect_uris: list[str] = msgspec.field(name="redirectURIs")
+    post_logout_uris: list[str] = msgspec.field(name="postLogoutRedirectURIs")
+    access_token_life: str
+    user: str
+    configured: bool
+    secret: str = ""
+
+
+class OAuthClientList(msgspec.Struct, rename="camel"):
+    kind: str
+    api_version: str
+    items: list[ShownClient]
+
+
+B = TypeVar("B", NewClient, NewSecret)
+
+_BASE: Final = f"{IAM}/{WORD}"
+OPERATIONS: Final = (
+    Operation("GET", _BASE, "List OAuth clients", WORD, answer=OAuthClientList, name="listOAuthClients"),
+    Operation(
+        "POST", _BASE, "Make an OAuth client; its secret is shown this once", WORD, body=NewClient,
+        answer=ShownClient, status=201, name="createOAuthClient", refuses=(409, 422),
+    ),
+    Operation("GET", f"{_BASE}/{{id}}", "One OAuth client", WORD, answer=ShownClient, name="getOAuthClient"),
+    Operation(
+        "DELETE", f"{_BASE}/{{id}}", "Delete an OAuth client; its sessions end", WORD, answer=Status,
+        name="deleteOAuthClient", refuses=(409,),
+    ),
+    Operation(
+        "POST", f"{_BASE}/{{id}}/{SECRET}", "Give an OAuth client a new secret, shown this once", WORD,
+        body=NewSecret, answer=ShownClient, name="renewOAuthClient", refuses=(409, 422),
+    ),
+)  # fmt: skip
 
 
 class ClientRoutes:
@@ -116,7 +156,7 @@ class ClientRoutes:
         return document(self._known(id_).shown())
 
     async def _create(self, exchange: "Exchange", _: str) -> web.StreamResponse:
-        wanted = _body(exchange, Wanted)
+        wanted = _body(exchange, NewClient)
         secret = "" if wanted.public else new_secret()
         client = OAuthClient(
             id=wanted.id,
@@ -156,7 +196,7 @@ class ClientRoutes:
             )
         if client.user:
             self._check_user(exchange, client.user)
-        keep_s = _duration("keepPreviousFor", _body(exchange, Renewal).keep_previous_for)
+        keep_s = _duration("keepPreviousFor", _body(exchange, NewSecret).keep_previous_for)
         if keep_s > LIFE_MAX_S:
             wrong = Violation("keepPreviousFor", f"{keep_s:g}s", "the old secret must end", "0s to 30d")
             raise Invalid("invalid-client", (wrong,), what="The secret was not changed")

@@ -1,12 +1,14 @@
 """What a program reads to find its way (OIDC discovery, RFC 8414), and who signed in (OIDC core §5.3)."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.identity import Authenticator, People
+from edge.apiserver.openapi import shapes
+from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.sessions.credential import credential
 from edge.iam.oauthrequests import SCOPES
 from edge_sdk.clock import Clock
@@ -14,6 +16,26 @@ from edge_sdk.problem import Forbidden
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
+
+OPERATIONS: Final = (
+    *(
+        Operation(
+            "GET", f"/.well-known/{name}", f"What a program reads to find its way ({source})", "oauth",
+            answer=dict[str, Any], public=True, name=id_,
+        )
+        for name, source, id_ in (
+            ("openid-configuration", "OpenID discovery", "getOpenidConfiguration"),
+            ("oauth-authorization-server", "RFC 8414", "getOauthServer"),
+        )
+    ),
+    Operation(
+        "GET", "/oauth/userinfo", "Who signed in", "me", answer=shapes.UserInfo, name="getUserInfo",
+    ),
+    Operation(
+        "POST", "/oauth/userinfo", "Who signed in, for programs that POST", "me", answer=shapes.UserInfo,
+        name="postUserInfo",
+    ),
+)  # fmt: skip
 
 
 class Discovery:

@@ -16,6 +16,7 @@ from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.oauth.page import error_page, sign_out_page, signed_out_page
 from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Tickets
+from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.sessions.wire import read_form
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
 
 FIELDS: Final = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
+OPERATIONS: Final = (
+    Operation(
+        "GET", "/oauth/logout", "The sign-out page, for a program that sends somebody here", "oauth",
+        answer=str, answers_as=HTML, public=True, errors="page", refuses=(303,), name="showSignOut",
+        params=tuple(Param(name, "OIDC RP-initiated logout 1.0.") for name in FIELDS),
+    ),
+    Operation(
+        "POST", "/oauth/logout/confirm", "The form of the sign-out page", "oauth", body=dict[str, str],
+        body_as=(FORM,), answer=str, answers_as=HTML, public=True, errors="page", refuses=(303,),
+        name="confirmSignOut",
+    ),
+)  # fmt: skip
 
 ReadIdToken = Callable[[str], Mapping[str, Any]]
 """The claims of an ID token of ours, expired or not. Raises TokenRefused."""

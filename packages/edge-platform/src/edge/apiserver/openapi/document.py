@@ -9,7 +9,7 @@ import msgspec
 
 from edge.apiserver.kinds import SERVED
 from edge.apiserver.openapi import kinds
-from edge.apiserver.openapi.operation import JSON, Operation, Param
+from edge.apiserver.openapi.operation import HTML, JSON, Errors, Operation, Param
 from edge.apiserver.openapi.shapes import ListMeta, OAuthRefusal, Status
 from edge.apiserver.openapi.structs import LIST, marked
 from edge_kube.meta import Resource, kind_of
@@ -34,6 +34,9 @@ TAGS: Final[Mapping[str, str]] = {
     "kubeconfigs": "Files for kubectl",
     "audit": "Who did what",
     "oauth": "Sign-in",
+    "oauthclients": "Programs that people sign in to",
+    "sessions": "What is signed in where",
+    "console": "What the console asks: rows of any kind, operations, a socket of changes",
     "system": "Health, version, this document",
     "iam": "Users, roles, bindings",
     "scope": "Clusters, workspaces, node groups",
@@ -124,12 +127,15 @@ class _Shared:
             return {"$ref": f"#/components/parameters/{param.name}"}
         return _parameter(param)
 
-    def refusal(self, status: int, error: type[Any]) -> Json:
-        """status 0: any other."""
-        name = f"{error.__name__}{status or ''}"
+    def refusal(self, status: int, errors: Errors) -> Json:
+        """status 0: any other. OAuth's own form is of 400 and 401 alone."""
+        is_oauth = errors == "oauth" and status in (400, 401)
+        name = "Page" if errors == "page" else (OAuthRefusal if is_oauth else Status).__name__
         found: Json = {"description": HTTPStatus(status).phrase if status else "Any other error"}
         if not 0 < status < 400:
-            found["content"] = {JSON: {"schema": {"$ref": f"{REF}{error.__name__}"}}}
+            page: Json = {HTML: {"schema": {"type": "string"}}}
+            found["content"] = page if errors == "page" else {JSON: {"schema": {"$ref": f"{REF}{name}"}}}
+        name += str(status or "")
         self.responses[name] = found
         return {"$ref": f"#/components/responses/{name}"}
 
@@ -158,9 +164,8 @@ def _responses(one: Operation, schemas: "Schemas", shared: _Shared) -> Json:
         good["content"] = {one.answers_as: {"schema": schemas.of(one.answer)}}
     found: Json = {str(one.status): good}
     for status in sorted({*(PUBLIC_REFUSES if one.public else ALWAYS_REFUSES), *one.refuses}):
-        by_oauth = one.tag == "oauth" and status in (400, 401)
-        found[str(status)] = shared.refusal(status, OAuthRefusal if by_oauth else Status)
-    return found | {"default": shared.refusal(0, Status)}
+        found[str(status)] = shared.refusal(status, one.errors)
+    return found | {"default": shared.refusal(0, "status")}
 
 
 def _parameter(param: Param) -> Json:
@@ -182,7 +187,19 @@ def _path_parameter(name: str) -> Json:
 def _schemes() -> Json:
     return {
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-        "oauth2": {"type": "oauth2", "flows": {"password": {"tokenUrl": "/oauth/token", "scopes": {}}}},
+        "oauth2": {
+            "type": "oauth2",
+            "flows": {
+                "authorizationCode": {
+                    "authorizationUrl": "/oauth/authorize",
+                    "tokenUrl": "/oauth/token",
+                    "refreshUrl": "/oauth/token",
+                    "scopes": {},
+                },
+                "clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}},
+                "password": {"tokenUrl": "/oauth/token", "refreshUrl": "/oauth/token", "scopes": {}},
+            },
+        },
         "cookie": {
             "type": "apiKey",
             "in": "cookie",

@@ -15,9 +15,13 @@ from typing import Any, Final, Literal
 
 IAM: Final = "/oapis/iam.theriseunion.io/v1alpha1"
 AUDIT: Final = "/oapis/audit.theriseunion.io/v1alpha1"
+CONSOLE: Final = "/oapis/console.theriseunion.io/v1alpha1"
 JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+HTML: Final = "text/html"
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Errors = Literal["status", "oauth", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Operation:
     answer, body: msgspec types; None is no content that is worth a schema. forms: media type → type where
     the body or the answer is not JSON. public: asked without a token. status: of the answer when all is well.
     refuses: other statuses than 400, 401, 403, 404, 429 and 503 that a caller has to expect.
+    errors: what refusals look like: a Kubernetes Status, RFC 6749 §5.2, or a page for a person.
     name: operationId; made of method and path when empty.
     """
 
@@ -55,6 +60,7 @@ class Operation:
     public: bool = False
     status: int = 200
     refuses: tuple[int, ...] = ()
+    errors: Errors = "status"
     name: str = ""
     extra: Mapping[str, Any] | None = None
     """Keys for the document itself, such as x-edge-kind."""

@@ -40,10 +40,23 @@ class StatusDetails(Struct, rename="camel", omit_defaults=True):
     uid: str = ""
 
 
+class NextStep(Struct):
+    """What may be done now. kind: retry (value: after how many seconds), command, link or ask."""
+
+    kind: str
+    value: str
+    label: str
+
+
 class EdgeError(Struct, rename="camel", omit_defaults=True):
-    """What programs go by: the code in CamelCase, and the id under which the gateway's log tells more."""
+    """What programs go by: the code in CamelCase, and the id under which the gateway's log tells more.
+
+    params: what the code is about, for whoever words it anew.
+    """
 
     code: str = ""
+    params: dict[str, str] = {}
+    next: list[NextStep] = []
     request_id: str = ""
     retry_after_seconds: int = 0
 
@@ -156,23 +169,35 @@ class AuditVerification(Struct):
 
 
 class TokenRequest(Struct, omit_defaults=True):
-    """RFC 6749. client_id and client_secret may come by Basic authentication instead."""
+    """RFC 6749. client_id and client_secret may come by Basic authentication instead.
+
+    grant_type: password, refresh_token, authorization_code or client_credentials.
+    """
 
     grant_type: str
     client_id: str = ""
     client_secret: str = ""
     username: str = ""
     password: str = ""
+    refresh_token: str = ""
+    code: str = ""
+    redirect_uri: str = ""
+    code_verifier: str = ""
+    scope: str = ""
 
 
 class Token(Struct, omit_defaults=True):
-    """RFC 6749 §5.1. expires_in: seconds. scope "password-change": until that is done, it only reads."""
+    """RFC 6749 §5.1. expires_in: seconds. id_token: where the scope has openid.
 
-    access_token: str
-    token_type: str
+    A console that asks with X-Edge-Session: cookie gets the tokens as cookies, and here their life alone.
+    """
+
     expires_in: int
+    access_token: str = ""
+    token_type: str = ""
     scope: str = ""
     refresh_token: str = ""
+    id_token: str = ""
 
 
 class OAuthRefusal(Struct, omit_defaults=True):
@@ -180,6 +205,47 @@ class OAuthRefusal(Struct, omit_defaults=True):
 
     error: str
     error_description: str = ""
+
+
+class TokenQuestion(Struct, omit_defaults=True):
+    """RFC 7009, RFC 7662: one token, and which client asks (or by Basic authentication)."""
+
+    token: str
+    token_type_hint: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+
+
+class Introspection(Struct, omit_defaults=True):
+    """RFC 7662. Of a token that is none of ours, or is over: active alone. cluster: of a kubeconfig."""
+
+    active: bool
+    token_type: str = ""
+    client_id: str = ""
+    username: str = ""
+    sub: str = ""
+    exp: int = 0
+    scope: str = ""
+    iss: str = ""
+    sid: str = ""
+    aud: str = ""
+    cluster: str = ""
+
+
+class JwkSet(Struct):
+    """RFC 7517: public keys; none where a secret signs."""
+
+    keys: list[dict[str, Any]]
+
+
+class UserInfo(Struct, omit_defaults=True):
+    """OpenID Connect core §5.3."""
+
+    sub: str
+    groups: list[str]
+    preferred_username: str = ""
+    name: str = ""
+    email: str = ""
 
 
 class KubernetesVersion(Struct, rename="camel"):

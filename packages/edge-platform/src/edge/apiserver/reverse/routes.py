@@ -6,7 +6,7 @@ one on the resource that the path names (upstream-contract §6.6).
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -14,6 +14,8 @@ from edge.apiserver.answers import document
 from edge.apiserver.dialing import system_lookup
 from edge.apiserver.headers import Network
 from edge.apiserver.identity import change_password_first
+from edge.apiserver.openapi.operation import Operation
+from edge.apiserver.openapi.shapes import JwkSet
 from edge.apiserver.paths import BASES, OWN_SUFFIX, Resource, action_of, read_resource
 from edge.apiserver.reverse.introduction import Introductions
 from edge.apiserver.reverse.passing import Passing
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
     from edge.apiserver.routes import Handler
 
 KEYS_PATH = (".well-known", "edge-proxy-keys")
+OPERATIONS: Final = (
+    Operation(
+        "GET", f"/{'/'.join(KEYS_PATH)}", "Keys that callers are introduced to upstreams with", "system",
+        answer=JwkSet, public=True, name="getProxyKeys",
+    ),
+)  # fmt: skip
 
 
 class ReverseRoutes:

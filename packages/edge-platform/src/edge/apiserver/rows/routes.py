@@ -14,6 +14,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document, json_answer
 from edge.apiserver.memory import Memory
+from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.paths import OWN_SUFFIX, Resource, action_of
 from edge.apiserver.rights import Rights
 from edge.apiserver.rows.actions import actions_of
@@ -22,6 +23,7 @@ from edge.apiserver.rows.cached import CachedRows
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.live import LiveRows
+from edge.apiserver.rows.shape import RowColumns, RowList
 from edge.apiserver.store import Collection
 from edge_sdk.problem import Problem
 from edge_sdk.scopes import SCOPE_GROUP, is_host
@@ -33,6 +35,35 @@ if TYPE_CHECKING:
 CONSOLE_GROUP: Final = "console.theriseunion.io"
 VERSION: Final = "v1alpha1"
 GZIP_ABOVE_BYTES: Final = 1024
+_ROWS: Final = f"{CONSOLE}/rows/{{group}}/{{version}}/{{resource}}"
+_WHERE: Final = (
+    Param("cluster", "Its name, host, or * for all; the host without one."),
+    Param("namespace", "Of a kind that is in namespaces."),
+    Param("scope", "What is there and below: platform, workspace/W, cluster/C/namespace/N, …"),
+)
+OPERATIONS: Final = (
+    Operation(
+        "GET", _ROWS, "Rows of a kind, of one cluster or of all", "console", answer=RowList, name="listRows",
+        about="group core: that of pods. What the caller may not see is not counted either.",
+        params=(
+            *_WHERE,
+            Param("columns", "Ids of columns, with commas."),
+            Param("labelSelector", "Kubernetes label selector."),
+            Param("fieldSelector", "Columns with = or !=, and commas."),
+            Param("q", "Text in the name or the namespace."),
+            Param("sort", "Ids of columns, with commas; a minus for the other direction."),
+            Param("limit", "Rows, 1 to 500.", int),
+            Param("offset", "Rows to pass over.", int),
+            Param("facets", "Ids of columns whose values are counted, with commas."),
+            Param("cursor", "Of the page before."),
+        ),
+        refuses=(304, 410),
+    ),
+    Operation(
+        "GET", f"{_ROWS}/columns", "Columns and actions of a kind", "console", answer=RowColumns,
+        name="listColumns", params=_WHERE,
+    ),
+)  # fmt: skip
 
 
 class RowRoutes:

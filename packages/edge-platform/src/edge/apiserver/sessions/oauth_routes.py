@@ -9,6 +9,8 @@ from aiohttp import web
 from edge.apiserver.answers import document
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.identity import Authenticator, Session
+from edge.apiserver.openapi.operation import FORM, JSON, Operation
+from edge.apiserver.openapi.shapes import Introspection, JwkSet, Status, TokenQuestion
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, SESSION_COOKIE, check_sent_by_us
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Sessions
@@ -30,6 +32,27 @@ INACTIVE: Final = {"active": False}
 ClientCheck = Callable[[Mapping[str, str], web.BaseRequest], OAuthClient]
 """Which client sent a form. Raises OAuthError, TooMuch."""
 Form = Mapping[str, str]
+
+OPERATIONS: Final = (
+    Operation(
+        "GET", "/oauth/jwks", "Public keys of the tokens", "oauth", answer=JwkSet, public=True,
+        name="getJwks",
+    ),
+    Operation(
+        "POST", "/oauth/revoke", "End the session of a token", "oauth", body=TokenQuestion,
+        answer=dict[str, Any], public=True, body_as=(FORM, JSON), name="revokeToken", refuses=(401,),
+        errors="oauth",
+    ),
+    Operation(
+        "POST", "/oauth/introspect", "Whose a token is, for the client it was sent to", "oauth",
+        body=TokenQuestion, answer=Introspection, public=True, body_as=(FORM, JSON), name="introspectToken",
+        refuses=(401,), errors="oauth",
+    ),
+    Operation(
+        "POST", "/oauth/logout", "End one's own session, of the bearer token or the cookies", "oauth",
+        answer=Status, name="signOut",
+    ),
+)  # fmt: skip
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 

@@ -6,11 +6,13 @@ One's own needs no right. Those of others are listed and ended by the right to `
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import structlog
 from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.identity import change_password_first
+from edge.apiserver.openapi.operation import IAM, Operation, Param
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.apiserver.sessions.store import Sessions
@@ -24,6 +26,48 @@ if TYPE_CHECKING:
     from edge.apiserver.routes import Handler
 
 WORD: Final = "sessions"
+
+
+class ShownSession(msgspec.Struct, rename="camel"):
+    """A session, without what lets in. current: the one that asks. Times in RFC 3339."""
+
+    id: str
+    user: str
+    client: str
+    provider: str
+    address: str
+    user_agent: str
+    opened: str
+    last_seen: str
+    expires: str
+    current: bool
+
+
+class SessionList(msgspec.Struct, rename="camel"):
+    kind: str
+    api_version: str
+    items: list[ShownSession]
+
+
+def _operations(base: str, whose: str, of: str) -> tuple[Operation, ...]:
+    others = Param("others", "true spares the session that asks.", bool)
+    return (
+        Operation("GET", base, f"Sessions: {whose}", WORD, answer=SessionList, name=f"list{of}"),
+        Operation(
+            "DELETE", base, f"End all: {whose}", WORD, answer=SessionList, params=(others,),
+            name=f"endAll{of}",
+        ),
+        Operation(
+            "GET", f"{base}/{{id}}", f"One of them: {whose}", WORD, answer=ShownSession, name=f"get{of}"
+        ),
+        Operation("DELETE", f"{base}/{{id}}", f"End one: {whose}", WORD, answer=SessionList, name=f"end{of}"),
+    )  # fmt: skip
+
+
+OPERATIONS: Final = (
+    *_operations(f"{IAM}/me/{WORD}", "one's own", "MySessions"),
+    *_operations(f"{IAM}/users/{{name}}/{WORD}", "somebody's", "Sessions"),
+)
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 

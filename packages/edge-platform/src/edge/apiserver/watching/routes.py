@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from edge.apiserver.answers import document
 from edge.apiserver.limits import Limiter
 from edge.apiserver.listing import number
+from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.paths import Resource
 from edge.apiserver.splice import wanted_protocol
-from edge.apiserver.watching import protocol
+from edge.apiserver.watching import operations, protocol
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.measures import WatchMeasures
 from edge.apiserver.watching.protocol import ROWS_MAX
@@ -31,6 +33,32 @@ CONSOLE_GROUP: Final = "console.theriseunion.io"
 SOCKETS_PER_USER: Final = 8
 SPREAD_S: Final = 5.0
 LEAVES_WITHIN_S: Final = 5.0
+
+
+class OperationList(msgspec.Struct):
+    """Long work that is going on, newest first. total: in all pages."""
+
+    kind: str
+    total: int
+    offset: int
+    items: list[operations.Operation]
+
+
+OPERATIONS: Final = (
+    Operation(
+        "GET", f"{CONSOLE}/watch", "A WebSocket that tells of changes", "console", status=101,
+        about=f"Subprotocol {protocol.PROTOCOL}: docs/watch.md.", name="watch", refuses=(400,),
+    ),
+    Operation(
+        "GET", f"{CONSOLE}/operations", "Long work that is going on", "console", answer=OperationList,
+        name="listOperations",
+        params=(
+            Param("scope", "What is there and below."),
+            Param("limit", "Of items.", int),
+            Param("offset", "Items to pass over.", int),
+        ),
+    ),
+)  # fmt: skip
 
 
 class WatchRoutes:

@@ -179,10 +179,20 @@ class DockerConfigSecretRef(Model):
     name: str
 
 
+class NextStep(Model):
+    """What may be done now. kind: retry (value: after how many seconds), command, link or ask."""
+
+    kind: str
+    value: str
+    label: str
+
+
 class EdgeError(Model):
     """What programs go by: the code in CamelCase, and the id under which the gateway's log tells more."""
 
     code: str = ""
+    params: Mapping[str, str] = {}
+    next: tuple[NextStep, ...] = ()
     request_id: str = ""
     retry_after_seconds: int = 0
 
@@ -252,6 +262,28 @@ class ImpactResult(Model):
     gaining: int
     total_is_exact: bool
     hidden: bool
+
+
+class Introspection(Model):
+    """RFC 7662. Of a token that is none of ours, or is over: active alone. cluster: of a kubeconfig."""
+
+    active: bool
+    token_type: str = field(default="", name="token_type")
+    client_id: str = field(default="", name="client_id")
+    username: str = ""
+    sub: str = ""
+    exp: int = 0
+    scope: str = ""
+    iss: str = ""
+    sid: str = ""
+    aud: str = ""
+    cluster: str = ""
+
+
+class JwkSet(Model):
+    """RFC 7517: public keys; none where a secret signs."""
+
+    keys: tuple[Mapping[str, Any], ...]
 
 
 class Kubeconfig(Model):
@@ -329,6 +361,18 @@ class MyAccess(Model):
     ttl_seconds: int
 
 
+class NewClient(Model):
+    """Body of POST oauthclients. accessTokenLife: "1h"; user: whom client_credentials act as."""
+
+    id: str
+    redirect_uris: tuple[str, ...] = field(default=(), name="redirectURIs")
+    post_logout_redirect_uris: tuple[str, ...] = field(default=(), name="postLogoutRedirectURIs")
+    grants: tuple[str, ...] = ("authorization_code", "refresh_token")
+    public: bool = False
+    access_token_life: str = ""
+    user: str = ""
+
+
 class NewPassword(Model):
     """Body of PUT users/NAME/password. currentPassword is needed for one's own."""
 
@@ -336,11 +380,75 @@ class NewPassword(Model):
     current_password: str = ""
 
 
+class NewSecret(Model):
+    """Body of POST oauthclients/ID/secret. keepPreviousFor: how long the old secret counts beside the new."""
+
+    keep_previous_for: str = "0s"
+
+
+class ShownClient(Model):
+    """configured: it comes from the settings, and changes there. secret: in the answer that makes it."""
+
+    id: str
+    grants: tuple[str, ...]
+    public: bool
+    redirect_uris: tuple[str, ...] = field(name="redirectURIs")
+    post_logout_redirect_uris: tuple[str, ...] = field(name="postLogoutRedirectURIs")
+    access_token_life: str
+    user: str
+    configured: bool
+    secret: str = ""
+
+
+class OAuthClientList(Model):
+    kind: str
+    api_version: str
+    items: tuple[ShownClient, ...]
+
+
 class OAuthRefusal(Model):
     """RFC 6749 §5.2."""
 
     error: str
     error_description: str = field(default="", name="error_description")
+
+
+class ObjectRef(Model):
+    group: str
+    version: str
+    resource: str
+    kind: str
+    name: str
+    namespace: str
+    uid: str
+
+
+class Progress(Model):
+    """Parts that are done, of those there are."""
+
+    done: int
+    total: int
+
+
+class Operation(Model):
+    """since: epoch seconds. progress: None where it is not known how much there is. next: what comes next."""
+
+    ref: ObjectRef
+    what: Any
+    state: Any
+    progress: Progress | None
+    since: int
+    message: str
+    next: str = ""
+
+
+class OperationList(Model):
+    """Long work that is going on, newest first. total: in all pages."""
+
+    kind: str
+    total: int
+    offset: int
+    items: tuple[Operation, ...]
 
 
 class RepositorySpec(Model):
@@ -359,6 +467,58 @@ class RepositoryStatus(Model):
     sync_message: str = ""
 
 
+class ShownColumn(Model):
+    """of: the kind that a reference leads to. wide: shown when there is room."""
+
+    id: str
+    type: str
+    title: str = ""
+    wide: bool = False
+    of: str = ""
+
+
+class RowColumns(Model):
+    """cached: known by heart: exact, sorted and counted. actions: letter → action."""
+
+    kind: str
+    namespaced: bool
+    cached: bool
+    columns: tuple[ShownColumn, ...]
+    actions: Mapping[str, str]
+
+
+class ShownRow(Model):
+    """k: uid. n: name, namespace, cluster. v: values of the columns after the name. a: letters of actions."""
+
+    k: str
+    n: tuple[str, ...]
+    v: tuple[Any, ...]
+    a: str
+
+
+class StaleCluster(Model):
+    """One that gave no rows. since: epoch milliseconds. code: why."""
+
+    cluster: str
+    since: int
+    code: str
+
+
+class RowList(Model):
+    """A window of rows. facets: column → value → rows. cursor: of the next page, absent on the last."""
+
+    kind: str
+    rv: str
+    total: int
+    total_is_exact: bool
+    offset: int
+    columns: tuple[ShownColumn, ...]
+    rows: tuple[ShownRow, ...]
+    facets: Mapping[str, Mapping[str, int]]
+    stale: tuple[StaleCluster, ...]
+    cursor: str = ""
+
+
 class ShownScope(Model):
     scope: str
     title: str
@@ -372,6 +532,27 @@ class ScopePage(Model):
     items: tuple[ShownScope, ...]
     cursor: str
     total: int
+
+
+class ShownSession(Model):
+    """A session, without what lets in. current: the one that asks. Times in RFC 3339."""
+
+    id: str
+    user: str
+    client: str
+    provider: str
+    address: str
+    user_agent: str
+    opened: str
+    last_seen: str
+    expires: str
+    current: bool
+
+
+class SessionList(Model):
+    kind: str
+    api_version: str
+    items: tuple[ShownSession, ...]
 
 
 class Via(Model):
@@ -424,13 +605,23 @@ class Status(Model):
 
 
 class Token(Model):
-    """RFC 6749 §5.1. expires_in: seconds. scope "password-change": until that is done, it only reads."""
+    """RFC 6749 §5.1. expires_in: seconds. id_token: where the scope has openid."""
 
-    access_token: str = field(name="access_token")
-    token_type: str = field(name="token_type")
     expires_in: int = field(name="expires_in")
+    access_token: str = field(default="", name="access_token")
+    token_type: str = field(default="", name="token_type")
     scope: str = ""
     refresh_token: str = field(default="", name="refresh_token")
+    id_token: str = field(default="", name="id_token")
+
+
+class TokenQuestion(Model):
+    """RFC 7009, RFC 7662: one token, and which client asks (or by Basic authentication)."""
+
+    token: str
+    token_type_hint: str = field(default="", name="token_type_hint")
+    client_id: str = field(default="", name="client_id")
+    client_secret: str = field(default="", name="client_secret")
 
 
 class TokenRequest(Model):
@@ -441,6 +632,21 @@ class TokenRequest(Model):
     client_secret: str = field(default="", name="client_secret")
     username: str = ""
     password: str = ""
+    refresh_token: str = field(default="", name="refresh_token")
+    code: str = ""
+    redirect_uri: str = field(default="", name="redirect_uri")
+    code_verifier: str = field(default="", name="code_verifier")
+    scope: str = ""
+
+
+class UserInfo(Model):
+    """OpenID Connect core §5.3."""
+
+    sub: str
+    groups: tuple[str, ...]
+    preferred_username: str = field(default="", name="preferred_username")
+    name: str = ""
+    email: str = ""
 
 
 class Version(Model):

@@ -109,7 +109,7 @@ async def test_the_intent_is_on_the_disk_before_the_api_server_hears_of_it(
     audited: RunningGateway, folder: Path, kube: Client
 ) -> None:
     token, name = await audited.token(), fresh_name()
-    trail = audited.server._auditor.trail  # type: ignore[union-attr]
+    trail = audited.server.auditor.trail  # type: ignore[union-attr]
     begin = trail.begin
     there: list[bool] = []
 
@@ -203,7 +203,7 @@ async def test_without_a_durable_record_nothing_is_forwarded_or_signed_in(
                 await asyncio.sleep(0.1)
         token = await gateway.token()
         # Full: no more room can be made, and what there is, is kept for outcomes.
-        writer, name = gateway.server._auditor.trail.writer, fresh_name()  # type: ignore[union-attr]
+        writer, name = gateway.server.auditor.trail.writer, fresh_name()  # type: ignore[union-attr]
         assert isinstance(writer, Writer)
         writer._full = True
         writer._looked_s = float("inf")
@@ -225,7 +225,7 @@ async def test_a_slow_disk_refuses_in_time_and_the_record_says_so(
     folder = tmp_path / "trail"
     async with RunningGateway(gateway_cluster.connection, settings(folder)) as gateway:
         token, name = await gateway.token(), fresh_name()
-        trail = gateway.server._auditor.trail  # type: ignore[union-attr]
+        trail = gateway.server.auditor.trail  # type: ignore[union-attr]
         trail._within_s = 0.0
         refused = await change(gateway, "POST", MAPS, token, configmap(name))
         assert (refused.status, refused.json()["edge"]["code"]) == (503, "AuditUnavailable")

@@ -164,7 +164,7 @@ async def test_a_killed_gateways_chain_is_closed_by_another(
     async with RunningGateway(gateway_cluster.connection, settings) as dying:
         token, name = await dying.token(), fresh_name()
         assert (await change(dying, "POST", MAPS, token, configmap(name))).status == 201
-        shipper = dying.server._auditor.trail.writer  # type: ignore[union-attr]
+        shipper = dying.server.auditor.trail.writer  # type: ignore[union-attr]
         for task in shipper._tasks:  # type: ignore[attr-defined] - as kill -9 would
             task.cancel()
         chain = shipper.chain  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ async def test_a_gateway_with_a_route_that_is_not_described_does_not_start(
     gateway_cluster: LightCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tuple(one for one in operations.own_operations() if one.path != "/readyz")
-    monkeypatch.setattr("edge.apiserver.server.own_operations", lambda: kept)
+    monkeypatch.setattr("edge.apiserver.wiring.serving.own_operations", lambda: kept)
     settings = read_settings(file=None, environ={}, flags={"server.bindAddress": "127.0.0.1:0"})
     server = ApiServer(gateway_cluster.connection, settings)
     try:
@@ -50,7 +50,7 @@ async def test_an_own_route_that_is_not_described_is_not_served(
     gateway_cluster: LightCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tuple(one for one in operations.own_operations() if not one.path.endswith("/me/scopes"))
-    monkeypatch.setattr("edge.apiserver.server.own_operations", lambda: kept)
+    monkeypatch.setattr("edge.apiserver.wiring.serving.own_operations", lambda: kept)
     async with RunningGateway(gateway_cluster.connection) as running:
         token = await running.token()
         answer = await running.get("/oapis/iam.theriseunion.io/v1alpha1/me/scopes", token=token)

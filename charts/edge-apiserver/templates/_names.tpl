@@ -104,9 +104,16 @@ audit:
     - https://edge-audit-{{ $number }}.edge-audit.{{ $.Release.Namespace }}.svc:9443
     {{- end }}
   {{- end }}
+  checkpoints: {{ include "edge-apiserver.checkpoints" . | quote }}
   {{- with omit .Values.audit "enabled" "persistence" "sinks" }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end -}}
+
+{{/* Copies of signed statements, one ConfigMap for each place that records outlive their pods in; "" for an emptyDir. */}}
+{{- define "edge-apiserver.checkpoints" -}}
+{{- if ne (include "edge-apiserver.sinks" .) "0" }}edge-audit-checkpoints
+{{- else if include "edge-apiserver.auditClaim" . }}edge-audit-checkpoints-{{ include "edge-apiserver.auditClaim" . }}{{ end -}}
 {{- end -}}
 
 {{- define "edge-apiserver.auditYaml" -}}

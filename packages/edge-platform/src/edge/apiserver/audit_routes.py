@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edge.apiserver.answers import document
+from edge.apiserver.audit_copies import Copies
 from edge.apiserver.auditing import AUDIT_GROUP
 from edge.apiserver.openapi.operation import AUDIT, Operation, Param
 from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, BrokenRecord
@@ -22,6 +23,7 @@ from edge.apiserver.rights import Rights
 from edge.audit.ports import Reading
 from edge.audit.query import PAGE, RESULTS, BadQueryError, Entry, Query, Visible
 from edge.iam.scope import PLATFORM, parse_scope, scope_text
+from edge_kube.errors import KubeError
 from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
 from edge_sdk.scopes import IAM_GROUP
 
@@ -57,7 +59,9 @@ OPERATIONS: Final = (
 
 
 class AuditRoutes:
-    def __init__(self, reading: Reading, rights: Rights) -> None:
+    def __init__(self, reading: Reading, rights: Rights, copies: Copies | None = None) -> None:
+        """copies: of signed statements, kept elsewhere; what they speak of must be there."""
+        self._copies = copies
         self._reading = reading
         self._rights = rights
         self._verifying = asyncio.Lock()
@@ -128,8 +132,9 @@ class AuditRoutes:
             )
         async with self._verifying:  # one at a time: it reads everything
             try:
-                report = await self._reading.verify()
-            except OSError as error:
+                anchors = await self._copies.lines() if self._copies is not None else []
+                report = await self._reading.verify(anchors)
+            except (OSError, KubeError) as error:
                 raise _away(error) from error
         broken = report.broken
         return document(
@@ -177,7 +182,7 @@ class AuditRoutes:
         return inside, may or any(index.check(user, at, "create", IAM_GROUP, what) for what in MEMBERS)
 
 
-def _away(error: OSError) -> Unavailable:
+def _away(error: Exception) -> Unavailable:
     return Unavailable(
         "audit-unavailable",
         what="The audit trail was not read",

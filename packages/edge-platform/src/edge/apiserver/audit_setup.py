@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.apiserver.audit_copies import Copies
 from edge.apiserver.settings import AuditSettings
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.kept import SinkOrphans, SinkReading
@@ -21,6 +22,7 @@ from edge.audit.shipping import Shipper
 from edge.audit.trail import Settle, Trail
 from edge.audit.writer import Writer
 from edge_kube.client import Client
+from edge_kube.meta import Key
 from edge_sdk.clock import Clock
 
 log = structlog.stdlib.get_logger("edge.audit")
@@ -28,14 +30,17 @@ log = structlog.stdlib.get_logger("edge.audit")
 
 @dataclass
 class Kept:
-    """A trail, and how it is read. sinks: connections to close after the trail."""
+    """A trail, how it is read, and where copies of its statements are. sinks: closed after the trail."""
 
     trail: Trail
     reading: Reading
     sinks: list[SinkClient] = field(default_factory=list[SinkClient])
+    copies: Copies | None = None
 
     async def close(self) -> None:
         await self.trail.close()
+        if self.copies is not None:
+            await self.copies.flush()
         for sink in self.sinks:
             await sink.close()
 
@@ -63,17 +68,20 @@ async def keep_trail(
     """
     name = re.sub(r"[^A-Za-z0-9-]", "-", settings.writer or socket.gethostname())[:80]
     chain, within_s = f"{name}-{secrets.token_hex(4)}", settings.acknowledge_within.s
+    copies = Copies(client, Key(namespace, settings.checkpoints)) if settings.checkpoints else None
+
+    def copy(statement: bytes) -> None:
+        """Outside of the volume: whoever rewrites the files cannot rewrite the collected log."""
+        log.info("audit_statement", line=statement.decode().strip())
+        if copies is not None:
+            copies.add(statement)
+
     if settings.sinks:
         tls, token = await find_trust(client, namespace), TokenFile(Path(settings.sink_token_file))
         sinks = [SinkClient(url, token, tls) for url in settings.sinks]
-        shipper = Shipper(sinks, chain, key, enough=settings.enough, now_s=clock.now_s, on_statement=_copy)
+        shipper = Shipper(sinks, chain, key, enough=settings.enough, now_s=clock.now_s, on_statement=copy)
         trail = Trail(shipper, settle, within_s=within_s, orphans=SinkOrphans(sinks, shipper, key))
-        return Kept(trail, SinkReading(sinks), sinks)
+        return Kept(trail, SinkReading(sinks), sinks, copies)
     folder = Folder(Path(settings.folder))
-    writer = Writer(folder, chain, key, limits_of(settings), clock.now_s, on_statement=_copy)
-    return Kept(Trail(writer, settle, within_s=within_s), FolderReading(folder))
-
-
-def _copy(statement: bytes) -> None:
-    """Outside of the volume: whoever rewrites the files cannot rewrite the collected log."""
-    log.info("audit_statement", line=statement.decode().strip())
+    writer = Writer(folder, chain, key, limits_of(settings), clock.now_s, on_statement=copy)
+    return Kept(Trail(writer, settle, within_s=within_s), FolderReading(folder), copies=copies)

@@ -269,6 +269,10 @@ class AuditSettings(Section):
         "/var/run/secrets/edge-audit/token"  # noqa: S105
     )
 
+    checkpoints: Annotated[
+        str, setting("ConfigMap that holds copies of the newest signed statements; empty: none.")
+    ] = ""
+
     @property
     def enough(self) -> int:
         return self.acknowledgements or len(self.sinks) // 2 + 1

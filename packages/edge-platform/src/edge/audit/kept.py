@@ -1,6 +1,7 @@
 """Records in a folder of this machine: the driver of the embedded mode and of a single replica."""
 
 import asyncio
+from collections.abc import Sequence
 
 from edge.audit.folder import Folder
 from edge.audit.query import Page, Query, Visible, search
@@ -30,5 +31,5 @@ class FolderReading:
     async def search(self, query: Query, visible: Visible) -> Page:
         return await asyncio.to_thread(search, self._folder, query, visible)
 
-    async def verify(self) -> Report:
-        return await asyncio.to_thread(verify, self._folder)
+    async def verify(self, anchors: Sequence[bytes] = ()) -> Report:
+        return await asyncio.to_thread(verify, self._folder, anchors=anchors)

@@ -1,6 +1,7 @@
 """What a trail needs of where its records are kept: to append, to read, to look after dead writers."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from edge.audit.query import Page, Query, Visible
@@ -41,4 +42,6 @@ class Reading(Protocol):
 
     async def search(self, query: Query, visible: Visible) -> Page: ...
 
-    async def verify(self) -> Report: ...
+    async def verify(self, anchors: Sequence[bytes] = ()) -> Report:
+        """anchors: signed lines that were kept elsewhere."""
+        ...

@@ -94,6 +94,7 @@ class Shipper:
         self._waiting: deque[tuple[int, Entry]] = deque()
         self._durable = 0
         self._statements: list[tuple[int, bytes]] = []
+        self._untold: deque[tuple[int, bytes]] = deque()
         self._first_statement = 0
         self._signed_seq, self._signed_s = 0, 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -155,6 +156,7 @@ class Shipper:
         self._ring.clear()
         self._waiting.clear()
         self._statements.clear()
+        self._untold.clear()
         self._first_statement = self._signed_seq = 0
         for feed in self._feeds:
             feed.acked = feed.signed = 0
@@ -228,6 +230,7 @@ class Shipper:
         feed.acked, feed.signed = state.seq, state.statements
         held = sorted((one.acked for one in self._feeds), reverse=True)
         self._durable = max(self._durable, held[self._enough - 1])
+        self._tell()
         while self._waiting and self._waiting[0][0] <= self._durable:
             _, entry = self._waiting.popleft()
             self.counts.written += 1
@@ -301,8 +304,14 @@ class Shipper:
             self._first_statement += 1
         self._signed_seq, self._signed_s = max(seq, self._signed_seq), now_ms / 1000
         self.counts.checkpoint_ms = now_ms
-        self._on_statement(line)
+        self._untold.append((seq, line))
+        self._tell()
         return self._first_statement + len(self._statements)
+
+    def _tell(self) -> None:
+        """Of statements about records that nothing takes away any more: else a copy would speak of none."""
+        while self._untold and self._untold[0][0] <= self._durable:
+            self._on_statement(self._untold.popleft()[1])
 
     # -- waiting ---------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ log, and in a ConfigMap. What they say of a chain cannot be said otherwise witho
 import base64
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -100,22 +100,31 @@ def read_statements(data: bytes, keys: Iterable[Ed25519PublicKey]) -> list[State
     found: list[Statement] = []
     previous = ""
     for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        signature, _, body = line.partition(b" ")
-        try:
-            statement = _decode(body)
-            key = known.get(statement.key)
-            if key is None:
-                raise ForgedError(
-                    f"statement {number} is signed with the key {statement.key}, which is not known"
-                )
-            key.verify(base64.b64decode(signature, validate=True), body)
-        except (msgspec.MsgspecError, ValueError, InvalidSignature):
-            raise ForgedError(f"statement {number} does not bear its signature") from None
+        statement, body = _checked(line, known, f"statement {number}"), line.partition(b" ")[2]
         if statement.previous != previous:
             raise ForgedError(f"a statement before statement {number} was removed, altered or moved")
         previous = hashlib.sha256(body).hexdigest()
         found.append(statement)
     return found
+
+
+def read_copy(line: bytes, keys: Iterable[Ed25519PublicKey]) -> Statement:
+    """A statement that was kept elsewhere, by itself. Raises ForgedError."""
+    known = {key_name(key): key for key in keys}
+    return _checked(line.rstrip(b"\n"), known, "a copy that was kept elsewhere")
+
+
+def _checked(line: bytes, known: Mapping[str, Ed25519PublicKey], what: str) -> Statement:
+    signature, _, body = line.partition(b" ")
+    try:
+        statement = _decode(body)
+        key = known.get(statement.key)
+        if key is None:
+            raise ForgedError(f"{what} is signed with the key {statement.key}, which is not known")
+        key.verify(base64.b64decode(signature, validate=True), body)
+    except (msgspec.MsgspecError, ValueError, InvalidSignature):
+        raise ForgedError(f"{what} does not bear its signature") from None
+    return statement
 
 
 def unchecked(data: bytes) -> Iterator[Statement]:

@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.audit.chain import GENESIS, Broken, Walk
 from edge.audit.folder import Folder, Segment, pieces
-from edge.audit.statements import CLOSED, RETIRED, ForgedError, Statement, read_statements
+from edge.audit.statements import (
+    CLOSED,
+    RETIRED,
+    ForgedError,
+    Statement,
+    read_copy,
+    read_statements,
+    unchecked,
+)
 
 
 @dataclass(slots=True)
@@ -48,9 +56,10 @@ class _Signed:
 
 
 def verify(
-    folder: Folder, keys: Iterable[Ed25519PublicKey] | None = None, anchors: Sequence[Statement] = ()
+    folder: Folder, keys: Iterable[Ed25519PublicKey] | None = None, anchors: Sequence[bytes] = ()
 ) -> Report:
-    """keys: those that are trusted; without, the ones in the folder. anchors: statements kept elsewhere.
+    """keys: those that are trusted; without, the ones in the folder. anchors: signed lines kept elsewhere;
+    one that is not as it was signed counts as broken: a forged one could excuse what is gone.
 
     Raises OSError, ValueError for a file of keys that holds something else.
     """
@@ -71,7 +80,13 @@ def verify(
         for statement in found:
             about.add(statement)
             heads += statement.heads.items()
-    for statement in anchors:
+    for line in anchors:
+        try:
+            statement = read_copy(line, trusted)
+        except ForgedError as error:
+            named = next((one.chain for one in unchecked(line)), "")
+            report.broken = report.broken or Broken(named, 0, str(error))
+            continue
         signed.setdefault(statement.chain, _Signed()).add(statement)
         heads += statement.heads.items()
     for chain, head in heads:

@@ -2,9 +2,9 @@
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from edge.audit.query import Page, Query
 from edge.audit.received import NotTakenError, State
 from edge.audit.record import Record
+from edge.audit.verify import Report
 
 WITHIN_S: Final = 5.0
 SLOWLY_S: Final = 600.0
@@ -101,8 +102,10 @@ class SinkClient:
         params = {key: str(value) for key, value in query._asdict().items() if value}
         return msgspec.json.decode(await self._call("GET", "/search", params), type=Page)
 
-    async def verification(self) -> dict[str, Any]:
-        return msgspec.json.decode(await self._call("GET", "/verification", within_s=SLOWLY_S))
+    async def verification(self, anchors: Sequence[bytes]) -> Report:
+        lines = b"".join(line.rstrip(b"\n") + b"\n" for line in anchors)
+        answer = await self._call("POST", "/verification", data=lines, within_s=SLOWLY_S)
+        return msgspec.json.decode(answer, type=Report)
 
     async def _call(
         self,

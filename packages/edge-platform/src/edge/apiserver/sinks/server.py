@@ -52,7 +52,7 @@ class SinkServer:
             ("POST", "/left", self._left),
             ("GET", "/aged", self._aged),
             ("GET", "/search", self._search),
-            ("GET", "/verification", self._verify),
+            ("POST", "/verification", self._verify),
         ):
             made.router.add_route(method, f"/v1{path}", self._guarded(answer))
         return made
@@ -140,8 +140,10 @@ class SinkServer:
         asked = Query(**query, **numbers)  # pyright: ignore[reportArgumentType] - checked just above
         return await asyncio.to_thread(search, self._received.folder, asked, lambda _user, _scope: True)
 
-    async def _verify(self, _: web.Request) -> Any:
-        return await asyncio.to_thread(verify, self._received.folder)
+    async def _verify(self, request: web.Request) -> Any:
+        """Body: signed lines that were kept elsewhere."""
+        anchors = (await request.read()).splitlines()
+        return await asyncio.to_thread(verify, self._received.folder, anchors=anchors)
 
 
 def _number(request: web.Request, name: str) -> int:

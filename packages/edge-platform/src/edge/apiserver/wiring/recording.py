@@ -47,12 +47,14 @@ class Recording:
             all_reads=settings.audit.reads == "all",
         )
         kept.trail.start()
+        if kept.copies is not None:
+            ground.background.spawn(kept.copies.run())
         ground.background.spawn(self._look_after_orphans(kept.trail))
 
     def routes(self) -> tuple[OwnRoute, ...]:
         if self._kept is None:
             return ()
-        return (AuditRoutes(self._kept.reading, self._picture.rights).handler,)
+        return (AuditRoutes(self._kept.reading, self._picture.rights, self._kept.copies).handler,)
 
     async def close(self) -> None:
         if self._kept is not None:

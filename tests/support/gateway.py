@@ -38,6 +38,7 @@ TEST_SETTINGS = {
     "server.tls.port": "0",
     "server.drain": "0s",
     "authentication.lockout.perAddress": "0",  # all tests come from one address
+    "rateLimit.anonymousQPS": "0",
     "server.loopbackMembers": "true",
 }
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from tests.support.gateway import PASSWORD, RunningGateway, make_user
+from tests.support.gateway import PASSWORD, USERS, Answer, RunningGateway, make_user
 
 from edge.iam.lockout import NAME_LABEL, UNLOCKED_ANNOTATION
 from edge.iam.passwords import hash_password
@@ -124,3 +124,40 @@ async def test_time_does_not_tell_whether_a_user_exists(gateway: RunningGateway,
             found.append(time.perf_counter() - begun_s)
     known, unknown = (statistics.median(found) for found in took_s.values())
     assert 1 / 3 < known / unknown < 3
+
+
+async def test_a_wrong_current_password_counts_as_a_wrong_one_at_the_sign_in(
+    gateway: RunningGateway, replica: RunningGateway, kube: Client
+) -> None:
+    """A token that was found is no place to guess the password at, on any replica (I14)."""
+    await make_user(kube, "locked-6")
+    for one in (gateway, replica):
+        await one.knows("locked-6")
+    token = await gateway.token("locked-6")
+    path = f"{USERS}/locked-6/password"
+
+    async def guess(password: str) -> Answer:
+        body = {"currentPassword": password, "newPassword": "quite another one"}
+        return await gateway.ask("PUT", path, token=token, json=body)
+
+    assert [(await guess(f"guess-{n}")).status for n in range(5)] == [401] * 5
+    locked = await guess(PASSWORD)
+    assert (locked.status, locked.json()["edge"]["code"]) == (429, "TooManySignIns")
+    assert int(locked.headers["Retry-After"]) > 600
+    assert (await gateway.sign_in("locked-6")).status == 429
+    await status_until(replica, "locked-6", "another guess", 429)
+    gateway.clock.ahead_s = 16 * 60
+    assert (await guess(PASSWORD)).status == 200
+
+
+async def test_wrong_passwords_at_the_sign_in_leave_none_to_try_at_the_change(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    await make_user(kube, "locked-7")
+    await gateway.knows("locked-7")
+    token = await gateway.token("locked-7")
+    for n in range(5):
+        await gateway.sign_in("locked-7", f"guess-{n}")
+    body = {"currentPassword": "guess-5", "newPassword": "quite another one"}
+    answer = await gateway.ask("PUT", f"{USERS}/locked-7/password", token=token, json=body)
+    assert answer.status == 429

@@ -14,8 +14,9 @@ from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Me, Status
 from edge.apiserver.paths import Resource
 from edge.apiserver.sessions.store import Sessions
+from edge.apiserver.signin import SignIn
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
-from edge.iam.passwords import hash_password, is_hash, password_matches, password_violation
+from edge.iam.passwords import hash_password, is_hash, password_violation
 from edge.iam.types import GROUP, User
 from edge_kube.client import Client
 from edge_kube.conditions import rfc3339
@@ -64,13 +65,21 @@ OPERATIONS: Final = (
 
 class Account:
     def __init__(
-        self, *, client: Client, people: People, access: Access, clock: Clock, sessions: Sessions
+        self,
+        *,
+        client: Client,
+        people: People,
+        access: Access,
+        clock: Clock,
+        sessions: Sessions,
+        sign_in: SignIn,
     ) -> None:
         self._client = client
         self._people = people
         self._access = access
         self._clock = clock
         self._sessions = sessions
+        self._sign_in = sign_in
 
     def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
         """The handler of a path about accounts; None when the path is an ordinary one."""
@@ -115,7 +124,7 @@ class Account:
             user = self._target(exchange, name)
             own = name == exchange.caller.caller.name
             if own:
-                await self._check_current(user, wanted)
+                await self._check_current(exchange, user, wanted)
             if is_hash(wanted.new_password):
                 raise _refused(Violation("newPassword", "***", "it is a hash, not a password", "plain text"))
             violation = password_violation(wanted.new_password, "newPassword")
@@ -149,9 +158,8 @@ class Account:
             raise Missing("not-found", what=f'There is no user "{name}"')
         return user
 
-    async def _check_current(self, user: User, wanted: NewPassword) -> None:
-        stored = user.spec.encrypted_password
-        if not await asyncio.to_thread(password_matches, wanted.current_password, stored):
+    async def _check_current(self, exchange: "Exchange", user: User, wanted: NewPassword) -> None:
+        if not await self._sign_in.check_again(user, wanted.current_password, exchange.request):
             raise NotAuthenticated(
                 "wrong-password",
                 what="The password was not changed",

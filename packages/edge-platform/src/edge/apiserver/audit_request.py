@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from edge.apiserver.headers import Network, client_address
+from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.masking import as_map
 from edge.apiserver.members import HOST
 from edge.apiserver.paths import UPGRADED
@@ -60,10 +60,10 @@ class Describer:
     trusted: Sequence[Network]
 
     def origin(self, request: web.BaseRequest) -> Origin:
-        forwarded = request.headers.get("X-Forwarded-For", "")
+        hops = forwarded(request.headers, "X-Forwarded-For")
         return Origin(
-            ip=client_address(request.remote or "", forwarded, self.trusted),
-            forwarded=forwarded[:200],
+            ip=client_address(request.remote or "", hops, self.trusted),
+            forwarded=hops[:200],
             agent=request.headers.get("User-Agent", "")[:200],
         )
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from edge.apiserver.headers import Network, came_over_tls
+from edge.apiserver.headers import Network, came_over_tls, forwarded
 from edge.apiserver.settings import KubeconfigSettings
 from edge.apiserver.tls import ServerTls
 from edge.iam.kubeconfigs import Entrance
@@ -43,8 +43,8 @@ class Entrances:
         if asked:
             return self._own(asked)
         host = _host(request.host)
-        forwarded = request.headers.get("X-Forwarded-Proto", "")
-        if host and came_over_tls(request.remote or "", forwarded, self._trusted):
+        proto = forwarded(request.headers, "X-Forwarded-Proto")
+        if host and came_over_tls(request.remote or "", proto, self._trusted):
             # The certificate is the proxy's: only the user's machine can tell whether it trusts it.
             name = request.headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip()
             return Entrance(f"https://{_host(name) or host}")

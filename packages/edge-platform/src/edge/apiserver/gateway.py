@@ -19,13 +19,14 @@ from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
 from edge.apiserver.breaker import Unreachable
-from edge.apiserver.headers import check_framing
+from edge.apiserver.headers import check_framing, forwarded
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.listening.connection import Request
 from edge.apiserver.listening.doors import Doors
 from edge.apiserver.listening.fairness import FairQueue
+from edge.apiserver.listening.strangers import Strangers
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
 from edge.apiserver.rights import Rights
@@ -56,6 +57,8 @@ class Exchange:
     verb: str = ""
     resource: Resource | None = None
     action: Action = field(default_factory=lambda: Action(""))
+    named_scope: str = ""
+    """The scope that the path itself names; the action's is the one that the stored object is in."""
     stream: bool = False
     goes_on: Callable[[], bool] | None = None
     """Of a stream that follows its caller's rights by itself: told when they may have changed."""
@@ -85,6 +88,7 @@ class Gateway:
         doors: Doors,
         limiter: Limiter | None,
         queue: FairQueue,
+        strangers: Strangers | None,
         short: Gate,
         streams: Gate,
         measures: Measures,
@@ -97,13 +101,14 @@ class Gateway:
     ) -> None:
         """origins: of consoles elsewhere, which may open WebSockets with the session cookie.
 
-        limiter: None serves without a rate limit. auditor: None keeps no trail."""
+        limiter, strangers: None serves without a rate limit. auditor: None keeps no trail."""
         self._router = router
         self._authenticator = authenticator
         self._certificates = certificates
         self._doors = doors
         self._limiter = limiter
         self._queue = queue
+        self._strangers = strangers
         self._short = short
         self._streams = streams
         self._measures = measures
@@ -172,6 +177,8 @@ class Gateway:
             )
         handler = self._router.public(request.method, exchange.target)
         check_framing(request.headers.items())
+        if handler is not None:
+            await self._limit_stranger(exchange)
         if handler is not None and request.method in ("GET", "HEAD"):
             return await handler(exchange)  # health has no seat to wait for: a busy gateway is not a dead one
         if handler is not None:
@@ -224,6 +231,20 @@ class Gateway:
         except TooMuch:
             self._measures.throttled.labels("refused").inc()
             raise
+
+    async def _limit_stranger(self, exchange: Exchange) -> None:
+        """Of what needs no token, that which costs something: signing in, and all that belongs to it."""
+        if self._strangers is None or exchange.target.segments[:1] != ("oauth",):
+            return
+        request = exchange.request
+        hops = forwarded(request.headers, "X-Forwarded-For")
+        try:
+            delay_s = await self._strangers.enter(request.remote or "unknown", hops)
+        except TooMuch:
+            self._measures.throttled.labels("refused").inc()
+            raise
+        if delay_s > 0:
+            self._measures.throttled.labels("delayed").inc()
 
     async def _bounded(self, handler: Handler, exchange: Exchange) -> web.StreamResponse:
         """Run a handler with its seat and, unless it streams, its time-out."""

@@ -8,6 +8,8 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from multidict import CIMultiDictProxy
+
 from edge.iam.accounts import is_service_account
 from edge_sdk.access import Caller
 from edge_sdk.problem import Forbidden, Problem
@@ -130,6 +132,14 @@ def answered(headers: Headers) -> list[tuple[str, str]]:
         and name.lower() not in ("content-length", "date", "server", "set-cookie", "www-authenticate")
         and not name.lower().startswith("access-control-")  # who may read our answers is ours to say
     ]
+
+
+def forwarded(headers: CIMultiDictProxy[str], name: str) -> str:
+    """All that this X-Forwarded header says, as one list.
+
+    Some proxies append a line of their own, not a part of the line: of two lines the first is the client's.
+    """
+    return ", ".join(headers.getall(name, ()))
 
 
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:

@@ -201,6 +201,10 @@ class RateLimitSettings(Section):
     burst: Annotated[float, setting("Beyond qps, at once.", gt=0)] = 2000
     user_qps: Annotated[float, setting("Of one user; 0: as much as all together.", ge=0)] = 0
     user_burst: Annotated[float, setting("Of one user; 0: as much as all together.", ge=0)] = 0
+    anonymous_qps: Annotated[float, setting("Of one address, to /oauth; 0: no limit of its own.", ge=0)] = (
+        field(default=20, name="anonymousQPS")
+    )
+    anonymous_burst: Annotated[float, setting("Beyond anonymousQPS, at once.", ge=0)] = 40
     max_delay: Annotated[Duration, setting("How late a request is served, before it is refused.")] = Duration(
         1
     )

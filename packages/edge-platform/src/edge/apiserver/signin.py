@@ -14,7 +14,7 @@ from aiohttp import web
 
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
-from edge.apiserver.headers import Network, client_address
+from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.identity import People
 from edge.apiserver.limits import SignInGuard
 from edge.apiserver.lockouts import Lockouts
@@ -124,6 +124,18 @@ class SignIn:
         async with self._lockouts.turn(name, self.address(request)) as mark:
             return await self._checked(name, password, request, mark)
 
+    async def check_again(self, user: User, password: str, request: web.BaseRequest) -> bool:
+        """Whether that is the password of somebody who is signed in. Raises TooMuch, Unavailable.
+
+        A wrong one is recorded and counts as one at the sign-in does: else a token that was found would be
+        a place to guess the password at.
+        """
+        async with self._lockouts.turn(user.metadata.name, self.address(request)) as mark:
+            right = await self._matches(password, user.spec.encrypted_password)
+            if not right:
+                await self.record(user, request, "WrongPassword", mark=mark)
+            return right
+
     async def _checked(self, name: str, password: str, request: web.BaseRequest, mark: str) -> User:
         user = self._people.user(name)
         stored = user.spec.encrypted_password if user is not None else DUMMY_HASH
@@ -173,8 +185,8 @@ class SignIn:
 
     def address(self, request: web.BaseRequest) -> str:
         """Where a request came from."""
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        return client_address(request.remote or "unknown", forwarded, self._trusted)
+        hops = forwarded(request.headers, "X-Forwarded-For")
+        return client_address(request.remote or "unknown", hops, self._trusted)
 
     async def record(
         self,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from multidict import CIMultiDict
 
-from edge.apiserver.headers import Network, came_over_tls
+from edge.apiserver.headers import Network, came_over_tls, forwarded
 from edge_sdk.problem import Forbidden
 
 YEAR_S: Final = 31_536_000
@@ -109,7 +109,7 @@ class Doors:
     def _is_tls(self, request: web.BaseRequest) -> bool:
         if request.secure:
             return True
-        proto = request.headers.get("X-Forwarded-Proto", "") if self._trusted else ""
+        proto = forwarded(request.headers, "X-Forwarded-Proto") if self._trusted else ""
         return bool(proto) and came_over_tls(request.remote or "", proto, self._trusted)
 
 

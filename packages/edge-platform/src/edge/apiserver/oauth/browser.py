@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from edge.apiserver.headers import Network, came_over_tls
+from edge.apiserver.headers import Network, came_over_tls, forwarded
 
 FORM_COOKIE: Final = "edge-oauth-form"
 LOGIN_COOKIE: Final = "edge-oauth-login"
@@ -31,8 +31,8 @@ class Browser:
 
     def __init__(self, request: web.BaseRequest, trusted: Sequence[Network]) -> None:
         self._request = request
-        forwarded = request.headers.get("X-Forwarded-Proto", "")
-        self._secure = request.secure or came_over_tls(request.remote or "", forwarded, trusted)
+        proto = forwarded(request.headers, "X-Forwarded-Proto")
+        self._secure = request.secure or came_over_tls(request.remote or "", proto, trusted)
 
     @property
     def login(self) -> str:

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from edge.apiserver.answers import SERVER
-from edge.apiserver.headers import Network, answered, came_over_tls, client_address, passed_on
+from edge.apiserver.headers import Network, answered, came_over_tls, client_address, forwarded, passed_on
 from edge.apiserver.paths import Target
 from edge.apiserver.proxy import WHOLE_BELOW_BYTES, without_bearer
 from edge.apiserver.reverse.cookies import all_sent_up, sent_down
@@ -104,13 +104,11 @@ class Passing:
             headers = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
         headers = changed_headers(headers, self._entry.up)
         peer = request.remote or ""
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        over_tls = request.secure or came_over_tls(
-            peer, request.headers.get("X-Forwarded-Proto", ""), self._trusted
-        )
+        hops, proto = (forwarded(request.headers, f"X-Forwarded-{what}") for what in ("For", "Proto"))
+        over_tls = request.secure or came_over_tls(peer, proto, self._trusted)
         return [
             *headers,
-            ("X-Forwarded-For", client_address(peer, forwarded, self._trusted)),
+            ("X-Forwarded-For", client_address(peer, hops, self._trusted)),
             ("X-Forwarded-Proto", "https" if over_tls else "http"),
             ("X-Forwarded-Host", request.headers.get("Host", "")[:255]),
             ("X-Forwarded-Prefix", self._entry.prefix),

@@ -80,6 +80,7 @@ class Serving:
             doors=listeners.doors,
             limiter=pace.limiter,
             queue=pace.queue(),
+            strangers=pace.strangers,
             short=ground.short,
             streams=ground.streams,
             measures=ground.measures,

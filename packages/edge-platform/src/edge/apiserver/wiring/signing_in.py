@@ -65,6 +65,7 @@ class SigningIn:
             access=self._rights.access,
             clock=ground.clock,
             sessions=of.sessions,
+            sign_in=self._sign_in,
         )
         return (
             account.handler,

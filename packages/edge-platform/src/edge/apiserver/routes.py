@@ -36,9 +36,10 @@ from edge.apiserver.rows.spread import Spread
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import Upstream
 from edge.iam.patterns import path_of
+from edge.iam.questions import sees_scope
 from edge.iam.scope import scope_text
 from edge_kube.meta import Key
-from edge_sdk.access import Action
+from edge_sdk.access import Action, Decision
 from edge_sdk.problem import Forbidden, Missing
 
 if TYPE_CHECKING:
@@ -190,7 +191,9 @@ class Router:
                 verb=method.lower(), path=path, scope=f"cluster/{cluster}" if cluster else "platform"
             )
         else:
-            action = self._placed(action_of(method, resource, target, cluster), cluster)
+            named = action_of(method, resource, target, cluster)
+            exchange.named_scope = named.scope
+            action = self._placed(named, cluster)
             action = self._in_pattern(action, resource, cluster)
         exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
         exchange.stream = is_stream(resource, target)
@@ -225,10 +228,19 @@ class Router:
             for one in _needed(action, method):
                 decision = self._access.may(session.caller, one)
                 if not decision.allowed:
-                    raise _forbidden(one, decision.reason)
+                    raise self._refusal(exchange, one, decision)
         reads = action.verb in READ_VERBS or (bool(action.path) and method in ("GET", "HEAD"))
         if session.restricted and not reads and action.resource not in OWN_QUESTIONS:
             raise change_password_first(session.caller.name)
+
+    def _refusal(self, exchange: "Exchange", action: Action, decision: Decision) -> Forbidden:
+        """Where an object is, and so that there is one, is told to nobody who has no business there (S10)."""
+        caller, named = exchange.caller.caller, exchange.named_scope
+        key = self._access.scope_of(action.scope)
+        if named and action.scope != named and key and not sees_scope(self._index, caller.name, key):
+            action = replace(action, scope=named, within="")
+            decision = self._access.decide(caller, action)
+        return _forbidden(action, decision.reason)
 
     def may_go_on(self, exchange: "Exchange") -> bool:
         """Whether the right that a stream began with still holds; by what is known, however old."""

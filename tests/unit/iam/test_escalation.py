@@ -110,6 +110,10 @@ class World:
         self._feed.changed(self.find(obj), obj)
         self._have[type(obj), obj.metadata.name] = obj
 
+    def exists(self, kind: str, name: str) -> None:
+        """A scope more."""
+        self._feed.scope_changed(kind, ObjectMeta(name=name))
+
     def lacks(self, author: str, obj: Resource) -> list[str]:
         asks: dict[type[Resource], Any] = {
             IAMRole: role_lacks,

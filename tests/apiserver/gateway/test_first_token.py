@@ -15,7 +15,7 @@ from edge_kube.errors import NotFound
 from edge_kube.harness import LightCluster
 
 DOCUMENT: Mapping[str, Any] = json.loads(document_bytes())
-QUESTIONS = ("/access/", "selfsubject", "/watch", "subjectaccessreviews")
+QUESTIONS = ("/oauth/userinfo", "/access/", "selfsubject", "/watch", "subjectaccessreviews")
 """What is asked with a body and changes nothing."""
 ENDS_ONLY = ("/me/sessions", "/me/kubeconfigs")
 """Whoever was given a password by somebody else may end what is open in their name."""

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.headers import came_over_tls
@@ -29,7 +30,7 @@ class Asked:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.host, self.secure, self.remote = host, secure, remote
-        self.headers = headers or {}
+        self.headers = CIMultiDictProxy(CIMultiDict[str](headers or {}))
 
 
 class OwnTls:

@@ -11,61 +11,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
-
+from edge.cli.errors import CommandError as CommandError
+from edge.cli.session_file import kept, renewed
 from edge_sdk.client import CallError, EdgeClient, GatewayError
-from edge_sdk.client.http import FORM
-from edge_sdk.client.models.shared import Token
 
 T = TypeVar("T")
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:9090"
-CLIENT: Final = {"client_id": "edge-console", "client_secret": "edge-secret"}
 RIGHT_SERVER: Final = " Is --server right?"
-
-
-class CommandError(Exception):
-    """Ends the command. The text is for the person; code is the exit code."""
-
-    def __init__(self, text: str, code: int = 1) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class Kept(msgspec.Struct, omit_defaults=True):
-    """What `edge login` writes down."""
-
-    server: str = ""
-    token: str = ""
-    refresh: str = ""
-    ca: str = ""
-
-
-def kept_file() -> Path:
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "edge" / "session.json"
-
-
-def keep(session: Kept) -> Path:
-    """Write it so that nobody else can read it, not even for a moment."""
-    path = kept_file()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
-        beside.unlink(missing_ok=True)
-        beside.touch(mode=0o600, exist_ok=False)
-        beside.write_bytes(msgspec.json.encode(session))
-        beside.replace(path)
-    except OSError as error:
-        raise CommandError(f"{path} was not written: {error.strerror or error}.") from None
-    return path
-
-
-def kept() -> Kept:
-    try:
-        return msgspec.json.decode(kept_file().read_bytes(), type=Kept)
-    except (OSError, msgspec.MsgspecError):
-        return Kept()
 
 
 def add_flags(parser: argparse.ArgumentParser, *, token: bool = True) -> None:
@@ -98,9 +51,12 @@ def connected(
         if not token:
             raise CommandError(f"You are not signed in to {server}. Run `edge login`, or set EDGE_TOKEN.")
     ca = ca_of(given)
+    is_kept = bool(token) and ours and token == session.token
 
     async def source(refused: str) -> str:
-        return await _renewed(server, ca, token) if refused == token else token
+        if not refused:
+            return token
+        return await renewed(session, refused, ca) if is_kept else refused
 
     async def run() -> T:
         async with EdgeClient(server, source if token else "", ca=ca) as edge:
@@ -125,21 +81,6 @@ def ask(given: argparse.Namespace, method: str, path: str, body: Any = None) -> 
         return await edge.call(method, path, object, body=body)
 
     return connected(given, work)
-
-
-async def _renewed(server: str, ca: str, token: str) -> str:
-    """Another token for the one that was kept and is refused; the same where nothing can be done."""
-    session = kept()
-    if not session.refresh or session.token != token or session.server != server:
-        return token
-    form = {"grant_type": "refresh_token", "refresh_token": session.refresh, **CLIENT}
-    async with EdgeClient(server, ca=ca) as edge:
-        try:
-            found = await edge.call("POST", "/oauth/token", Token, body=form, body_as=FORM)
-        except CallError:
-            return token
-    keep(Kept(server, found.access_token, found.refresh_token or session.refresh, session.ca))
-    return found.access_token
 
 
 def _sentence(error: GatewayError) -> str:

@@ -10,19 +10,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-
-import msgspec
 
 from edge.cli import kinds, output, table
 from edge.cli.gateway import CommandError, add_flags, connected
 from edge.cli.jsonpath import is_path
+from edge.cli.listing import Listing
 from edge.embedded.commands import AddVerb
 from edge_sdk.client import EdgeClient
-from edge_sdk.client.http import status_in
 
-PAGE: Final = 500
 AS_TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
@@ -63,21 +60,19 @@ async def _get(edge: EdgeClient, given: argparse.Namespace) -> int:
         raise CommandError("An object has one namespace: give it with -n instead of -A.", 2)
     wants_table = output.is_for_people(given) and place.columns is None
     headers = {"Accept": AS_TABLE if wants_table else "application/json"}
-    pages: list[dict[str, Any]] = []
+    listing = Listing(edge, place.path(namespace), _query(given, wants_table), headers)
     if given.name and not given.watch:
         path = place.path(namespace, given.name)
-        pages.append(await edge.call("GET", path, dict[str, Any], headers=headers))
+        pages = [await edge.call("GET", path, dict[str, Any], headers=headers)]
     else:
-        pages += [
-            page async for page in _pages(edge, place.path(namespace), _query(given, wants_table), headers)
-        ]
+        pages = await listing.pages()
     shown = _shown(pages, place, given)
     if given.sort_by:
         shown = table.ordered(shown, given.sort_by)
     _print(shown, place, given, pages, head=True)
     if given.watch:
-        version = str(pages[-1].get("metadata", {}).get("resourceVersion", ""))
-        await _watch(edge, place, namespace, version, headers, given)
+        sys.stdout.flush()
+        await _watch(listing, place, given)
     return 0
 
 
@@ -86,21 +81,6 @@ def _query(given: argparse.Namespace, wants_table: bool) -> dict[str, Any]:
     if given.name:
         query["fieldSelector"] = f"metadata.name={given.name}"
     return query | ({"includeObject": "Object"} if wants_table else {})
-
-
-async def _pages(
-    edge: EdgeClient, path: str, query: Mapping[str, Any], headers: Mapping[str, str]
-) -> AsyncIterator[dict[str, Any]]:
-    token, count = "", 0
-    while True:
-        asked = {**query, "limit": PAGE, "continue": token}
-        page = await edge.call("GET", path, dict[str, Any], query=asked, headers=headers)
-        yield page
-        count += len(page.get("items") or page.get("rows") or ())
-        token = str(page.get("metadata", {}).get("continue", ""))
-        if not token:
-            return
-        output.say(f"{count} objects so far")
 
 
 def _shown(pages: list[dict[str, Any]], place: kinds.Place, given: argparse.Namespace) -> table.Shown:
@@ -156,24 +136,10 @@ def _print_change(obj: Mapping[str, Any], place: kinds.Place, given: argparse.Na
     sys.stdout.flush()
 
 
-async def _watch(
-    edge: EdgeClient,
-    place: kinds.Place,
-    namespace: str,
-    version: str,
-    headers: Mapping[str, str],
-    given: argparse.Namespace,
-) -> None:
-    query = {**_query(given, "as=Table" in headers["Accept"]), "watch": True, "resourceVersion": version}
+async def _watch(listing: Listing, place: kinds.Place, given: argparse.Namespace) -> None:
     heads: list[dict[str, Any]] = []
-    async for line in edge.lines(place.path(namespace), query, headers):
-        event = msgspec.json.decode(line)
-        obj = event["object"]
-        if event["type"] == "ERROR":
-            raise status_in(msgspec.json.encode(obj))
-        if event["type"] == "BOOKMARK":
-            continue
-        if obj.get("kind") == "Table":
+    async for obj in listing.changes():
+        if obj.get("kind") == "Table":  # only the first of a stream has them
             heads = obj.get("columnDefinitions") or heads
             obj["columnDefinitions"] = heads
         _print(_shown([obj], place, given), place, given, [obj], head=False)

@@ -1,21 +1,20 @@
-"""`edge login`, `edge logout`: a token for the commands that follow. The password is never an argument."""
+"""`edge login`, `edge logout`: a session for the commands that follow. The password is never an argument.
+
+edge login --server https://edge.example.com --ca ca.crt -u ann
+edge login -u ann --password-stdin < password
+edge logout
+
+Access tokens are renewed as they end. Logout ends the session at the gateway too; where that does not answer,
+it says so, with exit code 1, and what was kept here is gone all the same.
+"""
 
 import argparse
 import getpass
 import sys
 from pathlib import Path
 
-from edge.cli.gateway import (
-    CLIENT,
-    CommandError,
-    Kept,
-    add_flags,
-    ca_of,
-    connected,
-    keep,
-    kept_file,
-    server_of,
-)
+from edge.cli.gateway import CommandError, add_flags, ca_of, connected, server_of
+from edge.cli.session_file import CLIENT, Kept, keep, kept, kept_file, locked
 from edge.embedded.commands import AddVerb
 from edge_sdk.client import EdgeClient
 from edge_sdk.client.http import FORM
@@ -28,7 +27,7 @@ def add_verbs(add: AddVerb) -> None:
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     add_flags(parser, token=False)
     parser.set_defaults(run=_login)
-    leaving = add("logout", help="forget the token that login has kept")
+    leaving = add("logout", help="end the session that login has begun, here and at the gateway")
     leaving.set_defaults(run=_logout)
 
 
@@ -38,12 +37,14 @@ def _login(given: argparse.Namespace) -> int:
     password = sys.stdin.readline().rstrip("\n") if given.password_stdin else _asked(given.user, server)
     form = {"grant_type": "password", "username": given.user, "password": password, **CLIENT}
 
-    async def work(edge: EdgeClient) -> Token:
-        return await edge.call("POST", "/oauth/token", Token, body=form, body_as=FORM)
+    async def work(edge: EdgeClient) -> tuple[Token, Path]:
+        found = await edge.call("POST", "/oauth/token", Token, body=form, body_as=FORM)
+        trusted = str(Path(ca).resolve()) if ca else ""
+        async with locked():
+            path = keep(Kept(server, given.user, found.access_token, found.refresh_token, trusted))
+        return found, path
 
-    answer = connected(given, work, signed_in=False)
-    session = Kept(server, answer.access_token, answer.refresh_token, str(Path(ca).resolve()) if ca else "")
-    path = keep(session)
+    answer, path = connected(given, work, signed_in=False)
     print(f"Signed in to {server} as {given.user}. The token is kept in {path}.")
     if answer.scope == "password-change":
         print("Somebody else chose this password: until you change it, you may only read.")
@@ -51,16 +52,41 @@ def _login(given: argparse.Namespace) -> int:
 
 
 def _logout(_: argparse.Namespace) -> int:
+    """Raises CommandError."""
+    session = kept()
+    if not session.token:
+        kept_file().unlink(missing_ok=True)
+        print("You were not signed in.")
+        return 0
+    where = argparse.Namespace(server=session.server, ca=session.ca)
+    try:
+        connected(where, _end_kept, signed_in=False)
+    except CommandError as error:
+        _forget()
+        raise CommandError(
+            f"What was kept here is gone. The gateway does not know of it: {error} The session there goes on"
+            " until it is over or is ended with `edge sessions end`."
+        ) from None
+    print(f"Signed out of {session.server}.")
+    return 0
+
+
+async def _end_kept(edge: EdgeClient) -> None:
+    """At the gateway, then here: under the lock, so that no other process swaps the token meanwhile."""
+    async with locked():
+        session = kept()
+        form = {"token": session.refresh or session.token, **CLIENT}
+        if session.token:
+            await edge.send("POST", "/oauth/revoke", body=form, body_as=FORM)
+        _forget()
+
+
+def _forget() -> None:
     path = kept_file()
     try:
-        path.unlink()
-    except FileNotFoundError:
-        print("You were not signed in.")
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise CommandError(f"{path} was not removed: {error.strerror or error}.") from None
-    else:
-        print(f"Signed out: the token in {path} is gone.")
-    return 0
 
 
 def _asked(user: str, server: str) -> str:

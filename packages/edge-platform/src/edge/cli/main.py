@@ -2,6 +2,7 @@
 
     edge up | down | status | logs | clean | images | charts | tools     the embedded mode; so does `make`
     edge login | logout | version | completion                           sign in; about itself
+    edge sessions [list | end]                                           what is signed in where
     edge get | apply | delete | explain                                  objects of all clusters
     edge auth can-i | why | who-can | impact                             rights, and the reasons for them
     edge kubeconfig [list | revoke]                                      a file for kubectl
@@ -16,20 +17,36 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
-from edge.cli import apply, audit, auth, completion, explain, get, kubeconfig, login, oauth_client, version
+from edge.cli import (
+    apply,
+    audit,
+    auth,
+    completion,
+    explain,
+    get,
+    kubeconfig,
+    login,
+    oauth_client,
+    sessions,
+    version,
+)
 from edge.cli.gateway import CommandError
 from edge.embedded import commands
 
+PLAIN: Final = argparse.RawDescriptionHelpFormatter
+
 
 def build() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="edge", description=__doc__, formatter_class=PLAIN)
     verbs = parser.add_subparsers(dest="verb", required=True)
     commands.add_verbs(verbs.add_parser)
-    for one in (login, get, apply, explain, auth, kubeconfig, oauth_client, audit, version, completion):
-        one.add_verbs(verbs.add_parser)
+    for one in (
+        login, get, apply, explain, auth, kubeconfig, sessions, oauth_client, audit, version, completion,
+    ):  # fmt: skip
+        one.add_verbs(partial(verbs.add_parser, description=one.__doc__, formatter_class=PLAIN))
     return parser
 
 

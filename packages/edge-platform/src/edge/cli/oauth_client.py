@@ -9,9 +9,9 @@ edge oauth-client delete wiki
 """
 
 import argparse
-import json
 from typing import Any, Final
 
+from edge.cli import output
 from edge.cli.gateway import CommandError, add_flags, ask
 from edge.embedded.commands import AddVerb
 
@@ -45,7 +45,7 @@ def add_verbs(add: AddVerb) -> None:
     delete.add_argument("name", metavar="NAME")
     every = words.add_parser("list", help="all, without secrets")
     for one, run in ((create, _create), (rotate, _rotate), (delete, _delete), (every, _list)):
-        one.add_argument("-o", "--output", choices=("text", "json"), default="text")
+        output.add_output(one)
         add_flags(one)
         one.set_defaults(run=run)
 
@@ -73,8 +73,8 @@ def _rotate(given: argparse.Namespace) -> int:
 
 
 def _told(given: argparse.Namespace, client: dict[str, Any]) -> int:
-    if given.output == "json":
-        print(json.dumps(client, indent=2, ensure_ascii=False))
+    if not output.is_for_people(given):
+        output.show(given, client, [client["id"]])
         return 0
     print(f"client_id      {client['id']}")
     if client.get("secret"):
@@ -85,20 +85,21 @@ def _told(given: argparse.Namespace, client: dict[str, Any]) -> int:
 
 def _delete(given: argparse.Namespace) -> int:
     ask(given, "DELETE", f"{CLIENTS}/{given.name}")
-    print(f"deleted {given.name}")
+    if output.is_for_people(given):
+        print(f"deleted {given.name}")
+    elif given.output == "name":
+        print(given.name)
     return 0
 
 
 def _list(given: argparse.Namespace) -> int:
     items: list[dict[str, Any]] = ask(given, "GET", CLIENTS)["items"]
-    if given.output == "json":
-        print(json.dumps(items, indent=2, ensure_ascii=False))
+    if not output.is_for_people(given):
+        output.show(given, items, [one["id"] for one in items])
         return 0
     rows = [["NAME", "KIND", "GRANTS", "USER", "REDIRECT URIS"]]
     for one in items:
         kind = "settings" if one["configured"] else "public" if one["public"] else "confidential"
         rows.append([one["id"], kind, ",".join(one["grants"]), one["user"], " ".join(one["redirectURIs"])])
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    output.print_table(rows)
     return 0

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edge.iam.aggregation import Recipe, Selector, Template, cycle_among, resolve
 from edge.iam.index import MASKS_EACH, Binding, Index
+from edge.iam.questions import access_at
 from edge.iam.rolebook import RoleFacts
 from edge.iam.rules import BITS, MEMO_LIMIT
 from edge.iam.scope import parse_scope, scope_text
@@ -431,3 +432,24 @@ def test_scopes_read_back_as_they_were_written(text: str) -> None:
 )
 def test_text_that_names_no_scope_is_none(text: str) -> None:
     assert parse_scope(text) is None
+
+
+def test_a_generation_never_comes_back_even_when_the_caller_was_forgotten_meanwhile(index: Index) -> None:
+    index.size = 1
+    seen = set[str]()
+    for turn in range(5):
+        bind(index, "b", "pod-viewer", "w/host/press" if turn % 2 else "w/host/other", "User:ann")
+        now = index.generation("ann")
+        assert now not in seen
+        seen.add(now)
+        assert index.generation("bob")  # takes the only place
+    assert len(seen) == 5
+
+
+def test_the_etag_of_equal_rights_is_equal_on_every_replica_and_after_any_history(index: Index) -> None:
+    bind(index, "b", "pod-viewer", "w/host/press", "User:ann")
+    first = access_at(index, "ann", "w/host/press").etag
+    index.drop_binding("b")
+    assert access_at(index, "ann", "w/host/press").etag != first
+    bind(index, "again", "pod-viewer", "w/host/press", "Group:ops")
+    assert access_at(index, "ann", "w/host/press").etag == first

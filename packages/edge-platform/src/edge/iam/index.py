@@ -75,10 +75,10 @@ class Identity:
 
     __slots__ = ("gen", "masks", "names", "subjects", "used", "views", "who")
 
-    def __init__(self, who: Who, subjects: tuple[str, ...]) -> None:
+    def __init__(self, who: Who, subjects: tuple[str, ...], gen: int) -> None:
         self.who = who
         self.subjects = subjects
-        self.gen = 0
+        self.gen = gen
         self.used = True
         self.views: dict[str, tuple[Table, ...]] = {}
         self.masks: dict[tuple[str, str, str], int] = {}
@@ -96,6 +96,7 @@ class Index:
         self.by_scope: dict[str, set[str]] = {}
         self.of_role: dict[str, set[str]] = {}
         self.epoch = 0
+        self._serial = 0
         self.on_drop: Callable[[list[Who] | None], None] = _nobody
         """Called after identities were dropped, with who they are, or None for all of them."""
         self._by_subject: dict[str, dict[str, dict[str, Binding]]] = {}
@@ -208,10 +209,15 @@ class Index:
         return None
 
     def _clear(self, identity: Identity) -> None:
-        identity.gen += 1
+        identity.gen = self._next()
         # Freeing is the slow part, so it is done later and in slices.
         self._grave += (identity.views, identity.masks, identity.names)
         identity.views, identity.masks, identity.names = {}, {}, {}
+
+    def _next(self) -> int:
+        """Of all identities: one that was forgotten and comes back must not be taken for what it was."""
+        self._serial += 1
+        return self._serial
 
     def _drop_all(self) -> None:
         self.epoch += 1
@@ -276,14 +282,14 @@ class Index:
         return frozenset[str]().union(*(table.ui for table in self.view(self.identity(who), scope)))
 
     def generation(self, who: Who) -> str:
-        """Changes whenever the caller's rights may have changed; good as an ETag."""
+        """Another one whenever the caller's rights may have changed; none comes twice in a process."""
         return f"{self.epoch}.{self.identity(who).gen}"
 
     def identity(self, who: Who) -> Identity:
         found = self._identities.get(who)
         if found is None:
             self._make_room()
-            found = self._identities[who] = Identity(who, self.subjects_of(who))
+            found = self._identities[who] = Identity(who, self.subjects_of(who), self._next())
             for subject in found.subjects:
                 self._members.setdefault(subject, set()).add(who)
         found.used = True

@@ -4,9 +4,11 @@ A scope that the asker has nothing to do with is answered like one that is not t
 it exists.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from edge.iam.explain import Question, Via, rules_of, who_can
@@ -205,10 +207,19 @@ class BindingSight:
 
 
 def access_at(index: Index, who: Who, key: str) -> ScopeAccess:
-    """What the caller may at a scope: console rights with wildcards spelled out, and the rules in force."""
-    shown, tag = scope_text(key), index.generation(who)
+    """What the caller may at a scope: console rights with wildcards spelled out, and the rules in force.
+
+    etag: names the content, so it is the same on every replica, and whatever happened in between.
+    """
+    found = _access_at(index, who, key)
+    found.etag = _etag_of(found)
+    return found
+
+
+def _access_at(index: Index, who: Who, key: str) -> ScopeAccess:
+    shown = scope_text(key)
     if not sees_scope(index, who, key):
-        return ScopeAccess(shown, [], [], [], tag, code="ScopeNotVisible")
+        return ScopeAccess(shown, [], [], [], "", code="ScopeNotVisible")
     return ScopeAccess(
         scope=shown,
         chain=[scope_text(level) for level in index.scopes.chain(key) if level != ANONYMOUS],
@@ -223,8 +234,15 @@ def access_at(index: Index, who: Who, key: str) -> ScopeAccess:
             )
             for rule in dict.fromkeys(source.rule for source in rules_of(index, who, key))
         ],
-        etag=tag,
+        etag="",
     )
+
+
+def _etag_of(access: ScopeAccess) -> str:
+    """The order of the rules depends on which binding came first; it means nothing."""
+    rules = sorted(map(msgspec.json.encode, access.rules))
+    told = [access.scope, access.chain, access.ui_permissions, rules, access.code]
+    return hashlib.blake2b(msgspec.json.encode(told), digest_size=9).hexdigest()
 
 
 def _spelled_out(index: Index, held: frozenset[str]) -> list[str]:
@@ -233,14 +251,17 @@ def _spelled_out(index: Index, held: frozenset[str]) -> list[str]:
     return sorted({one for one in named if ui_held(one, held)} | held)
 
 
-def own_scopes(index: Index, who: Who) -> list[ShownScope]:
-    """Scopes at which the caller is bound, each with the roles; widest first, then by name."""
+def own_scopes(index: Index, who: Who, title: Callable[[str], str] = lambda _: "") -> list[ShownScope]:
+    """Scopes at which the caller is bound, each with the roles; widest first, then by name.
+
+    title: from a scope's key to what people call it, "" for those that have only their name.
+    """
     roles: dict[str, set[str]] = {}
     for binding in index.bound(index.subjects_of(who)):
         if index.role_of(binding) is not None and index.scopes.knows(binding.scope):
             roles.setdefault(binding.scope, set()).add(binding.role)
     return [
-        ShownScope(scope_text(key), name_of_scope(key), _parent(index, key), sorted(roles[key]))
+        ShownScope(scope_text(key), title(key) or name_of_scope(key), _parent(index, key), sorted(roles[key]))
         for key in sorted(roles, key=lambda key: (len(index.scopes.chain(key)), scope_text(key)))
     ]
 
@@ -279,10 +300,11 @@ def _named(subject: str) -> tuple[str, str]:
 
 
 def pick(scopes: Iterable[ShownScope], kind: str, text: str) -> list[ShownScope]:
-    """Scopes of one type, and with a text in their name, as the console's switcher searches."""
+    """Scopes of one type, and with a text in name or title, as the console's switcher searches."""
     wanted = text.casefold()
     return [
         one
         for one in scopes
-        if (not kind or one.scope.split("/")[-2:][0] == kind) and wanted in one.title.casefold()
+        if (not kind or one.scope.split("/")[-2:][0] == kind)
+        and wanted in f"{name_of_scope(one.scope)}\n{one.title}".casefold()
     ]

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Final
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from edge.apiserver.watching import protocol
 from edge.apiserver.watching.conversation import Conversation
@@ -16,6 +17,7 @@ from edge.apiserver.watching.measures import WatchMeasures
 from edge.apiserver.watching.protocol import Ack, BadMessage, Hello, Mod, Pong, SetPace, Sub
 
 CLOSES_WITHIN_S: Final = 2.0
+JOINED_MAX_BYTES: Final = 64 * 1024
 _CODES: Final = {
     WSCloseCode.MESSAGE_TOO_BIG: protocol.TOO_BIG,
     WSCloseCode.PROTOCOL_ERROR: protocol.BAD_MESSAGE,
@@ -34,8 +36,49 @@ class Close(Exception):
         self.why = why
 
 
+class Joined(asyncio.Transport):
+    """Hands on what is written as one piece while `joining`: a write to a socket costs more than a frame."""
+
+    def __init__(self, inner: asyncio.Transport) -> None:
+        super().__init__()
+        self._inner = inner
+        self._joining = False
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @contextlib.contextmanager
+    def joining(self) -> Generator[None]:
+        self._joining = True
+        try:
+            yield
+        finally:
+            self._joining = False
+            self._flush()
+
+    def is_closing(self) -> bool:
+        return self._inner.is_closing()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._joining:
+            self._inner.write(data)
+            return
+        self._parts.append(bytes(data))
+        self._size += len(data)
+        if self._size > JOINED_MAX_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._parts:
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._size = 0
+            self._inner.write(data)
+
+
 class Channel(web.WebSocketResponse):
     """A WebSocket whose violations are closed with the codes of this protocol."""
+
+    _joined: Joined | None = None
 
     def __init__(self) -> None:
         super().__init__(
@@ -44,6 +87,16 @@ class Channel(web.WebSocketResponse):
             timeout=CLOSES_WITHIN_S,
             compress=True,
         )
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        prepared = await super().prepare(request)
+        if self._writer is not None and self._joined is None:
+            self._writer.transport = self._joined = Joined(self._writer.transport)
+        return prepared
+
+    def joining(self) -> contextlib.AbstractContextManager[None]:
+        """Frames that are sent meanwhile go out together."""
+        return contextlib.nullcontext() if self._joined is None else self._joined.joining()
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         found = next((mine for theirs, mine in _CODES.items() if theirs == code), code)
@@ -206,8 +259,9 @@ class WatchSocket:
                 async with asyncio.timeout(left_s):
                     if talk.flow.wants_ping(now_s):
                         await self._send(protocol.ping(int(time.time() * 1000)))
-                    for frame in talk.frames(now_s):
-                        await self._send(frame)
+                    with self._channel.joining():
+                        for frame in talk.frames(now_s):
+                            await self._send(frame)
                 return
             except TimeoutError:
                 continue

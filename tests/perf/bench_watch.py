@@ -1,6 +1,6 @@
 """5,000 subscriptions over 500 sockets at 1,000 changes a second: time to the client, memory, CPU.
 
-    python tests/perf/bench_watch.py [SECONDS]
+    python tests/perf/bench_watch.py [SECONDS [SOCKETS [RATE]]]
 
 The serving side is a process of its own: the real socket, views and rights of the gateway, before a
 collection of 10,000 Components in 500 namespaces that is changed as the watch of an API server changes it.
@@ -38,7 +38,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.streams import Streams
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.protocol import PROTOCOL
-from edge.apiserver.watching.routes import CONSOLE_GROUP, WatchRoutes
+from edge.apiserver.watching.routes import WatchRoutes
 from edge.apiserver.watching.sight import Eyes
 from edge.apiserver.watching.upstreams import Upstreams
 from edge.apiserver.watching.views import Views
@@ -48,8 +48,9 @@ from edge_kube.config import Connection
 from edge_kube.meta import kind_of
 from edge_sdk.access import Caller
 from edge_sdk.clock import SystemClock
+from edge_sdk.scopes import CONSOLE_GROUP
 
-SOCKETS, SUBS_EACH, NAMESPACES, OBJECTS, RATE = 500, 10, 500, 10_000, 1000
+SUBS_EACH, NAMESPACES, OBJECTS = 10, 500, 10_000
 WARM_UP_S: Final = 5.0
 SLICE_S: Final = 0.01
 SERVE: Final = (__file__, "serve")
@@ -184,7 +185,8 @@ def subscription(id_: int, namespace: str) -> str:
     return json.dumps({"t": "sub", "id": id_, "what": {"rows": rows}})
 
 
-async def measure(seconds: float, *, compress: int, name: str) -> None:
+async def measure(seconds: float, sockets: int, rate: int, *, compress: int) -> None:
+    name = f"{sockets} sockets{', deflate' if compress else ''}"
     command = [sys.executable, *SERVE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
@@ -194,15 +196,15 @@ async def measure(seconds: float, *, compress: int, name: str) -> None:
         clients = Clients(port, compress)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            tasks = [asyncio.create_task(clients.run(session, number)) for number in range(SOCKETS)]
-            while clients.snaps < SOCKETS * SUBS_EACH:
+            tasks = [asyncio.create_task(clients.run(session, number)) for number in range(sockets)]
+            while clients.snaps < sockets * SUBS_EACH:
                 await asyncio.sleep(0.1)
                 for task in tasks:
                     if task.done():
                         task.result()
             open_mb = memory_mb(server.pid)
             answered = asyncio.get_running_loop().run_in_executor(None, server.stdout.readline)
-            server.stdin.write(f"go {RATE} {WARM_UP_S + seconds}\n")
+            server.stdin.write(f"go {rate} {WARM_UP_S + seconds}\n")
             server.stdin.flush()
             await asyncio.sleep(WARM_UP_S)
             clients.measuring, frames = True, clients.frames
@@ -219,17 +221,18 @@ async def measure(seconds: float, *, compress: int, name: str) -> None:
     figure(f"{name}: change to client, P99", at(late, 0.99), "ms", "< 300")
     figure(f"{name}: deltas sent", frames / (seconds - 1), "1/s")
     figure(f"{name}: CPU of the gateway", cpu * 100, "% of a core")
-    figure(f"{name}: memory a socket, 10 windows open", (open_mb - empty_mb) * 1024 / SOCKETS, "KiB")
-    figure(f"{name}: memory a socket, after the load", (busy_mb - empty_mb) * 1024 / SOCKETS, "KiB")
+    figure(f"{name}: memory a socket, 10 windows open", (open_mb - empty_mb) * 1024 / sockets, "KiB")
+    figure(f"{name}: memory a socket, after the load", (busy_mb - empty_mb) * 1024 / sockets, "KiB")
 
 
 def main() -> None:
     if sys.argv[1:] == ["serve"]:
         asyncio.run(serve())
         return
-    seconds = float(sys.argv[1]) if sys.argv[1:] else 20.0
-    asyncio.run(measure(seconds, compress=0, name="500 sockets"))
-    asyncio.run(measure(seconds, compress=15, name="500 sockets, deflate"))
+    given = [float(one) for one in sys.argv[1:]]
+    seconds, sockets, rate = (*given, *(20.0, 500.0, 1000.0)[len(given) :])
+    for compress in (0, 15):
+        asyncio.run(measure(seconds, int(sockets), int(rate), compress=compress))
 
 
 if __name__ == "__main__":

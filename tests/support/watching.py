@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,13 +35,15 @@ class Model:
     gone: set[str] = field(default_factory=set[str])
     pending: dict[str, Any] = field(default_factory=dict[str, Any])
     object: Any = None
+    overview: Any = None
     ended: str = ""
     stale: str = ""
 
     def take(self, frame: dict[str, Any]) -> None:
         match frame["t"]:
-            case "snap" if "object" in frame:
-                self.rv, self.hash, self.object = frame["rv"], frame["hash"], frame["object"]
+            case "snap" if "object" in frame or "overview" in frame:
+                self.rv, self.hash = frame["rv"], frame["hash"]
+                self.object, self.overview = frame.get("object"), frame.get("overview")
             case "snap":
                 self.rv, self.hash, self.total = frame["rv"], frame["hash"], frame["total"]
                 self.columns, self.gone, self.pending = frame["columns"], set(), {}
@@ -87,11 +90,11 @@ class Watcher:
         await self.socket.send_str(json.dumps({"t": t, **fields}))
 
     async def sub(self, what: dict[str, Any], have: Model | None = None, id_: int = 0) -> Model:
-        """Subscribe; the model fills as frames are read."""
+        """Subscribe; the model fills as frames are read. have: where it begins, as after a reconnect."""
         id_ = id_ or self._next
         self._next = max(self._next, id_) + 1
         more = {} if have is None else {"have": {"rv": have.rv, "hash": have.hash}}
-        model = self.models[id_] = Model()
+        model = self.models[id_] = Model() if have is None else deepcopy(have)
         await self.send("sub", id=id_, what=what, **more)
         return model
 

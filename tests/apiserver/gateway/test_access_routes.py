@@ -11,8 +11,9 @@ from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
 from tests.support.workspaces import Tenant
 
 from edge.iam.types import IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
+from edge.tenancy.types import Workspace
 from edge_kube.client import Client
-from edge_kube.meta import ObjectMeta
+from edge_kube.meta import Key, ObjectMeta
 from edge_sdk.scopes import IAM_GROUP
 
 PODS = {"verb": "list", "group": "", "resource": "pods"}
@@ -101,7 +102,7 @@ async def test_who_can_comes_in_pages(gateway: RunningGateway, tenant: Tenant) -
 
 
 async def test_my_access_spells_console_rights_out_and_lists_the_rules(
-    gateway: RunningGateway, tenant: Tenant
+    gateway: RunningGateway, kube: Client, tenant: Tenant
 ) -> None:
     token = await gateway.token(tenant.user)
     found = (await gateway.get(f"{IAM}/me/access?scope=workspace/{tenant.workspace}", token=token)).json()
@@ -114,6 +115,13 @@ async def test_my_access_spells_console_rights_out_and_lists_the_rules(
     assert [(one["scope"], one["roles"]) for one in scopes["items"]] == [
         (f"workspace/{tenant.workspace}", ["workspace-admin"])
     ]
+    named = {"metadata": {"annotations": {"theriseunion.io/display-name": "The Press 新闻"}}}
+    await kube.merge(Workspace, Key("", tenant.workspace), named)
+    async with asyncio.timeout(10):
+        while not (found := (await gateway.get(f"{IAM}/me/scopes?q=press", token=token)).json())["items"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert found["items"][0]["title"] == "The Press 新闻"
+    assert (await gateway.get(f"{IAM}/me/scopes?q={tenant.workspace}", token=token)).json()["total"] == 1
 
 
 async def test_the_review_of_grants_tells_each_caller_only_of_bindings_they_may_see(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from tests.support.gateway import RunningGateway
-from tests.support.watching import rows, watching
+from tests.support.watching import Model, rows, watching
 from tests.support.workspaces import Tenant
 
 from edge.apiserver.watching import upstreams
@@ -116,8 +116,34 @@ async def test_who_has_no_right_in_a_member_is_not_told_whether_it_answers(
     async with watching(gateway, await gateway.token()) as watcher:
         here = await watcher.sub(rows("pods", group="", version="v1", cluster=cluster))
         nowhere = await watcher.sub(rows("pods", group="", version="v1", cluster="there-is-none"))
-        await watcher.until(lambda: here.ended and nowhere.ended)
-        assert (here.ended, nowhere.ended) == ("Unavailable", "NotFound")
+        await watcher.until(lambda: here.stale and nowhere.ended)
+        assert (here.ended, nowhere.ended) == ("", "NotFound")
+
+
+async def test_a_member_that_is_down_at_first_is_stale_and_its_rows_come_when_it_is_back(
+    gateway: RunningGateway, line: tuple[str, Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "ASK_AGAIN_S", 0.2)
+    cluster, wire = line
+    await wire.cut()
+    what = rows("namespaces", group="", version="v1", cluster=cluster)
+    one = {"group": "", "version": "v1", "resource": "namespaces", "name": "default", "cluster": cluster}
+    async with watching(gateway, await gateway.token()) as watcher:
+        model, whole = await watcher.sub(what), await watcher.sub({"object": one})
+        kept = Model(rv="1-old", hash="old", rows={"k": {"n": ["kept", "", cluster]}})
+        resumed = await watcher.sub(what, have=kept)
+        unknown = await watcher.sub(rows("ghosts", group="", version="v1", cluster=cluster))
+        models = (model, whole, resumed, unknown)
+        await watcher.until(lambda: all(one.stale == cluster for one in models))
+        assert [frame["t"] for frame in watcher.frames if frame.get("id") == 1] == ["snap", "stale"]
+        assert (model.names, model.total, whole.object) == ([], 0, None)
+        assert resumed.names == ["kept"], "what a client has, it keeps"
+        await wire.mend()
+        await watcher.until(lambda: "default" in model.names and whole.object, within_s=40)
+        await watcher.until(lambda: "default" in resumed.names and unknown.ended, within_s=40)
+        assert not model.stale
+        assert (whole.object["metadata"]["name"], unknown.ended) == ("default", "NotFound")
+        assert whole.object["kind"] == "Namespace"
 
 
 async def test_events_about_an_object_come_newest_first(gateway: RunningGateway, kube: Client) -> None:

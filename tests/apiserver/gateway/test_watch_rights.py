@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.apiserver.gateway.test_watch_socket import Watched, label
 from tests.support.gateway import RunningGateway, make_user
-from tests.support.watching import OPERATIONS, rows, watching
+from tests.support.watching import OPERATIONS, Model, rows, watching
 from tests.support.workspaces import Tenant
 
 from edge.apps.types import ApplicationDeployment, ApplicationDeploymentSpec
@@ -60,16 +60,20 @@ async def test_a_revoked_role_is_told_and_ends_what_it_showed(
         await watcher.sub({"access": {"scope": f"workspace/{tenant.workspace}"}})
         model = await watcher.sub(rows("namespaces", group="", version="v1"))
         await watcher.until(lambda: model.names)
+        await watcher.until(lambda: watcher.seen("access"))
         before = len(watcher.frames)
         await tenant.unbind()
         await watcher.until(lambda: model.ended)
         after = [frame["t"] for frame in watcher.frames[before:]]
         assert model.ended == "Forbidden"
         assert "delta" not in after
-        await watcher.until(lambda: watcher.seen("access"))
-        assert watcher.seen("access")[0]["scope"] == f"workspace/{tenant.workspace}"
-        await tenant.bind()
         await watcher.until(lambda: len(watcher.seen("access")) == 2)
+        had, has = watcher.seen("access")
+        assert had["scope"] == has["scope"] == f"workspace/{tenant.workspace}"
+        assert had["etag"] != has["etag"]
+        await tenant.bind()
+        await watcher.until(lambda: len(watcher.seen("access")) == 3)
+        assert watcher.seen("access")[2]["etag"] == had["etag"], "equal rights have equal names"
         again = await watcher.sub(rows("namespaces", group="", version="v1"))
         await watcher.until(lambda: again.names)
 
@@ -150,3 +154,35 @@ async def test_long_work_is_fed_to_those_who_may_see_its_objects(
 async def test_nobody_gets_a_socket_without_a_token(gateway: RunningGateway) -> None:
     answer = await gateway.get("/oapis/console.theriseunion.io/v1alpha1/watch")
     assert answer.status == 401
+
+
+async def test_rows_offer_the_same_actions_as_a_list_and_others_when_rights_change(
+    gateway: RunningGateway, kube: Client, tenant: Tenant
+) -> None:
+    token = await gateway.token(tenant.user)
+    path = "/oapis/console.theriseunion.io/v1alpha1/rows"
+
+    async def listed(what: str, token: str) -> dict[str, str]:
+        found = (await gateway.get(f"{path}/{what}", token=token)).json()["rows"]
+        return {row["n"][0]: row["a"] for row in found if row["n"][0] in tenant.namespaces}
+
+    def watched(model: Model) -> dict[str, str]:
+        return {row["n"][0]: row["a"] for row in model.rows.values() if row["n"][0] in tenant.namespaces}
+
+    what = rows("namespaces", group="", version="v1", limit=500)
+    async with watching(gateway, token) as part, watching(gateway, await gateway.token()) as all_of_it:
+        mine, every = await part.sub(what), await all_of_it.sub(what)
+        await part.until(lambda: mine.names)
+        await all_of_it.until(lambda: every.names)
+        before = watched(mine)
+        assert before == await listed("core/v1/namespaces", token)
+        assert set(watched(every).values()) == {"gud"}
+        extra = Tenant(kube)
+        extra.workspace, extra.user, extra.binding = tenant.workspace, tenant.user, f"more-{tenant.binding}"
+        await extra.bind("workspace-viewer")
+        await tenant.unbind()
+        await part.until(lambda: watched(mine) != before)
+        await eventually(lambda: listed("core/v1/namespaces", token), watched(mine))
+        assert set(watched(mine).values()) == {"g"}
+        assert set(watched(every).values()) == {"gud"}
+        await extra.unbind()

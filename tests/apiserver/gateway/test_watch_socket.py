@@ -74,8 +74,8 @@ async def test_a_client_that_comes_back_with_what_it_has_is_told_that_it_is_curr
         await watcher.until(lambda: old.row(mine.name("a"))["labels"]["colour"] == "blue")
     async with watching(gateway, await gateway.token()) as watcher:
         behind = await watcher.sub(what, have=before)
-        await watcher.until(lambda: behind.names)
-        assert behind.row(mine.name("a"))["labels"]["colour"] == "blue"
+        await watcher.until(lambda: behind.row(mine.name("a"))["labels"]["colour"] == "blue")
+        assert [frame["t"] for frame in watcher.frames if "id" in frame] == ["snap"]
 
 
 async def test_what_comes_and_goes_is_counted_until_the_client_asks_for_it(

@@ -133,18 +133,20 @@ def test_the_rv_of_a_delta_is_enough_to_resume_on_another_replica() -> None:
 
 def test_nothing_that_was_worked_out_before_goes_out_while_rights_are_looked_at() -> None:
     talk, shown = Conversation(0), window(1)
-    talk.rights_are("1")
     talk.begin(1, ROWS)
     talk.opened(1, shown)
     talk.begin(2, Access("workspace/a"))
+    talk.access_is(2, "1")
     talk.held_back = True
     talk.ended(3, Missing("gone", what="It is gone"))
     assert [frame["t"] for frame in sent(talk, 0)] == ["end"]
     talk.held_back = False
-    talk.rights_are("2")
+    talk.access_is(2, "2")
     frames = sent(talk, 0)
     assert [frame["t"] for frame in frames] == ["access", "snap"]
     assert (frames[0]["scope"], frames[0]["etag"]) == ("workspace/a", "2")
+    talk.access_is(2, "2")
+    assert sent(talk, 1) == []
 
 
 def test_other_rights_that_show_the_same_are_no_news() -> None:

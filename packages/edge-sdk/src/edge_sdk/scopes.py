@@ -8,6 +8,8 @@ SCOPE_GROUP: Final = "scope.theriseunion.io"
 IAM_GROUP: Final = "iam.theriseunion.io"
 APP_GROUP: Final = "app.theriseunion.io"
 EXT_GROUP: Final = "ext.theriseunion.io"
+CONSOLE_GROUP: Final = "console.theriseunion.io"
+"""No kinds: what pages ask the gateway for."""
 
 SHORT_GROUPS: Final[Mapping[str, str]] = {
     "iam": IAM_GROUP,

@@ -3,6 +3,7 @@
 Answers beyond one's own rights are for those who may read the bindings at that scope.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -42,7 +43,8 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET", f"{IAM}/me/scopes", "Scopes where the caller has a role", "me", answer=ScopePage,
-        name="listMyScopes", params=(*_PAGE, Param("type", "Of scope."), Param("q", "Text in the name.")),
+        name="listMyScopes",
+        params=(*_PAGE, Param("type", "Of scope."), Param("q", "Text in name or title.")),
     ),
     Operation(
         "POST", f"{IAM}/access/explain", "Why somebody may do something, or may not", "access",
@@ -64,8 +66,10 @@ OPERATIONS: Final = (
 
 
 class AccessRoutes:
-    def __init__(self, rights: Rights) -> None:
+    def __init__(self, rights: Rights, title: Callable[[str], str] = lambda _: "") -> None:
+        """title: from the key of a scope to its display name, "" without one."""
         self._rights = rights
+        self._title = title
         self._index = rights.index
         self._handlers: dict[tuple[str, str, str], Handler] = {
             ("GET", "me", "access"): self._my_access,
@@ -103,7 +107,7 @@ class AccessRoutes:
 
     async def _my_scopes(self, exchange: "Exchange") -> web.StreamResponse:
         target = exchange.target
-        found = questions.own_scopes(self._index, exchange.caller.caller.name)
+        found = questions.own_scopes(self._index, exchange.caller.caller.name, self._title)
         found = questions.pick(found, target.first("type"), target.first("q"))
         start, size = _page(target)
         more = str(start + size) if start + size < len(found) else ""

@@ -27,6 +27,7 @@ from edge_sdk.client.models.shared import (
     NewSecret,
     OAuthClientList,
     OperationList,
+    Overview,
     RowColumns,
     RowList,
     ScopePage,
@@ -140,6 +141,12 @@ class Calls:
             "/oapis/console.theriseunion.io/v1alpha1/operations",
             OperationList,
             query={"scope": scope, "limit": limit, "offset": offset},
+        )
+
+    async def get_overview(self, *, scope: str = "") -> Overview:
+        """How all is: counts by state, a tile a cluster, what is wrong."""
+        return await self._http.call(
+            "GET", "/oapis/console.theriseunion.io/v1alpha1/overview", Overview, query={"scope": scope}
         )
 
     async def list_rows(

@@ -26,13 +26,12 @@ from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.rows.shape import RowColumns, RowList
 from edge.apiserver.store import Collection
 from edge_sdk.problem import Problem
-from edge_sdk.scopes import SCOPE_GROUP, is_host
+from edge_sdk.scopes import CONSOLE_GROUP, SCOPE_GROUP, is_host
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
     from edge.apiserver.routes import Handler
 
-CONSOLE_GROUP: Final = "console.theriseunion.io"
 VERSION: Final = "v1alpha1"
 GZIP_ABOVE_BYTES: Final = 1024
 _ROWS: Final = f"{CONSOLE}/rows/{{group}}/{{version}}/{{resource}}"

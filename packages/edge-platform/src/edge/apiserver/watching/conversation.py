@@ -46,7 +46,10 @@ class Stale(NamedTuple):
 
 @dataclass(slots=True)
 class Subscription:
-    """owes: a frame that the client waits for. stale: what it was told of its cluster."""
+    """owes: a frame that the client waits for. stale: what it was told of its cluster.
+
+    etag: of an `access` alone, what the rights are at its scope.
+    """
 
     id: int
     what: What
@@ -55,6 +58,12 @@ class Subscription:
     owes: Literal["", "snap", "same"] = ""
     stale: Stale | None = None
     told: Stale | None = None
+    etag: str = ""
+    etag_told: str = ""
+
+    @property
+    def owes_access(self) -> bool:
+        return self.etag != self.etag_told
 
 
 class Conversation:
@@ -67,8 +76,6 @@ class Conversation:
         """Changes that were merged into a later one."""
         self._ready: dict[int, None] = {}
         self._ends: deque[tuple[int, bytes]] = deque()
-        self._etag = ""
-        self._etag_told = ""
 
     @property
     def owes_much(self) -> bool:
@@ -127,10 +134,9 @@ class Conversation:
         self.subs.pop(id_, None)
         self._ready.pop(id_, None)
 
-    def rights_are(self, etag: str) -> None:
-        """The caller's rights, by name. The first is known to the client, each other one is told."""
-        self._etag_told = self._etag_told or etag
-        self._etag = etag
+    def access_is(self, id_: int, etag: str) -> None:
+        """What the caller may at the scope of an `access`: told at first, and when it is something else."""
+        self.subs[id_].etag = etag
 
     def frames(self, now_s: float) -> Iterator[bytes]:
         """All that may go out now. Take each before the next, since it is numbered when it is made."""
@@ -154,7 +160,8 @@ class Conversation:
         return min(at_s, self.flow.flush_at_s() if self._ready and not self.held_back else math.inf)
 
     def _has_urgent(self) -> bool:
-        return self._etag != self._etag_told or any(self.subs[id_].owes for id_ in self._ready)
+        owes_access = any(sub.owes_access for sub in self.subs.values())
+        return owes_access or any(self.subs[id_].owes for id_ in self._ready)
 
     def _urgent(self, now_s: float) -> Iterator[bytes]:
         """Answers, ends and rights do not wait for the pace."""
@@ -163,8 +170,7 @@ class Conversation:
             yield protocol.frame("end", self.flow.next_seq(now_s), id_, body)
         if self.held_back:
             return
-        if self._etag != self._etag_told:
-            yield from self._access(now_s)
+        yield from self._access(now_s)
         for id_ in [id_ for id_ in self._ready if self.subs[id_].owes]:
             if not self.flow.has_room:
                 return
@@ -172,11 +178,13 @@ class Conversation:
             yield from self._news(self.subs[id_], now_s)
 
     def _access(self, now_s: float) -> Iterator[bytes]:
-        scopes = {sub.what.scope for sub in self.subs.values() if isinstance(sub.what, Access)}
-        for scope in sorted(scopes) or ["platform"]:
-            body = protocol.encode({"scope": scope, "etag": self._etag})
-            yield protocol.frame("access", self.flow.next_seq(now_s), None, body)
-        self._etag_told = self._etag
+        for sub in [sub for sub in self.subs.values() if sub.owes_access]:
+            if not self.flow.has_room:
+                return
+            scope = sub.what.scope if isinstance(sub.what, Access) else ""
+            body = protocol.encode({"scope": scope, "etag": sub.etag})
+            sub.etag_told = sub.etag
+            yield protocol.frame("access", self.flow.next_seq(now_s), sub.id, body)
 
     def _news(self, sub: Subscription, now_s: float) -> Iterator[bytes]:
         flow = self.flow

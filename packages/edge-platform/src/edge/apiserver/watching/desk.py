@@ -14,10 +14,12 @@ import msgspec
 import structlog
 
 from edge.apiserver.members import HOST
+from edge.apiserver.overview.boards import Boards
+from edge.apiserver.overview.feed import OverviewFeed
 from edge.apiserver.watching import protocol, sources
 from edge.apiserver.watching.conversation import Conversation, Subscription
-from edge.apiserver.watching.objectview import ObjectView
-from edge.apiserver.watching.protocol import Access, Events, Have, Mod, Obj, Ops, Rows
+from edge.apiserver.watching.objectview import Blank, ObjectView
+from edge.apiserver.watching.protocol import Access, Events, Have, Mod, Obj, Ops, Overview, Rows
 from edge.apiserver.watching.sight import Eyes
 from edge.apiserver.watching.sources import Collections, Place, Query
 from edge.apiserver.watching.upstreams import Asked, Upstream, Upstreams
@@ -36,6 +38,7 @@ class World:
     collections: Collections
     views: Views
     upstreams: Upstreams
+    boards: Boards = field(default_factory=Boards)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +63,6 @@ class Desk:
         self._opened: dict[int, Opened] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
-        talk.rights_are(world.eyes.etag(user))
 
     def sub(self, message: protocol.Sub) -> None:
         """Raises BadMessage for an id that is in use."""
@@ -104,18 +106,18 @@ class Desk:
     async def _look_again(self) -> None:
         """Until the rights are the same before and after."""
         while self._talk.held_back:
-            etag = self._world.eyes.etag(self._user)
+            generation = self._world.eyes.generation(self._user)
             for id_, sub in list(self._talk.subs.items()):
-                if isinstance(sub.what, Access) or self._talk.subs.get(id_) is not sub:
+                if self._talk.subs.get(id_) is not sub:
                     continue
-                if sub.shown is None or id_ in self._tasks:  # what is on its way was begun with other rights
+                is_under_way = id_ in self._tasks or sub.shown is None
+                if is_under_way and not isinstance(sub.what, Access):  # begun with other rights
                     self._stop(id_)
                     self._talk.emptied(id_)
                     self._start(id_, None)
                 else:
                     await self._again(sub)
-            self._talk.rights_are(etag)
-            self._talk.held_back = self._world.eyes.etag(self._user) != etag
+            self._talk.held_back = self._world.eyes.generation(self._user) != generation
         self._wake()
 
     async def _again(self, sub: Subscription) -> None:
@@ -169,14 +171,17 @@ class Desk:
         keeps: the query that is held; when it would be the same again, nothing is done.
         """
         if isinstance(sub.what, Access):
+            self._talk.access_is(sub.id, self._world.eyes.access(self._user, sub.what.scope))
             return
         opened = Opened()
         again = sub.shown is not None and have is None and keeps is not None
         try:
             if isinstance(sub.what, Obj):
                 await self._open_object(sub, sub.what, opened, have, again=sub.shown is not None)
+            elif isinstance(sub.what, Overview):
+                await self._open_overview(sub, sub.what, opened, have)
             else:
-                query = await self._query(sub, sub.what, opened)
+                query = await self._query(sub, sub.what, opened, have)
                 if keeps is not None and query.key == keeps.key and sub.id in self._opened:
                     opened.release()
                     return
@@ -208,7 +213,7 @@ class Desk:
         self, sub: Subscription, asked: Obj, opened: Opened, have: Have | None, *, again: bool
     ) -> None:
         eyes, user = self._world.eyes, self._user
-        place = await self._place(sub, asked, opened)
+        place = await self._place(sub, asked, opened, have)
         collection = place.collection
         await collection.listed.wait()
         sight = sources.see(eyes, user, sources.GET_VERBS, collection.served, place.cluster)
@@ -229,18 +234,35 @@ class Desk:
         else:
             self._talk.opened(sub.id, shown, have)
 
-    async def _query(self, sub: Subscription, what: Rows | Events | Ops, opened: Opened) -> Query:
+    async def _open_overview(
+        self, sub: Subscription, asked: Overview, opened: Opened, have: Have | None
+    ) -> None:
+        world, again = self._world, sub.shown is not None
+        wake = self._waker(sub.id)
+        feed = OverviewFeed(world.eyes, self._user, world.collections, asked.scope, sources.LIST_VERBS)
+        live = await world.boards.hold(feed, wake)
+        opened.ends.append(lambda: world.boards.leave(live, wake))
+        if self._talk.subs.get(sub.id) is not sub:
+            raise asyncio.CancelledError
+        if again:
+            self._talk.replaced(sub.id, live)
+        else:
+            self._talk.opened(sub.id, live, have)
+
+    async def _query(
+        self, sub: Subscription, what: Rows | Events | Ops, opened: Opened, have: Have | None
+    ) -> Query:
         world, user = self._world, self._user
         if isinstance(what, Ops):
             return sources.ops(world.eyes, user, world.collections, what)
         if isinstance(what, Events):
             of = what.of
             asked = Rows("", "v1", "events", cluster=of.cluster, namespace=of.namespace)
-            return sources.events(world.eyes, user, await self._place(sub, asked, opened), what)
-        place = await self._place(sub, what, opened)
+            return sources.events(world.eyes, user, await self._place(sub, asked, opened, have), what)
+        place = await self._place(sub, what, opened, have)
         return sources.rows(world.eyes, user, place, what)
 
-    async def _place(self, sub: Subscription, what: Rows | Obj, opened: Opened) -> Place:
+    async def _place(self, sub: Subscription, what: Rows | Obj, opened: Opened, have: Have | None) -> Place:
         """In memory, or an upstream watch that is shared. Raises Missing, Forbidden, Unavailable."""
         group, version, resource = sources.full(what.group, what.version, what.resource)
         if what.cluster in ("", HOST):
@@ -252,15 +274,28 @@ class Desk:
         upstream: Upstream
 
         def told() -> None:
-            self._talk.stale(sub.id, upstream.stale)
+            self._tell_stale(sub, upstream, have)
             self._wake()
 
         upstream = await self._world.upstreams.join(asked, told)
         opened.ends.append(lambda: self._world.upstreams.leave(upstream, told))
         told()
-        if not upstream.collection.synced:
-            await upstream.collection.listed.wait()
-        return sources.upstream_place(upstream.collection, asked.cluster, namespaced=upstream.kind.namespaced)
+        kind = await upstream.listed()
+        return sources.upstream_place(upstream.collection, asked.cluster, namespaced=kind.namespaced)
+
+    def _tell_stale(self, sub: Subscription, upstream: Upstream, have: Have | None) -> None:
+        """That its member does not answer, or answers again. C9: what a client has, it keeps.
+
+        Who has nothing yet gets an empty window, so that a page need not wait for what may take days.
+        """
+        if self._talk.subs.get(sub.id) is not sub:
+            return
+        if upstream.stale is None and isinstance(sub.shown, Blank):
+            self._talk.emptied(sub.id)
+        has_nothing = sub.shown is None and have is None
+        if upstream.stale is not None and has_nothing and not upstream.collection.synced:
+            self._talk.opened(sub.id, Blank(is_object=isinstance(sub.what, Obj)))
+        self._talk.stale(sub.id, upstream.stale)
 
     def _waker(self, id_: int) -> Callable[[], None]:
         def woken() -> None:

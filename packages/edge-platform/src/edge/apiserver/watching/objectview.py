@@ -42,6 +42,24 @@ class ObjectView:
         return "snap", self.snap()
 
 
+class Blank:
+    """What is shown of a cluster that has not answered yet: nothing, until there is something."""
+
+    tick = 0
+    rv = "0-"
+    hash = ""
+
+    def __init__(self, *, is_object: bool) -> None:
+        shown: dict[str, Any] = {"object": None} if is_object else {"columns": (), "rows": ()}
+        self._body = msgspec.json.encode({"rv": self.rv, "hash": self.hash, "total": 0, **shown})
+
+    def snap(self) -> bytes:
+        return self._body
+
+    def news(self, since: int) -> tuple[str, bytes]:
+        return "snap", self._body
+
+
 def _status_only(raw: bytes) -> bytes:
     obj: dict[str, Any] = as_map(msgspec.json.decode(raw))
     metadata = as_map(obj.get("metadata"))

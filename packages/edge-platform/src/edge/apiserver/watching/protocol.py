@@ -91,7 +91,11 @@ class Ops(Strict, frozen=True):
     limit: int = 100
 
 
-What = Rows | Obj | Events | Access | Ops
+class Overview(Strict, frozen=True):
+    scope: str = ""
+
+
+What = Rows | Obj | Events | Access | Ops | Overview
 
 
 class Asked(Strict, frozen=True):
@@ -102,12 +106,13 @@ class Asked(Strict, frozen=True):
     events: Events | UnsetType = UNSET
     access: Access | UnsetType = UNSET
     ops: Ops | UnsetType = UNSET
+    overview: Overview | UnsetType = UNSET
 
     def one(self) -> What | None:
         """None unless exactly one is given."""
         given = [
             what
-            for what in (self.rows, self.object, self.events, self.access, self.ops)
+            for what in (self.rows, self.object, self.events, self.access, self.ops, self.overview)
             if not isinstance(what, UnsetType)
         ]
         return given[0] if len(given) == 1 else None
@@ -180,7 +185,7 @@ def read_message(data: str | bytes) -> C2S:
     if isinstance(message, Sub | Mod | Unsub) and not 0 <= message.id <= _ID_MAX:
         raise BadMessage(f"id is not within 0 and {_ID_MAX}")
     if isinstance(message, Sub) and message.what.one() is None:
-        raise BadMessage("what names not exactly one of rows, object, events, access, ops")
+        raise BadMessage("what names not exactly one of rows, object, events, access, ops, overview")
     return message
 
 

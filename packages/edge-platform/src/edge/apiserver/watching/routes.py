@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -14,7 +13,9 @@ from edge.apiserver.answers import document
 from edge.apiserver.limits import Limiter
 from edge.apiserver.listing import number
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
+from edge.apiserver.overview.routes import answer_overview
 from edge.apiserver.paths import Resource
+from edge.apiserver.sessions.credential import is_own_origin
 from edge.apiserver.splice import wanted_protocol
 from edge.apiserver.watching import operations, protocol
 from edge.apiserver.watching.desk import World
@@ -24,12 +25,12 @@ from edge.apiserver.watching.socket import Channel, WatchSocket
 from edge.apiserver.watching.sources import OFFSET_MAX, OperationsFeed
 from edge_sdk.clock import Clock
 from edge_sdk.problem import Problem, TooMuch
+from edge_sdk.scopes import CONSOLE_GROUP
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
     from edge.apiserver.routes import Handler
 
-CONSOLE_GROUP: Final = "console.theriseunion.io"
 SOCKETS_PER_USER: Final = 8
 SPREAD_S: Final = 5.0
 LEAVES_WITHIN_S: Final = 5.0
@@ -94,6 +95,11 @@ class WatchRoutes:
                 raise _only_get("operations")
             exchange.verb = "list"
             return self._operations
+        if resource.resource == "overview":
+            if exchange.request.method not in ("GET", "HEAD"):
+                raise _only_get("the overview")
+            exchange.verb = "list"
+            return self._overview
         return None
 
     async def leave(self) -> None:
@@ -133,10 +139,9 @@ class WatchRoutes:
 
     def _is_welcome(self, request: web.BaseRequest) -> bool:
         """Browsers say from which page they come; who comes with a cookie must say it."""
-        origin = request.headers.get("Origin")
-        if origin is None:
+        if "Origin" not in request.headers:
             return "Authorization" in request.headers
-        return origin in self._origins or urlsplit(origin).netloc == request.headers.get("Host", "")
+        return is_own_origin(request, self._origins)
 
     async def _wait(self, user: str) -> None:
         """Subscriptions count like requests: one who asks too fast is served late."""
@@ -149,6 +154,9 @@ class WatchRoutes:
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
             return
+
+    async def _overview(self, exchange: "Exchange") -> web.StreamResponse:
+        return await answer_overview(exchange, self._world.eyes, self._world.collections)
 
     async def _operations(self, exchange: "Exchange") -> web.StreamResponse:
         target = exchange.target

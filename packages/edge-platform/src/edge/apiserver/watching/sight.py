@@ -12,14 +12,16 @@ from edge.apiserver.members import HOST
 from edge.apiserver.paths import Resource, native_segments
 from edge.apiserver.places import Place, place_of
 from edge.apiserver.rights import Rights
+from edge.apiserver.rows.actions import actions_of
 from edge.apiserver.store import Served, Stored
 from edge.iam import visible as visibility
 from edge.iam.patterns import path_of
-from edge.iam.scope import parse_scope
+from edge.iam.questions import access_at, scope_of
 from edge_kube.meta import Key
-from edge_sdk.problem import Forbidden, Problem
+from edge_sdk.problem import Forbidden
 
 EVERYTHING: Final = "everything"
+_ALL: Final = visibility.Sight(True, frozenset(), {})
 _CLUSTERED: Final = ("c", "n", "d")
 _OWN_PLACES: Final = {("", "namespaces"): "n", ("", "nodes"): "d"}
 
@@ -33,14 +35,27 @@ class Sight:
     namespaces: frozenset[str] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowed:
+    """Row actions. key: equal for callers who may do the same. of: the letters of one object."""
+
+    key: Hashable
+    of: Callable[[Stored], str]
+
+
 class Eyes:
     def __init__(self, rights: Rights) -> None:
         self._rights = rights
         self._index = rights.index
 
-    def etag(self, user: str) -> str:
-        """Names the caller's rights; another one whenever they may have changed."""
+    def generation(self, user: str) -> str:
+        """Another one whenever the caller's rights may have changed."""
         return self._index.generation(user)
+
+    def access(self, user: str, scope: str) -> str:
+        """The etag of `me/access` at a scope as people write it. Raises Problem (400), Unavailable."""
+        self._rights.freshness.require("get")
+        return access_at(self._index, user, scope_of(self._index, scope)).etag
 
     def of(self, user: str, verbs: Sequence[str], served: Served, cluster: str = "") -> Sight | None:
         """What may be seen with all of these verbs; None for nothing. cluster "": the host, from memory.
@@ -66,6 +81,34 @@ class Eyes:
 
         return Sight(names, sees, None if cluster else self._namespaces(served, parts))
 
+    def scope(self, text: str) -> str:
+        """The key of a scope as people write it. Raises Problem (400)."""
+        return scope_of(self._index, text)
+
+    def actions(self, user: str, served: Served, cluster: str = "") -> Allowed:
+        """What of the row actions of a kind the caller is allowed, as rows of a list tell it (§5.3)."""
+        sights: list[tuple[str, visibility.Sight]] = []
+        known: dict[Hashable, visibility.Sight] = {}
+        for one in actions_of(served.group, served.resource):
+            resource = f"{served.resource}/{one.subresource}" if one.subresource else served.resource
+            sight = _ALL
+            if not self._rights.allow_all:
+                sight = visibility.visible(self._index, user, one.verb, served.group, resource)
+            if cluster and not sight.everything:
+                sight = _in(cluster, sight)
+            sights.append((one.letter, known.setdefault(_content(sight), sight)))  # equal ones are kept once
+        key = tuple((letter, _content(sight)) for letter, sight in sights)
+        if all(sight.everything or not (sight.scopes or sight.names) for sight in known.values()):
+            letters = "".join(letter for letter, sight in sights if sight.everything)
+            return Allowed(key, lambda _: letters)
+        levels = self._levels(served, cluster)
+
+        def of(item: Stored) -> str:
+            at, name = levels(item), item.key.name
+            return "".join(letter for letter, sight in sights if any(sight.sees(level, name) for level in at))
+
+        return Allowed(key, of)
+
     def may_ask(self, user: str, cluster: str, group: str, version: str, resource: str) -> None:
         """Before a cluster is asked at all: whether the caller may see anything of the kind there.
 
@@ -87,16 +130,7 @@ class Eyes:
         """
         if not scope or scope == "platform":
             return None
-        kind, _, name = scope.partition("/")
-        home = self._index.scopes.homes.get((kind, name), HOST)
-        full = scope if home == HOST else f"cluster/{home}/{scope}"
-        key = parse_scope(full, self._index.scopes.registered)
-        if key is None:
-            raise Problem(
-                "bad-scope",
-                what=f'"{scope[:200]}" names no scope',
-                do="use platform, TYPE/NAME or cluster/C/…",
-            )
+        key = self.scope(scope)
         levels, below = self._levels(served, cluster), self._index.scopes.below(key)
         return lambda item: any(level in below for level in levels(item))
 
@@ -144,6 +178,10 @@ def _in(cluster: str, sight: visibility.Sight) -> visibility.Sight:
         frozenset(filter(lies_there, sight.scopes)),
         {level: names for level, names in sight.names.items() if lies_there(level)},
     )
+
+
+def _content(sight: visibility.Sight) -> Hashable:
+    return sight.everything, sight.scopes, frozenset(sight.names.items())
 
 
 def _everything(_: Stored) -> bool:

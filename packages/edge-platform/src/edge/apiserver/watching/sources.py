@@ -89,6 +89,7 @@ def rows(eyes: Eyes, user: str, place: Place, asked: Rows) -> Query:
     """Raises Forbidden, Problem (400), Unavailable."""
     served, kind = place.collection.served, place.kind
     sight = see(eyes, user, LIST_VERBS, served, place.cluster)
+    allowed = eyes.actions(user, served, place.cluster)
     part_of(asked.offset, asked.limit)
     order = read_order(asked.sort, kind.columns)
     query = WindowQuery(
@@ -112,7 +113,8 @@ def rows(eyes: Eyes, user: str, place: Place, asked: Rows) -> Query:
 
     def row(_: int, stored: Stored) -> Row:
         item = place.item(stored)
-        return Row(item.uid, (item.name, item.namespace, item.cluster), tuple(values(item, at)))
+        named = (item.name, item.namespace, item.cluster)
+        return Row(item.uid, named, tuple(values(item, at)), allowed.of(stored))
 
     def facets(found: Iterable[tuple[int, Stored]]) -> Mapping[str, Any]:
         return count([place.item(stored) for _, stored in found], query.facets, kind.columns)
@@ -127,7 +129,8 @@ def rows(eyes: Eyes, user: str, place: Place, asked: Rows) -> Query:
         facets=facets if query.facets else None,
     )
     same = msgspec.structs.replace(asked, offset=0, limit=0, columns=source.columns, facets=query.facets)
-    return Query(("rows", id(place.collection), same, sight.key), source, asked.offset, asked.limit)
+    key = ("rows", id(place.collection), same, sight.key, allowed.key)
+    return Query(key, source, asked.offset, asked.limit)
 
 
 def events(eyes: Eyes, user: str, place: Place, asked: Events) -> Query:

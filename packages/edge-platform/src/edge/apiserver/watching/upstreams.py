@@ -32,6 +32,7 @@ LINGER_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
 STALE_AFTER_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 5.0
+ASK_AGAIN_S: Final = 5.0
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -56,18 +57,36 @@ class Cleaned(Collection):
 
 @dataclass(slots=True, eq=False)
 class Upstream:
-    """One watch. connection: to a member; None for the host. wakes: told when it falls silent or answers."""
+    """One watch. connection: to a member; None for the host. wakes: told when it falls silent or answers.
+
+    kind, mirror: None until the cluster has answered. refusal: it has, and has no such kind.
+    """
 
     asked: Asked
-    kind: Kind
     collection: Collection
-    mirror: Mirror
-    client: Client
     connection: Connection | None
-    task: "asyncio.Task[None]"
+    client: Client
+    kind: Kind | None = None
+    mirror: Mirror | None = None
+    task: "asyncio.Task[None] | None" = None
     wakes: set[Callable[[], None]] = field(default_factory=set[Callable[[], None]])
     stale: Stale | None = None
+    refusal: Missing | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with `kind`, or with `refusal`."""
     idle_since_s: float = 0.0
+
+    async def listed(self) -> Kind:
+        """Once its objects are here, however long that takes. Raises Missing."""
+        await self.settled.wait()
+        if self.kind is None:
+            raise self.refusal or Missing("unknown-resource", what="The cluster has no such kind")
+        await self.collection.listed.wait()
+        if self.stale is not None and self.mirror is not None and not self.mirror.broken_s():
+            self.stale = None
+            for wake in tuple(self.wakes):
+                wake()
+        return self.kind
 
 
 class Upstreams:
@@ -84,7 +103,10 @@ class Upstreams:
         return len(self._open)
 
     async def join(self, asked: Asked, wake: Callable[[], None]) -> Upstream:
-        """The watch that answers this. Raises Missing for no such cluster or kind, Unavailable."""
+        """The watch that answers this; of a member that does not answer, one that is stale from the start.
+
+        Raises Missing for no such cluster or kind, Unavailable.
+        """
         lock = self._beginning.setdefault(asked, asyncio.Lock())
         try:
             async with lock:
@@ -125,33 +147,66 @@ class Upstreams:
         is_host = asked.cluster == HOST
         connection = None if is_host else self._connection(asked.cluster)
         client = self._client if connection is None else Client(connection)
+        collection = Cleaned(Served(asked.group, asked.version, asked.resource, ""))
+        found = Upstream(asked, collection, connection, client)
         try:
             kind = await self._discover(client, asked)
+        except Unavailable:
+            if is_host:
+                raise
+            found.stale = Stale(asked.cluster, int(self._clock.now_s()))
+            found.task = asyncio.get_running_loop().create_task(self._wait_for(found))
         except BaseException:
             if not is_host:
                 await client.close()
             raise
-        served = Served(kind.group, kind.version, kind.plural, kind.kind)
-        collection = Cleaned(served)
-        mirror = Mirror(client, kind, collection, namespace=asked.namespace)
-        task = asyncio.get_running_loop().create_task(mirror.run())
-        found = Upstream(asked, kind, collection, mirror, client, connection, task)
+        else:
+            self._follow(found, kind)
         self._open[asked] = found
         return found
 
-    async def _redial(self, upstream: Upstream) -> None:
+    def _follow(self, upstream: Upstream, kind: Kind) -> None:
+        upstream.kind = kind
+        upstream.collection.served = Served(kind.group, kind.version, kind.plural, kind.kind)
+        upstream.mirror = Mirror(
+            upstream.client, kind, upstream.collection, namespace=upstream.asked.namespace
+        )
+        upstream.task = asyncio.get_running_loop().create_task(upstream.mirror.run())
+        upstream.settled.set()
+
+    async def _wait_for(self, upstream: Upstream) -> None:
+        """Until the member answers what the kind is; from then on it is followed like any other."""
+        while True:
+            await asyncio.sleep(ASK_AGAIN_S)
+            try:
+                connection = self._connection(upstream.asked.cluster)
+                if connection != upstream.connection:
+                    old, upstream.client = upstream.client, Client(connection)
+                    upstream.connection = connection
+                    await old.close()
+                kind = await self._discover(upstream.client, upstream.asked)
+            except Unavailable:
+                continue
+            except Missing as refusal:
+                upstream.refusal = refusal
+                self._open.pop(upstream.asked, None)  # who asks next is told by the cluster itself
+                await upstream.client.close()
+                upstream.settled.set()
+                return
+            self._follow(upstream, kind)
+            return
+
+    async def _redial(self, upstream: Upstream, kind: Kind) -> None:
         """Its kubeconfig may have been renewed: what is known stays, the watch goes on with the new one."""
         with contextlib.suppress(Missing, Unavailable):
             connection = self._members.connection(upstream.asked.cluster)
             if connection == upstream.connection:
                 return
             old, upstream.connection = upstream.client, connection
-            upstream.task.cancel()
+            if upstream.task is not None:
+                upstream.task.cancel()
             upstream.client = Client(connection)
-            upstream.mirror = Mirror(
-                upstream.client, upstream.kind, upstream.collection, namespace=upstream.asked.namespace
-            )
-            upstream.task = asyncio.get_running_loop().create_task(upstream.mirror.run())
+            self._follow(upstream, kind)
             await old.close()
 
     def _connection(self, cluster: str) -> Connection:
@@ -193,20 +248,24 @@ class Upstreams:
 
     async def _end(self, upstream: Upstream) -> None:
         self._open.pop(upstream.asked, None)
-        upstream.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await upstream.task
+        if upstream.task is not None:
+            upstream.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await upstream.task
         if upstream.connection is not None:
             await upstream.client.close()
 
     async def _look(self, upstream: Upstream) -> None:
         """Stale while the watch cannot be made; a member that is reached in another way is dialled anew."""
+        if upstream.mirror is None or upstream.kind is None:
+            return
         broken_s = upstream.mirror.broken_s()
         if broken_s and upstream.connection is not None:
-            await self._redial(upstream)
+            await self._redial(upstream, upstream.kind)
         stale = upstream.stale
         if broken_s < STALE_AFTER_S:
-            stale = None
+            # One that was down from the start is back when its objects are here.
+            stale = stale if not upstream.collection.synced else None
         elif stale is None:
             stale = Stale(upstream.asked.cluster, int(self._clock.now_s() - broken_s))
         if stale != upstream.stale:

@@ -17,6 +17,7 @@ from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.rows.routes import RowRoutes
 from edge.apiserver.rows.spread import Spread
 from edge.apiserver.rows.upstream import Lists
+from edge.apiserver.scopetitles import ScopeTitles
 from edge.apiserver.system import System
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.routes import WatchRoutes
@@ -120,7 +121,7 @@ class Serving:
             },
             own=(
                 *self._signing_in.own(),
-                AccessRoutes(rights).handler,
+                AccessRoutes(rights, ScopeTitles(picture.collections)).handler,
                 self._kubeconfig_routes().handler,
                 RowRoutes(rights, picture.collections, live, cursors).handler,
                 self.watching.handler,

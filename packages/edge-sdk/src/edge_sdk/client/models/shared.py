@@ -52,6 +52,11 @@ class Affected(Model):
     changes_cut: bool = False
 
 
+class Alerts(Model):
+    critical: int
+    warning: int
+
+
 class Asked(Model):
     """What was asked for. cluster "" is the host. path: of what is no resource. command: first word only."""
 
@@ -449,6 +454,51 @@ class OperationList(Model):
     total: int
     offset: int
     items: tuple[Operation, ...]
+
+
+class Tally(Model):
+    total: int
+    by_state: Mapping[str, int]
+
+
+class Tile(Model):
+    """state: a letter. nodes_ready: known of the host alone. since: epoch seconds."""
+
+
+class TroubleRef(Model):
+    group: str
+    version: str
+    resource: str
+    name: str
+    namespace: str
+    uid: str
+
+
+class Trouble(Model):
+    """since: epoch seconds, where it is known. next: code of what to do, as in the status of rows."""
+
+    ref: TroubleRef
+    status: str
+    reason: str
+    message: str
+    since: int | None
+    next: str
+
+
+class Overview(Model):
+    """A tally is null where the caller may list none of the kind; alerts, while nothing raises any."""
+
+    scope: str
+    rv: str
+    clusters: Tally | None
+    nodes: Tally | None
+    deployments: Tally | None
+    components: Tally | None
+    tiles: tuple[Tile, ...]
+    alerts: Alerts | None
+    problems: tuple[Trouble, ...]
+    problem_count: int
+    capped: bool
 
 
 class RepositorySpec(Model):

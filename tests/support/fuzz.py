@@ -6,7 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import requests
 import schemathesis
@@ -63,7 +63,7 @@ class Fuzz:
 
     def _operations(self) -> Iterable[Any]:
         """What takes things away comes last, whole collections at the very end."""
-        found = [result.ok() for result in self._schema.get_all_operations()]
+        found = [cast("Any", result).ok() for result in self._schema.get_all_operations()]
         return sorted(found, key=lambda one: (LAST[one.method], "{name}" not in one.path, one.path))
 
     def _try(self, operation: Any, mode: GenerationMode, examples: int) -> None:
@@ -75,7 +75,7 @@ class Fuzz:
             database=None,
             deadline=None,
             phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def one(case: Any) -> None:
@@ -97,27 +97,28 @@ class Fuzz:
         return case
 
     def _send(self, case: Any) -> None:
-        for _ in range(2):
-            headers = {"Authorization": f"Bearer {self._token}"}
-            try:
-                answer = case.call(
-                    base_url=self._url,
-                    session=self._session,
-                    headers=headers,
-                    timeout=ANSWER_WITHIN_S,
-                    allow_redirects=False,
-                )
-            except (requests.Timeout, requests.ConnectionError) as error:
-                self.tried.bugs.append(f"{case.method} {case.formatted_path}: no answer: {error!r}"[:600])
-                return
-            if answer.status_code != 401:
-                break
-            self._token = self._new_token()
+        try:
+            answer = self._answer(case)
+            if answer.status_code == 401:
+                self._token = self._new_token()
+                answer = self._answer(case)
+        except (requests.Timeout, requests.ConnectionError) as error:
+            self.tried.bugs.append(f"{case.method} {case.formatted_path}: no answer: {error!r}"[:600])
+            return
         status = answer.status_code
         self.tried.statuses[status] += 1
         if status >= 500 and not (status in (503, 504) and _declares(case.operation, status)):
             text = answer.content[:300].decode(errors="replace")
             self.tried.bugs.append(f"{case.as_curl_command()[:900]}\n    → {status} {text}")
+
+    def _answer(self, case: Any) -> Any:
+        return case.call(
+            base_url=self._url,
+            session=self._session,
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=ANSWER_WITHIN_S,
+            allow_redirects=False,
+        )
 
 
 def _declares(operation: Any, status: int) -> bool:

@@ -1,5 +1,5 @@
-"""Writes docs/kinds/<kind>.md from the types, docs/metrics.md from the metrics that exist, and
-docs/configuration.md from the types of the settings.
+"""Writes docs/kinds/<kind>.md from the types, docs/metrics.md from the metrics that exist,
+docs/configuration.md from the types of the settings, and the reference in docs/cli.md from the parser.
 
 A kind's page may hold prose: everything outside of the two markers is kept.
 """
@@ -15,6 +15,7 @@ from prometheus_client import Metric
 from edge_kube.crd import crd_of
 from edge_kube.meta import Manifest, Resource, kind_of
 from edge_kube.metrics import Metrics
+from tools.clidoc import cli_page
 from tools.rooms import kinds, rooms
 from tools.settingsdoc import configuration_page
 from tools.writing import ROOT, main
@@ -131,6 +132,7 @@ def _label_names() -> dict[str, tuple[str, ...]]:
 
 def files() -> dict[Path, str]:
     found = {DOCS / "metrics.md": metrics_page(), DOCS / "configuration.md": configuration_page()}
+    found[DOCS / "cli.md"] = cli_page((ROOT / DOCS / "cli.md").read_text())
     every = kinds()
     names = Counter(kind_of(cls).kind for cls in every)
     for cls in every:

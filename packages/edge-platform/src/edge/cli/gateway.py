@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:9090"
 RIGHT_SERVER: Final = " Is --server right?"
+OTHER_CA: Final = " Name the file of the certificates to trust with --ca."
 
 
 def add_flags(parser: argparse.ArgumentParser, *, token: bool = True) -> None:
@@ -67,7 +68,7 @@ def connected(
     except GatewayError as error:
         raise CommandError(_sentence(error), code=2 if error.http_status in (400, 422) else 1) from None
     except CallError as error:
-        raise CommandError(f"{error}{RIGHT_SERVER}") from None
+        raise CommandError(f"{error}{OTHER_CA if 'certificate' in str(error) else RIGHT_SERVER}") from None
     except (OSError, ValueError) as error:  # a CA file that is none, an address that is none
         raise CommandError(
             f"The gateway at {server} was not asked: {error}. Check --server and --ca."

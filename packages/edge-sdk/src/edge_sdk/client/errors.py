@@ -104,7 +104,7 @@ def error_of(http_status: int, body: bytes) -> CallError:
     try:
         status = msgspec.json.decode(body, type=Status, strict=False)
     except msgspec.MsgspecError:
-        return Unreachable(f"it answered {http_status}, and not as a gateway does")
+        return Unreachable(f"It answered {http_status}, and not as a gateway does.")
     if not status.message:
         try:
             refusal = msgspec.json.decode(body, type=OAuthRefusal)

@@ -18,12 +18,21 @@ def objects_in(filename: str) -> list[Manifest]:
         found = [one for one in yaml.safe_load_all(text) if one is not None]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CommandError(f"{filename} was not read: {error}", 2) from None
-    if not found or not all(isinstance(one, dict) for one in found):
+    apart = [one for each in found for one in _taken_apart(each)]
+    if not apart or not all(_is_object(one) for one in apart):
         raise CommandError(f"{filename} holds no objects: write them as for kubectl apply", 2)
-    return [one for each in cast("list[Manifest]", found) for one in _taken_apart(each)]
+    return cast("list[Manifest]", apart)
 
 
-def _taken_apart(obj: Manifest) -> list[Manifest]:
+def _is_object(one: Any) -> bool:
+    """Its metadata are read before it is sent, so they must be some."""
+    return isinstance(one, dict) and isinstance(cast("Manifest", one).get("metadata") or {}, dict)
+
+
+def _taken_apart(one: Any) -> list[Any]:
+    if not isinstance(one, dict):
+        return [one]
+    obj = cast("Manifest", one)
     if str(obj.get("kind", "")).endswith("List") and isinstance(obj.get("items"), list):
-        return cast("list[Manifest]", obj["items"])
+        return cast("list[Any]", obj["items"])
     return [obj]

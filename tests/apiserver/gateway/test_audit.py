@@ -75,6 +75,15 @@ def fresh_name() -> str:
     return f"c-{secrets.token_hex(4)}"
 
 
+async def test_an_object_that_kubectl_sends_as_protobuf_is_recorded_by_its_name(
+    audited: RunningGateway,
+) -> None:
+    token, name = await audited.token(), fresh_name()
+    await audited.kubectl(token, "create", "configmap", name, "-n", "default", "--from-literal=colour=blue")
+    (entry,) = await asked(audited, token, resource="configmaps", name=name, verb="create")
+    assert entry["result"] == "success"
+
+
 async def test_a_change_has_an_intent_and_an_outcome(audited: RunningGateway, folder: Path) -> None:
     token, name = await audited.token(), fresh_name()
     made = await change(audited, "POST", MAPS, token, configmap(name), headers={"User-Agent": "test"})

@@ -17,6 +17,7 @@ from edge.apiserver.masking import as_map
 from edge.apiserver.members import HOST
 from edge.apiserver.paths import UPGRADED
 from edge.audit.masking import masked_body
+from edge.audit.protobuf import object_name
 from edge.audit.record import INTENT, OUTCOME, Actor, Asked, Grant, Origin, Record
 from edge.iam.explain import Question
 from edge.iam.index import Index
@@ -107,9 +108,10 @@ class Describer:
 def with_body(record: Record, resource: str, body: bytes | None) -> Record:
     """The intent with what its body says: name, changed paths, hash; all without secrets."""
     digest, changed, document = masked_body(resource, body)
-    if not digest:
-        return record
     req = record.req
+    if not digest:
+        name = object_name(body or b"") if not req.name and req.verb == "create" else ""
+        return replace(record, req=replace(req, name=name)) if name else record
     if not req.name and req.verb == "create":
         name = as_map(as_map(document).get("metadata")).get("name")
         if isinstance(name, str):

@@ -11,15 +11,14 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.secretrecords import mirror_of_secrets
 from edge.iam.freshness import CUT_OFF_S
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE, Issued, read_record, record_of
 from edge.iam.tokens import LEEWAY_S, Claims
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.errors import KubeError
-from edge_kube.meta import Key, kind_of
+from edge_kube.meta import Key
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, Unavailable
@@ -55,15 +54,7 @@ class Kubeconfigs:
         self._records: dict[str, Issued] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._awaited: dict[str, asyncio.Event] = {}
-        kind = kind_of(KubeSecret)
-        self.mirror = Mirror(
-            client,
-            kind,
-            collection_of(kind, self._changed),
-            relist_s=relist_s,
-            namespace=namespace,
-            fields=f"type={SECRET_TYPE}",
-        )
+        self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
 
     def check(self, claims: Claims, now_s: float) -> None:
         """Raises NotAuthenticated (401) unless the kubeconfig with these claims is in force.

@@ -13,9 +13,8 @@ from urllib.parse import unquote_plus
 import msgspec
 import structlog
 
-from edge.apiserver.kinds import collection_of
 from edge.apiserver.limits import SignInGuard
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.secretrecords import mirror_of_secrets
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.settings import OAuthSettings
 from edge.iam.freshness import CUT_OFF_S
@@ -35,7 +34,7 @@ from edge.iam.redirects import absolute
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.errors import NotFound
-from edge_kube.meta import Key, kind_of, to_manifest
+from edge_kube.meta import Key, to_manifest
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
 from edge_sdk.problem import TooMuch, Unavailable
@@ -83,15 +82,7 @@ class Clients:
         self._guard = SignInGuard()
         self.gone: Callable[[str], None] = lambda _: None
         """Told the id of one that has been deleted."""
-        kind = kind_of(KubeSecret)
-        self.mirror = Mirror(
-            client,
-            kind,
-            collection_of(kind, self._changed),
-            relist_s=relist_s,
-            namespace=namespace,
-            fields=f"type={SECRET_TYPE}",
-        )
+        self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
 
     def find(self, id_: str) -> OAuthClient | None:
         """Raises Unavailable (503) while it is not known which clients have been deleted."""

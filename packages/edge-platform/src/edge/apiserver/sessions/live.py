@@ -11,13 +11,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.secretrecords import mirror_of_secrets
 from edge.iam.freshness import CUT_OFF_S
 from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, read_session, session_id
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
-from edge_kube.meta import Key, kind_of, to_manifest
+from edge_kube.meta import Key, to_manifest
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.problem import NotAuthenticated, Unavailable
 
@@ -39,15 +38,7 @@ class LiveSessions:
         self._records: dict[str, SessionRecord] = {}
         self._by_user: dict[str, dict[str, None]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
-        kind = kind_of(KubeSecret)
-        self.mirror = Mirror(
-            client,
-            kind,
-            collection_of(kind, self._changed),
-            relist_s=relist_s,
-            namespace=namespace,
-            fields=f"type={SECRET_TYPE}",
-        )
+        self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
 
     def check(self, sid: str, uid: str, mark: str) -> None:
         """Raises NotAuthenticated (401) unless this session is live, of this user with this password.

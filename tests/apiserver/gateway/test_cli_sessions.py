@@ -7,10 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest_asyncio
-from tests.support.gateway import IAM, RunningGateway, make_user
+from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
 from tests.support.person import Person
 
 from edge_kube.client import Client
+from edge_kube.harness import LightCluster
 
 TOKEN_LIFE_S = 24 * 3600
 
@@ -45,6 +46,25 @@ async def test_a_token_that_has_ended_is_renewed_without_a_word(
     assert before["user"] == after["user"] == user
     assert stat.S_IMODE(person.kept.stat().st_mode) == 0o600
     assert sorted(one.name for one in person.kept.parent.iterdir()) == ["session.json", "session.lock"]
+
+
+async def test_an_installation_may_have_another_client_than_the_published_one(
+    gateway_cluster: LightCluster, kube: Client, tmp_path: Path
+) -> None:
+    settings = {"authentication.oauth.clients": "own:quite-secret"}
+    async with RunningGateway(gateway_cluster.connection, settings) as gateway:
+        name = f"user-{secrets.token_hex(3)}"
+        await make_user(kube, name, admin=True)
+        person = Person(gateway, tmp_path)
+        signing_in = ("login", "-u", name, "--password-stdin")
+        code, _, err = await person.types(*signing_in, stdin=PASSWORD)
+        assert (code, "client" in err) == (1, True)
+        person.env |= {"EDGE_CLIENT_ID": "own", "EDGE_CLIENT_SECRET": "quite-secret"}
+        assert (await person.types(*signing_in, stdin=PASSWORD))[0] == 0
+        gateway.clock.ahead_s += TOKEN_LIFE_S + 600
+        del person.env["EDGE_CLIENT_ID"], person.env["EDGE_CLIENT_SECRET"]
+        code, _, err = await person.types("logout")
+        assert (code, err) == (0, ""), "what was signed in with is kept"
 
 
 async def test_processes_at_once_swap_the_refresh_token_once(

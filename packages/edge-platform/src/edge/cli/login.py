@@ -10,11 +10,14 @@ it says so, with exit code 1, and what was kept here is gone all the same.
 
 import argparse
 import getpass
+import os
 import sys
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edge.cli.gateway import CommandError, add_flags, ca_of, connected, server_of
-from edge.cli.session_file import CLIENT, Kept, keep, kept, kept_file, locked
+from edge.cli.session_file import PUBLISHED, Kept, keep, kept, kept_file, locked
 from edge.embedded.commands import AddVerb
 from edge_sdk.client import EdgeClient
 from edge_sdk.client.http import FORM
@@ -24,6 +27,12 @@ from edge_sdk.client.models.shared import Token
 def add_verbs(add: AddVerb) -> None:
     parser = add("login", help="sign in to a gateway")
     parser.add_argument("-u", "--user", default="admin", help="name of the user")
+    parser.add_argument(
+        "--client-id",
+        default="",
+        metavar="ID",
+        help="another client than edge-console (EDGE_CLIENT_ID); its secret is read from EDGE_CLIENT_SECRET",
+    )
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     add_flags(parser, token=False)
     parser.set_defaults(run=_login)
@@ -34,14 +43,17 @@ def add_verbs(add: AddVerb) -> None:
 def _login(given: argparse.Namespace) -> int:
     """Raises CommandError."""
     server, ca = server_of(given), ca_of(given)
+    client = given.client_id or os.environ.get("EDGE_CLIENT_ID") or PUBLISHED[0]
+    secret = os.environ.get("EDGE_CLIENT_SECRET") or (PUBLISHED[1] if client == PUBLISHED[0] else "")
+    beginning = Kept(server, given.user, client=client, secret=secret)
     password = sys.stdin.readline().rstrip("\n") if given.password_stdin else _asked(given.user, server)
-    form = {"grant_type": "password", "username": given.user, "password": password, **CLIENT}
+    form = {"grant_type": "password", "username": given.user, "password": password, **beginning.as_client}
 
     async def work(edge: EdgeClient) -> tuple[Token, Path]:
         found = await edge.call("POST", "/oauth/token", Token, body=form, body_as=FORM)
         trusted = str(Path(ca).resolve()) if ca else ""
         async with locked():
-            path = keep(Kept(server, given.user, found.access_token, found.refresh_token, trusted))
+            path = keep(replace(beginning, token=found.access_token, refresh=found.refresh_token, ca=trusted))
         return found, path
 
     answer, path = connected(given, work, signed_in=False)
@@ -75,7 +87,7 @@ async def _end_kept(edge: EdgeClient) -> None:
     """At the gateway, then here: under the lock, so that no other process swaps the token meanwhile."""
     async with locked():
         session = kept()
-        form = {"token": session.refresh or session.token, **CLIENT}
+        form = {"token": session.refresh or session.token, **session.as_client}
         if session.token:
             await edge.send("POST", "/oauth/revoke", body=form, body_as=FORM)
         _forget()

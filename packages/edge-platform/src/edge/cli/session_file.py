@@ -20,7 +20,8 @@ from edge_sdk.client import CallError, EdgeClient
 from edge_sdk.client.http import FORM
 from edge_sdk.client.models.shared import Token
 
-CLIENT: Final = {"client_id": "edge-console", "client_secret": "edge-secret"}
+PUBLISHED: Final = ("edge-console", "edge-secret")
+"""The client that the platform comes with; an installation may have another."""
 LOCK_WAIT_S: Final = 60.0
 LOCK_POLL_S: Final = 0.05
 
@@ -33,6 +34,13 @@ class Kept(msgspec.Struct, omit_defaults=True):
     token: str = ""
     refresh: str = ""
     ca: str = ""
+    client: str = PUBLISHED[0]
+    secret: str = PUBLISHED[1]
+
+    @property
+    def as_client(self) -> dict[str, str]:
+        """What the program says of itself at /oauth."""
+        return {"client_id": self.client, "client_secret": self.secret}
 
 
 def kept_file() -> Path:
@@ -118,7 +126,7 @@ async def renewed(session: Kept, refused: str, ca: str) -> str:
 
 async def _swapped(session: Kept, ca: str) -> str:
     """Raises CommandError."""
-    form = {"grant_type": "refresh_token", "refresh_token": session.refresh, **CLIENT}
+    form = {"grant_type": "refresh_token", "refresh_token": session.refresh, **session.as_client}
     async with EdgeClient(session.server, ca=ca) as edge:
         try:
             found = await edge.call("POST", "/oauth/token", Token, body=form, body_as=FORM)

@@ -3,7 +3,7 @@
 set -eu
 wanted="gcc libc6-dev libseccomp-dev pkg-config python3-venv git curl jq
         iproute2 iptables nftables conntrack ethtool kmod util-linux
-        busybox-static mmdebstrap apache2-utils slapd"
+        busybox-static mmdebstrap apache2-utils slapd zsh fish"
 missing=""
 for package in $wanted; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed$' || missing="$missing $package"

@@ -1,6 +1,7 @@
 """A password that must be changed: its token on each route of the document; long passwords (I16, S14)."""
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,11 +46,19 @@ async def ask(gateway: RunningGateway, token: str, method: str, path: str) -> An
     return await gateway.ask(method, path, token=token, json={"metadata": {"name": "kept"}})
 
 
+async def first_token(gateway: RunningGateway, kube: Client) -> str:
+    """Of an administrator of this test alone, whose password somebody else chose."""
+    name = f"fresh-{secrets.token_hex(3)}"
+    await make_user(kube, name, admin=True, must_change=True)
+    await gateway.knows(name, admin=True)
+    return (await gateway.sign_in(name)).json()["access_token"]
+
+
 async def test_S14_the_first_token_changes_nothing_on_any_route(
-    gateway: RunningGateway, gateway_cluster: LightCluster
+    gateway: RunningGateway, gateway_cluster: LightCluster, kube: Client
 ) -> None:
     """As an administrator's: so nothing but the restriction stands in the way."""
-    token = (await gateway.sign_in("fresh")).json()["access_token"]
+    token = await first_token(gateway, kube)
     before = gateway_cluster.kubectl("get", "configmaps,users,iamroles,iamrolebindings", "-A", "-o", "name")
     wrong: list[str] = []
     asked = 0
@@ -68,8 +77,10 @@ async def test_S14_the_first_token_changes_nothing_on_any_route(
 
 
 @pytest.mark.parametrize("what", ["exec", "attach", "portforward", "proxy"])
-async def test_S14_the_first_token_opens_no_shell_not_even_by_get(gateway: RunningGateway, what: str) -> None:
-    token = (await gateway.sign_in("fresh")).json()["access_token"]
+async def test_S14_the_first_token_opens_no_shell_not_even_by_get(
+    gateway: RunningGateway, kube: Client, what: str
+) -> None:
+    token = await first_token(gateway, kube)
     path = f"/api/v1/namespaces/default/pods/kept/{what}?command=sh"
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     for headers in ({}, {**upgrade, "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}):
@@ -108,7 +119,7 @@ async def test_S14_a_password_of_73_bytes_is_refused_when_set_and_ordinary_wrong
 async def test_S14_a_restricted_administrator_makes_no_user_in_any_spelling(
     gateway: RunningGateway, kube: Client
 ) -> None:
-    token = (await gateway.sign_in("fresh")).json()["access_token"]
+    token = await first_token(gateway, kube)
     body = {"apiVersion": "iam.theriseunion.io/v1alpha1", "kind": "User", "metadata": {"name": "slipped"}}
     for path in (
         USERS, "/kapis/iam/v1alpha1/users", "/apis/iam.theriseunion.io/v1alpha1/users",

@@ -192,9 +192,9 @@ class Router:
             )
         else:
             named = action_of(method, resource, target, cluster)
-            exchange.named_scope = named.scope
-            action = self._placed(named, cluster)
-            action = self._in_pattern(action, resource, cluster)
+            # What the path itself says of the place; where an object lies is more than that.
+            exchange.named_scope = self._in_pattern(named, resource, cluster).scope
+            action = self._in_pattern(self._placed(named, cluster), resource, cluster)
         exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
         exchange.stream = is_stream(resource, target)
         return action

@@ -15,6 +15,8 @@ from edge.operate.types import ReverseProxy, ReverseProxySpec
 from edge_kube.meta import Key
 from edge_kube.wire import ObjectDecoder, UndecodableError
 
+IN_HAND_S = 5.0
+
 log = structlog.stdlib.get_logger("edge.apiserver.reverse")
 
 _decoder = ObjectDecoder(ReverseProxy)
@@ -78,6 +80,8 @@ class Table:
     async def close(self) -> None:
         for entry in self._entries.values():
             await entry.service.close()
+        for task in self._closing:
+            task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _settle(self) -> None:
@@ -92,7 +96,8 @@ class Table:
             or (entry.uid, entry.spec) != (wanted[key][0].metadata.uid, wanted[key][0].spec)
         ]
         for key in gone:
-            self._close(self._entries.pop(key).service)
+            # A changed object loses no request that is in hand; one that is gone is not asked any more.
+            self._close(self._entries.pop(key).service, after_s=IN_HAND_S if key in wanted else 0.0)
         for key, (proxy, match) in wanted.items():
             if key not in self._entries:
                 self._open(key, proxy, match)
@@ -120,7 +125,14 @@ class Table:
         except (ForbiddenAddress, ValueError, OSError) as error:
             log.warning("reverse_proxy_not_served", namespace=key.namespace, name=key.name, error=str(error))
 
-    def _close(self, service: Service) -> None:
-        task = asyncio.get_running_loop().create_task(service.close())
+    def _close(self, service: Service, *, after_s: float) -> None:
+        task = asyncio.get_running_loop().create_task(_closed(service, after_s))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+async def _closed(service: Service, after_s: float) -> None:
+    try:
+        await asyncio.sleep(after_s)
+    finally:
+        await service.close()

@@ -114,10 +114,12 @@ class Merging:
 
         tasks = [asyncio.ensure_future(one(namespace)) for namespace in namespaces]
         try:
-            found = await asyncio.gather(*tasks)
+            # Of several refusals always the same one is told: that of the first namespace.
+            found = [await task for task in tasks]
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         documents = [document_ for documents in found for document_ in documents]
         listed = _listed(documents[0])
         items = [item for one in documents for item in one.get(listed) or ()]

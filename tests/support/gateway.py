@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -181,6 +182,16 @@ class RunningGateway:
         if check and process.returncode:
             raise KubectlFailed(err.decode())
         return out.decode() if check else out.decode() + err.decode()
+
+
+async def somebody(
+    gateway: "RunningGateway", client: Client, *, admin: bool = False, must_change: bool = False
+) -> str:
+    """A user of one test alone, known to the gateway: what is done to them is seen by no other test."""
+    name = f"somebody-{secrets.token_hex(3)}"
+    await make_user(client, name, admin=admin, must_change=must_change)
+    await gateway.knows(name, admin=admin)
+    return name
 
 
 async def make_user(

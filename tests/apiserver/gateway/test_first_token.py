@@ -1,12 +1,11 @@
 """A password that must be changed: its token on each route of the document; long passwords (I16, S14)."""
 
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from tests.support.gateway import IAM, PASSWORD, USERS, Answer, RunningGateway, make_user
+from tests.support.gateway import IAM, PASSWORD, USERS, Answer, RunningGateway, make_user, somebody
 from tests.support.probe import operations
 
 from edge.apiserver.openapi.routes import document_bytes
@@ -48,9 +47,7 @@ async def ask(gateway: RunningGateway, token: str, method: str, path: str) -> An
 
 async def first_token(gateway: RunningGateway, kube: Client) -> str:
     """Of an administrator of this test alone, whose password somebody else chose."""
-    name = f"fresh-{secrets.token_hex(3)}"
-    await make_user(kube, name, admin=True, must_change=True)
-    await gateway.knows(name, admin=True)
+    name = await somebody(gateway, kube, admin=True, must_change=True)
     return (await gateway.sign_in(name)).json()["access_token"]
 
 

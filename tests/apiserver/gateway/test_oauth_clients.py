@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Pkce, answered, authorize
-from tests.support.gateway import IAM, PASSWORD, Answer, RunningGateway, make_user
+from tests.support.gateway import IAM, PASSWORD, Answer, RunningGateway, make_user, somebody
 from tests.support.oauth import WIKI, drop_client, knows_client, make_client
 
 from edge.iam.firstadmin import ADMIN_ROLE, SCOPE_LABELS
@@ -118,7 +118,8 @@ async def test_a_bad_client_is_refused_with_the_field(
 async def test_clients_are_made_by_who_may_and_act_only_as_whom_their_maker_may_act_as(
     gateway: RunningGateway, kube: Client
 ) -> None:
-    token = await gateway.token("ada")
+    user = await somebody(gateway, kube)
+    token = await gateway.token(user)
     for answer in (
         await gateway.get(CLIENTS, token=token),
         await make(gateway, token, id="wiki", redirectURIs=[WIKI]),
@@ -138,7 +139,7 @@ async def test_clients_are_made_by_who_may_and_act_only_as_whom_their_maker_may_
         ),
         manager="test",
     )
-    await bind(kube, "ada", role.metadata.name)
+    await bind(kube, user, role.metadata.name)
     await gateway.until(CLIENTS, 200, token=token)
     refused = await make(gateway, token, id="up", grants=[CREDENTIALS], user="admin")
     assert (refused.status, "impersonate" in refused.json()["message"]) == (403, True)

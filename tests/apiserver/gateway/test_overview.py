@@ -3,7 +3,7 @@
 import secrets
 
 from tests.apiserver.gateway.test_watch_rights import eventually
-from tests.support.gateway import RunningGateway, make_user
+from tests.support.gateway import RunningGateway, somebody
 from tests.support.watching import watching
 from tests.support.workspaces import Tenant
 
@@ -57,9 +57,7 @@ async def test_an_overview_of_no_scope_is_refused_and_an_unchanged_one_is_not_se
     again = await gateway.get(OVERVIEW, token=token, headers={"If-None-Match": first.headers["ETag"]})
     assert (first.status, again.status, again.body) == (200, 304, b"")
     assert (await gateway.ask("POST", OVERVIEW, token=token)).status == 405
-    stranger = f"stranger-{secrets.token_hex(3)}"
-    await make_user(kube, stranger)
-    await gateway.knows(stranger)
+    stranger = await somebody(gateway, kube)
     nobody = await gateway.get(OVERVIEW, token=await gateway.token(stranger))
     assert nobody.status == 403
 

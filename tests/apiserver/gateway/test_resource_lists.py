@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from tests.support.gateway import IAM, RunningGateway
+from tests.support.gateway import IAM, RunningGateway, somebody
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
@@ -168,19 +168,19 @@ async def test_the_scopes_one_may_enter_need_no_right_to_list_them(
     gateway: RunningGateway, tenant: Tenant, kube: Client
 ) -> None:
     """console §5.2: with roles, by page, without any right on workspaces or namespaces."""
-    name = f"n-{tenant.workspace}"
+    name, user = f"n-{tenant.workspace}", await somebody(gateway, kube)
     labels = {IAM_SCOPE_LABEL: "namespace", IAM_SCOPE_VALUE_LABEL: tenant.namespaces[0]}
     await kube.create(
         IAMRoleBinding(
             metadata=ObjectMeta(name=name, labels=labels),
             spec=IAMRoleBindingSpec(
                 role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name="namespace-viewer"),
-                subjects=(Subject(kind="User", name="ada"),),
+                subjects=(Subject(kind="User", name=user),),
             ),
         ),
         manager="test",
     )
-    token = await gateway.token("ada")
+    token = await gateway.token(user)
     wanted = f"namespace/{tenant.namespaces[0]}"
     async with asyncio.timeout(10):
         while wanted not in json.dumps((await gateway.get(f"{IAM}/me/scopes", token=token)).json()):  # noqa: ASYNC110

@@ -5,7 +5,7 @@ import json
 
 import jwt
 import pytest
-from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user
+from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user, somebody
 
 from edge.apiserver import signin
 from edge.iam.passwords import DUMMY_HASH, hash_password, password_matches
@@ -142,7 +142,8 @@ async def test_a_token_dies_with_its_user_its_state_and_its_password(
 async def test_a_password_that_must_change_lets_read_and_change_it_and_nothing_else(
     gateway: RunningGateway, kube: Client
 ) -> None:
-    signed_in = await gateway.sign_in("fresh")
+    name = await somebody(gateway, kube, admin=True, must_change=True)
+    signed_in = await gateway.sign_in(name)
     assert signed_in.json()["scope"] == "password-change"
     token = signed_in.json()["access_token"]
     assert (await gateway.get(USERS, token=token)).status == 200
@@ -150,20 +151,20 @@ async def test_a_password_that_must_change_lets_read_and_change_it_and_nothing_e
     refused = await gateway.ask("POST", "/api/v1/namespaces", token=token, json={"metadata": {"name": "x"}})
     assert (refused.status, refused.json()["edge"]["code"]) == (403, "PasswordChangeRequired")
 
-    path = f"{USERS}/fresh/password"
+    path = f"{USERS}/{name}/password"
     wrong = await gateway.ask("PUT", path, token=token, json={"currentPassword": "no", "newPassword": "n"})
     assert wrong.status == 401
     same = await gateway.ask(
         "PUT", path, token=token, json={"currentPassword": PASSWORD, "newPassword": PASSWORD}
     )
     assert same.status == 422
-    elsewhere = await gateway.token("fresh")
+    elsewhere = await gateway.token(name)
     body = {"currentPassword": PASSWORD, "newPassword": "better than that"}
     assert (await gateway.ask("PUT", path, token=token, json=body)).status == 200
     await gateway.until(USERS, 401, token=elsewhere)  # other sessions died with the password
     made = await gateway.ask("POST", f"{USERS}", token=token, json={"metadata": {"name": "x"}})
     assert made.status != 403, "the session that changed it goes on, without the restriction"
-    fresh = await gateway.sign_in("fresh", "better than that")
+    fresh = await gateway.sign_in(name, "better than that")
     assert "scope" not in fresh.json()
 
 

@@ -130,6 +130,7 @@ class ApiServer:
         await self.reverse.close()
         await self._ground.close()
         await asyncio.sleep(TLS_CLOSES_WITHIN_S)
+        await self._listeners.cut_rest()
 
     def _follow(self) -> None:
         """What the gateway holds a copy of, and what looks after it."""

@@ -7,6 +7,7 @@ connection is closed. HTTP/1.0 is served without chunks and kept alive where it 
 import asyncio
 from http import HTTPStatus
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 import structlog
 from aiohttp import web
@@ -47,6 +48,7 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_within_s = server.head_within_s
+        self._of = server
 
     def data_received(self, data: bytes) -> None:
         # No request is in hand: what comes is (a part of) a head. Bodies pass by.
@@ -65,6 +67,11 @@ class Connection(RequestHandler):
             self._give_up(_head_too_large(f"the head is longer than {HEAD_MAX_BYTES // 1024} KiB"))
         elif not before:
             self._head_timer = self._loop.call_later(self._head_within_s, self._late)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            self._of.transports.add(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_ended()
@@ -122,6 +129,7 @@ class HttpServer(web.Server):
         super().__init__(handler, handler_cancellation=True)
         self.head_within_s = HEAD_WITHIN_S if head_within_s is None else head_within_s
         self._doors = doors
+        self.transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         self.request_factory = self._request
         self._options = {
             "access_log": None,
@@ -132,6 +140,11 @@ class HttpServer(web.Server):
             "max_headers": HEADERS_MAX,
             "lingering_time": LINGERING_S,
         }
+
+    def abort_rest(self) -> None:
+        """Cut what is still open after the end: clients that do not take the answer they were sent."""
+        for transport in tuple(self.transports):
+            transport.abort()
 
     def __call__(self) -> RequestHandler:
         return Connection(self, **self._options)

@@ -144,7 +144,13 @@ class WatchSocket:
             await self._finish(request, tasks)
         except asyncio.CancelledError:
             # Whoever cancels a stream has ended its token or its user; or the client has left.
-            await self._close(request, protocol.UNAUTHENTICATED, "the token is over")
+            # It may be cancelled again, by the next event about its user, before the client has been told.
+            closing = asyncio.ensure_future(
+                self._close(request, protocol.UNAUTHENTICATED, "the token is over")
+            )
+            while not closing.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.shield(closing)
         finally:
             for task in tasks:
                 task.cancel()

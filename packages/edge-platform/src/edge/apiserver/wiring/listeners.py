@@ -29,6 +29,7 @@ class Listeners:
     def __init__(self, ground: Ground) -> None:
         server = ground.settings.server
         self._ground = ground
+        self._server: HttpServer | None = None
         self._runner: web.ServerRunner | None = None
         self.reviews: ReviewListener | None = None
         self.doors = Doors(server.cors.allowed_origins, ground.settings.trusted_networks)
@@ -48,7 +49,8 @@ class Listeners:
     async def listen(self, handle: Callable[..., Any]) -> None:
         """Raises OSError when a port is taken."""
         settings = self._ground.settings
-        self._runner = web.ServerRunner(HttpServer(handle, self.doors), shutdown_timeout=SHORT_ENDS_WITHIN_S)
+        self._server = server = HttpServer(handle, self.doors)
+        self._runner = web.ServerRunner(server, shutdown_timeout=SHORT_ENDS_WITHIN_S)
         await self._runner.setup()
         for host, port in settings.binds:
             await web.TCPSite(self._runner, host, port, backlog=1024).start()
@@ -72,6 +74,12 @@ class Listeners:
             await self.reviews.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def cut_rest(self) -> None:
+        """What is open even now, a moment after everybody was told."""
+        if self._server is not None:
+            self._server.abort_rest()
+            await asyncio.sleep(0)
 
     async def _listen_tls(self, runner: web.ServerRunner, port: int) -> None:
         self._ground.background.spawn(self.tls.run())

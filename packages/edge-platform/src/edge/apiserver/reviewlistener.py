@@ -71,12 +71,14 @@ class ReviewListener:
         for closing in (self._server, self._socket):
             if closing is not None:
                 closing.close()
-        connections = tuple(self._connections)
-        for one in connections:
+        for one in tuple(self._connections):
             one.finish()
         ends_at = time.monotonic() + CLOSES_WITHIN_S
-        while any(one.is_open for one in connections) and time.monotonic() < ends_at:  # noqa: ASYNC110
+        while any(one.is_open for one in tuple(self._connections)) and time.monotonic() < ends_at:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        for one in tuple(self._connections):
+            one.abort()
+        await asyncio.sleep(0)
         await self._reviewer.close()
 
     def _files(self) -> tuple[bytes, ...]:

@@ -35,11 +35,13 @@ class ReviewConnection(asyncio.Protocol):
         self._rest = b""
         self._waiting: asyncio.Task[None] | None = None
         self._last = False
+        self._is_shaking = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("reviews come over connections")
         self._transport = transport
+        self._is_shaking = False
         name = _common_name(transport.get_extra_info("peercert"))
         if not self._admits(name):
             log.warning("reviewer_client_refused", name=name)
@@ -58,7 +60,12 @@ class ReviewConnection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None
+        """Also while hands are shaken."""
+        return self._is_shaking or self._transport is not None
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def finish(self) -> None:
         """Answer what is in hand, then close; one that is still shaking hands closes after that."""

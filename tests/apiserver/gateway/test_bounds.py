@@ -1,7 +1,6 @@
 """What the gateway refuses, and how it says so (G2, G4, G9, G10); fuzzing never gets a 500."""
 
 import asyncio
-import contextlib
 import string
 from pathlib import Path
 
@@ -9,26 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.gateway import USERS, RunningGateway
+from tests.support.rawhttp import exchange
 
 from edge_kube.harness import LightCluster
-
-
-async def raw(gateway: RunningGateway, request: bytes, within_s: float = 10) -> bytes:
-    """Send bytes and read until the gateway closes; what has come by then, if it does not."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    answer = b""
-    try:
-        writer.write(request)
-        async with asyncio.timeout(within_s):
-            while piece := await reader.read(65536):
-                answer += piece
-    except (ConnectionError, TimeoutError):
-        pass
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-    return answer
 
 
 @pytest.mark.parametrize("header", ["Expect: 100-continue", "Expect:", "Transfer-Encoding: chunked"])
@@ -86,7 +68,9 @@ async def test_a_gateway_without_a_free_seat_is_still_alive(gateway_cluster: Lig
 
 async def test_http_1_0_without_keep_alive_is_served_with_a_length(gateway: RunningGateway) -> None:
     token = await gateway.token()
-    answer = await raw(gateway, f"GET {USERS} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    answer = await exchange(
+        gateway.port, f"GET {USERS} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
     assert f"content-length: {len(body)}".encode() in head.lower()
@@ -213,7 +197,7 @@ class Fuzzed:
 
     def ask(self, request: bytes) -> bytes:
         # A watch, or a body that never comes, stays open until we leave: half a second is enough to see.
-        return self._loop.run_until_complete(raw(self._gateway, request, within_s=0.5))
+        return self._loop.run_until_complete(exchange(self._gateway.port, request, within_s=0.5))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Kubeconfig, KubeconfigList, ShownKubeconfig
+from edge.apiserver.ownthings import asked_about, require_own_or_right
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.apiserver.settings import KubeconfigSettings
@@ -27,9 +28,8 @@ from edge.iam.kubeconfigs import Issued, Wanted, is_id, kubeconfig, lifetime_s, 
 from edge.iam.tokens import Claims, Tokens
 from edge.iam.types import GROUP
 from edge_kube.errors import KubeError
-from edge_sdk.access import Action
 from edge_sdk.clock import Clock
-from edge_sdk.problem import Conflict, Forbidden, Missing, Problem, Unavailable
+from edge_sdk.problem import Conflict, Missing, Problem, Unavailable
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
@@ -97,7 +97,7 @@ class KubeconfigRoutes:
 
     def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
         """The handler of a path about kubeconfigs; None when the path is an ordinary one."""
-        found = _asked_about(resource, exchange.caller.caller.name)
+        found = asked_about(resource, WORD, exchange.caller.caller.name)
         if found is None:
             return None
         user, token_id = found
@@ -155,7 +155,7 @@ class KubeconfigRoutes:
         return _download(exchange, issued, file)
 
     async def _show(self, exchange: "Exchange", *, user: str, token_id: str) -> web.StreamResponse:
-        self._need(exchange, user, "get" if token_id else "list")
+        require_own_or_right(self._rights, exchange.caller, user, "get" if token_id else "list", WORD)
         if self._people.user(user) is None:
             raise Missing("not-found", what=f'There is no user "{user[:80]}"')
         items = [one.shown() for one in self._in_force(user)]
@@ -168,7 +168,7 @@ class KubeconfigRoutes:
 
     async def _revoke(self, exchange: "Exchange", *, user: str, token_id: str) -> web.StreamResponse:
         """Even of a user who is gone, and even while rights are not known to be new where it is one's own."""
-        self._need(exchange, user, "delete")
+        require_own_or_right(self._rights, exchange.caller, user, "delete", WORD)
         wanted = [token_id] if token_id else [one.claims.token_id for one in self._kubeconfigs.of(user)]
         revoked: list[Issued] = []
         for one in wanted:
@@ -187,22 +187,6 @@ class KubeconfigRoutes:
             }
         )
 
-    def _need(self, exchange: "Exchange", user: str, verb: str) -> None:
-        """Raises Forbidden unless they are the caller's own, or the caller may."""
-        session = exchange.caller
-        if user == session.caller.name:
-            return
-        action = Action(verb, GROUP, "users", WORD, name=user)
-        decision = self._rights.access.may(session.caller, action)
-        if not decision.allowed:
-            raise Forbidden(
-                "forbidden",
-                what=decision.reason,
-                do="ask for your own at …/me/kubeconfigs, or ask a platform admin",
-            )
-        if session.restricted and verb == "delete":
-            raise change_password_first(session.caller.name)
-
     def _in_force(self, user: str) -> list[Issued]:
         """Those that let their user in: not expired, and of this user with this password."""
         now_s, known = self._clock.now_s(), self._people.user(user)
@@ -216,17 +200,6 @@ class KubeconfigRoutes:
     def _mark(self, user: str) -> str:
         known = self._people.user(user)
         return self._tokens.password_mark(known.spec.encrypted_password) if known is not None else ""
-
-
-def _asked_about(resource: Resource, caller: str) -> tuple[str, str] | None:
-    """Whose kubeconfigs, and which one ("": all); None for paths about something else."""
-    if resource.group != GROUP or resource.version != "v1alpha1" or resource.namespace:
-        return None
-    if resource.resource == "me" and resource.name == WORD and not resource.rest:
-        return caller, resource.subresource
-    if resource.resource == "users" and resource.subresource == WORD and len(resource.rest) <= 1:
-        return resource.name, "".join(resource.rest)
-    return None
 
 
 def _download(exchange: "Exchange", issued: Issued, file: dict[str, object]) -> web.StreamResponse:

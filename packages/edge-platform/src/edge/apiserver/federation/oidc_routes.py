@@ -23,7 +23,7 @@ from edge.apiserver.federation.provider import PROVIDER, Attempt, NotVouched, Pr
 from edge.apiserver.headers import Network, came_over_tls, forwarded
 from edge.apiserver.limits import Limiter
 from edge.apiserver.oauth.browser import Browser
-from edge.apiserver.oauth.page import ProviderLink, error_page
+from edge.apiserver.oauth.page import ProviderLink, error_page, sent_on
 from edge.apiserver.oauth.problems import problem_page
 from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.openapi.operation import HTML, Operation, Param
@@ -133,7 +133,7 @@ class OidcSignIn:
             return problem_page(problem)
         except ProviderDown:
             return _down()
-        response = _on_to(where)
+        response = sent_on(where)
         text = base64.urlsafe_b64encode(msgspec.json.encode(kept)).decode().rstrip("=")
         self._set_cookie(exchange.request, response, text, ATTEMPT_S)
         return response
@@ -170,7 +170,7 @@ class OidcSignIn:
         user = await self._user(kept, answer)
         await self._sign_in.record(user, request, "Succeeded", "OAuth", provider=PROVIDER)
         login = await self._logins.make(user, {"provider": PROVIDER})
-        response = _on_to(kept.back)
+        response = sent_on(kept.back)
         Browser(request, self._trusted).remember(response, login)
         return response
 
@@ -223,15 +223,6 @@ class OidcSignIn:
 
 def _attempt(kept: _Kept) -> Attempt:
     return Attempt(kept.state, kept.nonce, kept.verifier)
-
-
-def _on_to(where: str) -> web.Response:
-    response = web.Response(status=303)
-    response.headers["Location"] = where
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Frame-Options"] = "DENY"
-    return response
 
 
 def _down() -> web.Response:

@@ -15,7 +15,7 @@ from edge.apiserver.identity import People
 from edge.apiserver.limits import Limiter
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
 from edge.apiserver.oauth.clients import Clients
-from edge.apiserver.oauth.page import ProviderLink, error_page, sign_in_page
+from edge.apiserver.oauth.page import ProviderLink, error_page, sent_on, sign_in_page
 from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Ticket, Tickets
 from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
@@ -211,14 +211,8 @@ class Authorize:
         return page
 
     def _sent_back(self, uri: str, state: str, **answer: str) -> web.Response:
-        """303: a browser follows with GET, and does not send the password on (OAuth BCP §4.12)."""
         content = answer | ({"state": state} if state else {}) | {"iss": self._issuer}
-        response = web.Response(status=303)
-        response.headers["Location"] = with_answer(uri, content)
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["X-Frame-Options"] = "DENY"
-        return response
+        return sent_on(with_answer(uri, content))
 
 
 def _order(pair: tuple[str, str]) -> int:

@@ -122,3 +122,13 @@ def _page(title: str, body: str, status: int, form_action: str = "'none'") -> we
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response
+
+
+def sent_on(where: str) -> web.Response:
+    """303: a browser follows with GET, and does not send the password on (OAuth BCP §4.12)."""
+    response = web.Response(status=303)
+    response.headers["Location"] = where
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Frame-Options"] = "DENY"
+    return response

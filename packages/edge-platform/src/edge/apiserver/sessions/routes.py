@@ -11,15 +11,14 @@ import structlog
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.identity import change_password_first
 from edge.apiserver.openapi.operation import IAM, Operation, Param
+from edge.apiserver.ownthings import asked_about, require_own_or_right
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.apiserver.sessions.store import Sessions
 from edge.iam.sessions import SessionRecord, is_session_id, session_id
 from edge.iam.types import GROUP
-from edge_sdk.access import Action
-from edge_sdk.problem import Forbidden, Missing, Problem
+from edge_sdk.problem import Missing, Problem
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
@@ -79,7 +78,7 @@ class SessionRoutes:
 
     def handler(self, exchange: "Exchange", resource: Resource) -> "Handler | None":
         """The handler of a path about sessions; None when the path is an ordinary one."""
-        found = _asked_about(resource, exchange.caller.caller.name)
+        found = asked_about(resource, WORD, exchange.caller.caller.name)
         if found is None:
             return None
         user, id_ = found
@@ -99,7 +98,7 @@ class SessionRoutes:
         )
 
     async def _show(self, exchange: "Exchange", *, user: str, id_: str) -> web.StreamResponse:
-        self._need(exchange, user, "get" if id_ else "list")
+        require_own_or_right(self._rights, exchange.caller, user, "get" if id_ else "list", WORD)
         items = [self._shown(exchange, record) for record in self._sessions.of(user)]
         if not id_:
             return document(_list(items))
@@ -110,7 +109,7 @@ class SessionRoutes:
 
     async def _end(self, exchange: "Exchange", *, user: str, id_: str) -> web.StreamResponse:
         """`?others=true` spares the one that asks."""
-        self._need(exchange, user, "delete")
+        require_own_or_right(self._rights, exchange.caller, user, "delete", WORD)
         spared = exchange.caller.sid if exchange.target.first("others") == "true" else ""
         if not id_:
             ended = await self._sessions.end_all(user, but=spared)
@@ -128,33 +127,6 @@ class SessionRoutes:
         seen_s = self._sessions.keeper.last_use_s(record)
         is_current = bool(exchange.caller.sid) and session_id(exchange.caller.sid) == record.id
         return {**record.shown(seen_s), "current": is_current}
-
-    def _need(self, exchange: "Exchange", user: str, verb: str) -> None:
-        """Raises Forbidden unless they are the caller's own, or the caller may."""
-        session = exchange.caller
-        if user == session.caller.name:
-            return
-        action = Action(verb, GROUP, "users", WORD, name=user)
-        decision = self._rights.access.may(session.caller, action)
-        if not decision.allowed:
-            raise Forbidden(
-                "forbidden",
-                what=decision.reason,
-                do="ask for your own at …/me/sessions, or ask a platform admin",
-            )
-        if session.restricted and verb == "delete":
-            raise change_password_first(session.caller.name)
-
-
-def _asked_about(resource: Resource, caller: str) -> tuple[str, str] | None:
-    """Whose sessions, and which one ("": all); None for paths about something else."""
-    if resource.group != GROUP or resource.version != "v1alpha1" or resource.namespace:
-        return None
-    if resource.resource == "me" and resource.name == WORD and not resource.rest:
-        return caller, resource.subresource
-    if resource.resource == "users" and resource.subresource == WORD and len(resource.rest) <= 1:
-        return resource.name, "".join(resource.rest)
-    return None
 
 
 def _list(items: list[dict[str, Any]]) -> dict[str, Any]:

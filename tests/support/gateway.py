@@ -12,9 +12,9 @@ from typing import Any
 
 import aiohttp
 
+from edge.apiserver.configuration import read_settings
 from edge.apiserver.kinds import SERVED
 from edge.apiserver.server import ApiServer
-from edge.apiserver.settings import read_settings
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION
 from edge.iam.builtin import everything
 from edge.iam.firstadmin import admin_binding

@@ -6,11 +6,11 @@ import json
 import pytest
 from tests.support.gateway import RunningGateway
 
+from edge.apiserver.configuration import read_settings
 from edge.apiserver.openapi import operations
 from edge.apiserver.openapi.operation import UndescribedError
 from edge.apiserver.openapi.routes import document_bytes
 from edge.apiserver.server import ApiServer
-from edge.apiserver.settings import read_settings
 from edge_kube.harness import LightCluster
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.apiserver.settings import GatewaySettings, read_settings
+from edge.apiserver.configuration import read_settings
+from edge.apiserver.settings import GatewaySettings
 from edge_sdk.flags import FlagError, read_flags
 from edge_sdk.settings import SettingsError
 

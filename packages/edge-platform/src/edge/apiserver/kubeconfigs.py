@@ -5,13 +5,12 @@ the streams that it has opened in the turn in which the event arrives, on every 
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from edge.apiserver.secretrecords import mirror_of_secrets
+from edge.apiserver.secretrecords import Gone, mirror_of_secrets, record_in
 from edge.iam.freshness import CUT_OFF_S
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE, Issued, read_record, record_of
 from edge.iam.tokens import LEEWAY_S, Claims
@@ -19,7 +18,6 @@ from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.errors import KubeError
 from edge_kube.meta import Key
-from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, Unavailable
 
@@ -27,7 +25,6 @@ MANAGER: Final = "edge-apiserver"
 NEW_S: Final = 3.0
 """How long a record may be under way from the replica that wrote it."""
 ARRIVES_WITHIN_S: Final = 2.0
-GONE_REMEMBERED: Final = 10_000
 SWEEP_EVERY_S: Final = 600.0
 MAKE_ANOTHER: Final = "make another with `edge kubeconfig` or POST …/me/kubeconfigs"
 
@@ -50,9 +47,8 @@ class Kubeconfigs:
         self._client = client
         self._namespace = namespace
         self._look = look
-        self._decoder = ObjectDecoder(KubeSecret)
         self._records: dict[str, Issued] = {}
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone = Gone()
         self._awaited: dict[str, asyncio.Event] = {}
         self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
 
@@ -142,24 +138,12 @@ class Kubeconfigs:
     def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
         token_id = key.name.removeprefix(SECRET_PREFIX)
         before = self._records.pop(token_id, None)
-        now = None if new is None else self._read(key, new)
+        now = None if new is None else record_in(new, read_record, "a kubeconfig")
         if now is not None:
             self._records[token_id] = now
         elif before is not None:
-            self._gone[token_id] = None
-            if len(self._gone) > GONE_REMEMBERED:
-                self._gone.popitem(last=False)
+            self._gone.add(token_id)
         if before is not None and now != before:
             self._look(before.claims.user)
         if token_id in self._awaited:
             self._awaited[token_id].set()
-
-    def _read(self, key: Key, raw: bytes) -> Issued | None:
-        """A record that cannot be read counts as absent, and the log says so."""
-        try:
-            record = read_record(self._decoder.decode(raw))
-        except UndecodableError:
-            record = None
-        if record is None:
-            log.warning("object_not_understood", name=key.name, error="no record of a kubeconfig")
-        return record

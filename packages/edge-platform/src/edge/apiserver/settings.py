@@ -5,9 +5,7 @@ the public installer. What this version cannot do is refused at start when it is
 """
 
 import ipaddress
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from msgspec import field
@@ -18,14 +16,9 @@ from edge.apiserver.federation.settings import (
     OidcSettings,
     ServiceAccountSettings,
 )
-from edge.apiserver.federation.settings import contradictions as outside_contradictions
 from edge.apiserver.headers import Network
-from edge.apiserver.listening.doors import origin_fault
-from edge.iam.kubeconfigs import TTL_MIN_S
-from edge.iam.redirects import redirect_violation
-from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
-from edge_sdk.settings import Duration, Section, Settings, SettingsError, Size, load, setting
+from edge_sdk.settings import Duration, Section, Size, setting
 
 ALWAYS: Final = (("0.0.0.0", 9090), ("0.0.0.0", 8080))  # noqa: S104  # documents promise both (X12)
 LEVELS: Final = "debug, info, warn, error"
@@ -335,122 +328,3 @@ class GatewaySettings(Section):
         """The shortest that was asked for: three keys of the documents mean it."""
         server = self.server
         return min(server.request_timeout.s, server.read_timeout.s, server.write_timeout.s)
-
-
-def read_settings(
-    *, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
-) -> GatewaySettings:
-    """Raises SettingsError that lists all that is wrong."""
-    found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags)
-    settings = GatewaySettings(
-        server=found[ServerSettings],
-        authentication=found[AuthenticationSettings],
-        authorization=found[AuthorizationSettings],
-        rate_limit=found[RateLimitSettings],
-        kubeconfig=found[KubeconfigSettings],
-        audit=found[AuditSettings],
-        log=found[LogSettings],
-    )
-    violations = [*_contradictions(settings)]
-    if violations:
-        raise SettingsError(violations)
-    return settings
-
-
-def _of_sessions(authentication: AuthenticationSettings) -> Sequence[Violation]:
-    session, token = authentication.session, authentication.jwt.expire
-    found: list[Violation] = []
-    if session.idle.s < token.s:
-        why = "a session would end before its first token"
-        accepted = "authentication.jwt.expire or more"
-        found.append(Violation("authentication.session.idle", session.idle, why, accepted))
-    if session.longest.s < session.idle.s:
-        accepted = "authentication.session.idle or more"
-        found.append(Violation("authentication.session.longest", session.longest, "it is shorter", accepted))
-    for origin in session.origins:
-        if not re.fullmatch(r"https?://[^/\s]+", origin):
-            why = "it is no origin"
-            found.append(
-                Violation(
-                    "authentication.session.origins", origin, why, "https://HOST[:PORT], without a path"
-                )
-            )
-    return found
-
-
-def _contradictions(settings: GatewaySettings) -> Sequence[Violation]:
-    found: list[Violation] = []
-    limit, jwt = settings.rate_limit, settings.authentication.jwt
-    if limit.burst < limit.qps:
-        found.append(
-            Violation("rateLimit.burst", limit.burst, "it is below rateLimit.qps", f"{limit.qps:g} or more")
-        )
-    if not 0 < jwt.expire.s <= TOKEN_MAX_S:
-        found.append(Violation("authentication.jwt.expire", jwt.expire, "a token must end", "1s to 30d"))
-    found.extend(_of_sessions(settings.authentication))
-    longest, usual = settings.kubeconfig.max_ttl, settings.kubeconfig.ttl
-    if not TTL_MIN_S <= longest.s <= TOKEN_MAX_S:
-        found.append(Violation("kubeconfig.maxTTL", longest, "a kubeconfig must end", "1m to 30d"))
-    if not TTL_MIN_S <= usual.s <= longest.s:
-        found.append(Violation("kubeconfig.ttl", usual, "users may not have that", "1m to kubeconfig.maxTTL"))
-    if settings.request_timeout_s <= 0:
-        found.append(Violation("server.requestTimeout", "0s", "no request could be served", "1s or more"))
-    if settings.audit.retention.s < 30 * DAY_S:
-        why = "what happened last month would not be known"
-        found.append(
-            Violation("audit.retention", settings.audit.retention, why, "30d or more; 365d is usual")
-        )
-    if not 0 < settings.audit.acknowledge_within.s <= settings.request_timeout_s:
-        why = "no change could be recorded in time"
-        found.append(
-            Violation(
-                "audit.acknowledgeWithin", settings.audit.acknowledge_within, why, "up to requestTimeout"
-            )
-        )
-    if settings.audit.acknowledgements > len(settings.audit.sinks):
-        why = "no record could have so many"
-        found.append(
-            Violation(
-                "audit.acknowledgements",
-                settings.audit.acknowledgements,
-                why,
-                f"0 to {len(settings.audit.sinks)}",
-            )
-        )
-    found += [
-        Violation("audit.sinks", url, "it is no address of a sink", "https://HOST:PORT")
-        for url in settings.audit.sinks
-        if not re.fullmatch(r"https://[^/\s]+", url)
-    ]
-    tls = settings.server.tls
-    if tls.client_ca_file and tls.client_ca_secret:
-        why = "the authorities come from one place"
-        found.append(
-            Violation("server.tls.clientCAFile", tls.client_ca_file, why, "it, or clientCASecretName")
-        )
-    for origin in settings.server.cors.allowed_origins:
-        if why := origin_fault(origin):
-            accepted = "https://console.example.com, with its port if that is not 443"
-            found.append(Violation("server.cors.allowedOrigins", origin, why, accepted))
-    for text in settings.server.trusted_proxies:
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            found.append(Violation("server.trustedProxies", text, "it is no network", "10.244.0.0/16"))
-    found.extend(outside_contradictions(settings.authentication.oidc, settings.authentication.ldap))
-    oauth = settings.authentication.oauth
-    for key, uris in (
-        ("redirectURIs", oauth.redirect_uris),
-        ("postLogoutRedirectURIs", oauth.post_logout_uris),
-    ):
-        for uri in uris:
-            # A path is taken at the issuer's own address, whatever its scheme.
-            whole = f"https://issuer{uri}" if uri.startswith("/") and not uri.startswith("//") else uri
-            violation = redirect_violation(whole, f"authentication.oauth.{key}")
-            if violation is not None:
-                found.append(violation)
-    for name, secret in oauth.by_id().items():
-        if not name or re.search(r"\s", name) or not secret:
-            accepted = "id:secret, the id without blanks"
-            found.append(Violation("authentication.oauth.clients", name, "id or secret is missing", accepted))
-    return found

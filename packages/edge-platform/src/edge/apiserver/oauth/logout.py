@@ -13,7 +13,7 @@ from aiohttp import web
 from edge.apiserver.headers import Network
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
 from edge.apiserver.oauth.clients import Clients
-from edge.apiserver.oauth.page import error_page, sign_out_page, signed_out_page
+from edge.apiserver.oauth.page import error_page, sent_on, sign_out_page, signed_out_page
 from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
@@ -107,10 +107,8 @@ class Logout:
     async def _signed_out(self, browser: Browser, wanted: Wanted) -> web.Response:
         await self._logins.drop(browser.login)
         if wanted.uri:
-            response = web.Response(status=303)
             answer = {"state": wanted.state} if wanted.state else {}
-            response.headers["Location"] = with_answer(wanted.uri, answer) if answer else wanted.uri
-            response.headers["Cache-Control"] = "no-store"
+            response = sent_on(with_answer(wanted.uri, answer) if answer else wanted.uri)
         else:
             response = signed_out_page()
         browser.forget(response)

@@ -4,26 +4,20 @@ A session counts while its record is there. A record that goes, by whomever, tak
 streams that they opened in the turn in which the event arrives, on every replica.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
-import structlog
 
-from edge.apiserver.secretrecords import mirror_of_secrets
+from edge.apiserver.secretrecords import Gone, mirror_of_secrets, record_in
 from edge.iam.freshness import CUT_OFF_S
 from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, read_session, session_id
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.meta import Key, to_manifest
-from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.problem import NotAuthenticated, Unavailable
 
-GONE_REMEMBERED: Final = 10_000
 SIGN_IN: Final = "sign in again at /oauth/token, or use the refresh token"
-
-log = structlog.stdlib.get_logger("edge.apiserver")
 
 
 class LiveSessions:
@@ -34,10 +28,9 @@ class LiveSessions:
     ) -> None:
         self._namespace = namespace
         self._look = look
-        self._decoder = ObjectDecoder(KubeSecret)
         self._records: dict[str, SessionRecord] = {}
         self._by_user: dict[str, dict[str, None]] = {}
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone = Gone()
         self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
 
     def check(self, sid: str, uid: str, mark: str) -> None:
@@ -85,15 +78,15 @@ class LiveSessions:
         self.mirror.collection.put(msgspec.json.encode(to_manifest(secret)))
 
     def drop(self, id_: str) -> None:
-        self._note_gone(id_)
+        self._gone.add(id_)
         self.mirror.collection.drop(Key(self._namespace, SECRET_PREFIX + id_))
 
     def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
         id_ = key.name.removeprefix(SECRET_PREFIX)
         before = self._records.pop(id_, None)
-        now = None if new is None else self._read(key, new)
+        now = None if new is None else record_in(new, read_session, "a session")
         if now is None:
-            self._note_gone(id_)
+            self._gone.add(id_)
         elif id_ not in self._gone:  # an event that was under way while we ended it brings nobody back
             self._records[id_] = now
             self._by_user.setdefault(now.user, {})[id_] = None
@@ -106,21 +99,6 @@ class LiveSessions:
                 del self._by_user[before.user]
         if now is None or now.marks != before.marks:
             self._look(before.user)
-
-    def _note_gone(self, id_: str) -> None:
-        self._gone[id_] = None
-        if len(self._gone) > GONE_REMEMBERED:
-            self._gone.popitem(last=False)
-
-    def _read(self, key: Key, raw: bytes) -> SessionRecord | None:
-        """A record that cannot be read counts as absent, and the log says so."""
-        try:
-            record = read_session(self._decoder.decode(raw))
-        except UndecodableError:
-            record = None
-        if record is None:
-            log.warning("object_not_understood", name=key.name, error="no record of a session")
-        return record
 
 
 def _refused(why: str) -> NotAuthenticated:

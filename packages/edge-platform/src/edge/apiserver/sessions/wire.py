@@ -8,6 +8,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.bodies import read_body
+from edge.apiserver.headers import forwarded
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, SESSION_COOKIE
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Granted
@@ -97,7 +98,5 @@ def _came_encrypted(request: web.BaseRequest) -> bool:
     Over plain http a Secure cookie would be dropped (not by all browsers on 127.0.0.1, but by some), and the
     console of the embedded platform could not be signed in to; see docs/authentication.md.
     """
-    said = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
-    return said == "https" or (
-        request.transport is not None and request.transport.get_extra_info("sslcontext") is not None
-    )
+    said = forwarded(request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
+    return said == "https" or request.secure

@@ -1,0 +1,135 @@
+"""The gateway's settings, read and looked at as a whole: what contradicts itself is refused (G12)."""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from edge.apiserver.federation.settings import contradictions as outside_contradictions
+from edge.apiserver.listening.doors import origin_fault
+from edge.apiserver.settings import (
+    DAY_S,
+    SECTIONS,
+    TOKEN_MAX_S,
+    AuditSettings,
+    AuthenticationSettings,
+    AuthorizationSettings,
+    GatewaySettings,
+    KubeconfigSettings,
+    LogSettings,
+    OAuthSettings,
+    RateLimitSettings,
+    ServerSettings,
+)
+from edge.iam.kubeconfigs import TTL_MIN_S
+from edge.iam.redirects import redirect_violation
+from edge_sdk.problem import Violation
+from edge_sdk.settings import Settings, SettingsError, load
+
+
+def read_settings(
+    *, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
+) -> GatewaySettings:
+    """Raises SettingsError that lists all that is wrong."""
+    found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags)
+    settings = GatewaySettings(
+        server=found[ServerSettings],
+        authentication=found[AuthenticationSettings],
+        authorization=found[AuthorizationSettings],
+        rate_limit=found[RateLimitSettings],
+        kubeconfig=found[KubeconfigSettings],
+        audit=found[AuditSettings],
+        log=found[LogSettings],
+    )
+    violations = [*_contradictions(settings)]
+    if violations:
+        raise SettingsError(violations)
+    return settings
+
+
+def _contradictions(settings: GatewaySettings) -> Iterator[Violation]:
+    limit, authentication = settings.rate_limit, settings.authentication
+    if limit.burst < limit.qps:
+        accepted = f"{limit.qps:g} or more"
+        yield Violation("rateLimit.burst", limit.burst, "it is below rateLimit.qps", accepted)
+    if settings.request_timeout_s <= 0:
+        yield Violation("server.requestTimeout", "0s", "no request could be served", "1s or more")
+    yield from _of_server(settings.server)
+    yield from _of_sessions(authentication)
+    yield from outside_contradictions(authentication.oidc, authentication.ldap)
+    yield from _of_oauth(authentication.oauth)
+    yield from _of_kubeconfigs(settings.kubeconfig)
+    yield from _of_audit(settings.audit, settings.request_timeout_s)
+
+
+def _of_server(server: ServerSettings) -> Iterator[Violation]:
+    if server.tls.client_ca_file and server.tls.client_ca_secret:
+        why, accepted = "the authorities come from one place", "it, or clientCASecretName"
+        yield Violation("server.tls.clientCAFile", server.tls.client_ca_file, why, accepted)
+    for origin in server.cors.allowed_origins:
+        if why := origin_fault(origin):
+            accepted = "https://console.example.com, with its port if that is not 443"
+            yield Violation("server.cors.allowedOrigins", origin, why, accepted)
+    for text in server.trusted_proxies:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            yield Violation("server.trustedProxies", text, "it is no network", "10.244.0.0/16")
+
+
+def _of_sessions(authentication: AuthenticationSettings) -> Iterator[Violation]:
+    session, token = authentication.session, authentication.jwt.expire
+    if not 0 < token.s <= TOKEN_MAX_S:
+        yield Violation("authentication.jwt.expire", token, "a token must end", "1s to 30d")
+    if session.idle.s < token.s:
+        why, accepted = "a session would end before its first token", "authentication.jwt.expire or more"
+        yield Violation("authentication.session.idle", session.idle, why, accepted)
+    if session.longest.s < session.idle.s:
+        accepted = "authentication.session.idle or more"
+        yield Violation("authentication.session.longest", session.longest, "it is shorter", accepted)
+    for origin in session.origins:
+        if not re.fullmatch(r"https?://[^/\s]+", origin):
+            accepted = "https://HOST[:PORT], without a path"
+            yield Violation("authentication.session.origins", origin, "it is no origin", accepted)
+
+
+def _of_oauth(oauth: OAuthSettings) -> Iterator[Violation]:
+    for key, uris in (
+        ("redirectURIs", oauth.redirect_uris),
+        ("postLogoutRedirectURIs", oauth.post_logout_uris),
+    ):
+        for uri in uris:
+            # A path is taken at the issuer's own address, whatever its scheme.
+            whole = f"https://issuer{uri}" if uri.startswith("/") and not uri.startswith("//") else uri
+            violation = redirect_violation(whole, f"authentication.oauth.{key}")
+            if violation is not None:
+                yield violation
+    for name, secret in oauth.by_id().items():
+        if not name or re.search(r"\s", name) or not secret:
+            accepted = "id:secret, the id without blanks"
+            yield Violation("authentication.oauth.clients", name, "id or secret is missing", accepted)
+
+
+def _of_kubeconfigs(kubeconfig: KubeconfigSettings) -> Iterator[Violation]:
+    longest, usual = kubeconfig.max_ttl, kubeconfig.ttl
+    if not TTL_MIN_S <= longest.s <= TOKEN_MAX_S:
+        yield Violation("kubeconfig.maxTTL", longest, "a kubeconfig must end", "1m to 30d")
+    if not TTL_MIN_S <= usual.s <= longest.s:
+        yield Violation("kubeconfig.ttl", usual, "users may not have that", "1m to kubeconfig.maxTTL")
+
+
+def _of_audit(audit: AuditSettings, request_timeout_s: float) -> Iterator[Violation]:
+    if audit.retention.s < 30 * DAY_S:
+        why, accepted = "what happened last month would not be known", "30d or more; 365d is usual"
+        yield Violation("audit.retention", audit.retention, why, accepted)
+    if not 0 < audit.acknowledge_within.s <= request_timeout_s:
+        why = "no change could be recorded in time"
+        yield Violation("audit.acknowledgeWithin", audit.acknowledge_within, why, "up to requestTimeout")
+    if audit.acknowledgements > len(audit.sinks):
+        accepted = f"0 to {len(audit.sinks)}"
+        yield Violation(
+            "audit.acknowledgements", audit.acknowledgements, "no record could have so many", accepted
+        )
+    for url in audit.sinks:
+        if not re.fullmatch(r"https://[^/\s]+", url):
+            yield Violation("audit.sinks", url, "it is no address of a sink", "https://HOST:PORT")

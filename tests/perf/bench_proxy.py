@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.perf.bench_gateway import bearer, gateway, percentile, prepare, sign_in, tell
 
-from edge.iam.builtin import everything
 from edge_kube.core import ConfigMap
 from edge_kube.harness import LightCluster
 from edge_kube.meta import ObjectMeta
@@ -81,8 +80,6 @@ async def fill(cluster: LightCluster) -> None:
     cluster.kubectl("create", "serviceaccount", "default", "-n", "edge-system")
     cluster.kubectl("run", "bench", "-n", "edge-system", "--image=busybox")
     async with cluster.client() as client:
-        for one in everything():
-            await client.create(one, manager="bench")
         for number in range(PIECES):
             meta = ObjectMeta(name=f"bulk-{number}", namespace="bulk")
             await client.create(ConfigMap(metadata=meta, data={"log": "x" * PIECE}), manager="bench")

@@ -42,7 +42,6 @@ log = structlog.stdlib.get_logger("edge_kube.manager")
 
 SYNC_WITHIN_S = 120.0
 LAG_MAX_S = 10.0  # liveness: a loop this late does not lead, does not answer, and will not recover
-ENDPOINTS_FORGET_S = 2.0
 
 
 class Room(Protocol):
@@ -66,7 +65,10 @@ class Room(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WebhookOptions:
-    """Where the webhook server listens, and what the API server is told about it."""
+    """Where the webhook server listens, and what the API server is told about it.
+
+    forget_s: how long it goes on answering after a stop: the API server hears late that it left the Service.
+    """
 
     target: Target
     host: str = "0.0.0.0"  # noqa: S104 - API servers call from outside of the pod
@@ -74,6 +76,7 @@ class WebhookOptions:
     cert_dir: Path = Path("/tmp/k8s-webhook-server/serving-certs")  # noqa: S108 - documented value
     secret: str = "edge-controller-webhook"  # noqa: S105 - its name
     configuration: str = "edge-controller"
+    forget_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ class Manager:
             await _cancel(stopped)
 
     async def _lead(self, stop: asyncio.Event) -> None:
-        """Lead whenever possible until `stop`; webhooks go on answering for ENDPOINTS_FORGET_S after it."""
+        """Lead whenever possible until `stop`; webhooks go on answering for their `forget_s` after it."""
         watching = asyncio.create_task(self._note_stop(stop))
         try:
             if self._options.elect:
@@ -232,7 +235,8 @@ class Manager:
     async def _note_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._stopping = True
-        await asyncio.sleep(ENDPOINTS_FORGET_S)
+        if self._options.webhooks is not None:
+            await asyncio.sleep(self._options.webhooks.forget_s)
 
     # -- Work of the elector ---------------------------------------------------------------------------------
 

@@ -220,6 +220,7 @@ class Kube:
             port=port,
             cert_dir=Path(tempfile.mkdtemp(dir=self.cluster.folder)),
             configuration=_CONFIGURATION,
+            forget_s=0.0,
         )
 
     async def _hooked(self, wanted: Sequence[str]) -> bool:

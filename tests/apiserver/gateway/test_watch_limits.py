@@ -37,6 +37,19 @@ async def test_what_is_no_message_is_answered_with_4400(
     assert "Traceback" not in caplog.text
 
 
+async def test_a_client_that_leaves_at_once_after_a_refusal_holds_no_restart_up(
+    gateway_cluster: LightCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "LEAVES_WITHIN_S", 3600.0)
+    async with (
+        asyncio.timeout(60),
+        RunningGateway(gateway_cluster.connection) as gateway,
+        watching(gateway, await gateway.token()) as watcher,
+    ):
+        await watcher.socket.send_str("{")
+        assert await watcher.code() == 4400
+
+
 async def test_bytes_and_a_broken_utf8_are_answered_with_4400(gateway: RunningGateway) -> None:
     async with watching(gateway, await gateway.token()) as watcher:
         await watcher.socket.send_bytes(b'{"t":"ops"}')

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -144,21 +144,18 @@ class WatchSocket:
             await self._finish(request, tasks)
         except asyncio.CancelledError:
             # Whoever cancels a stream has ended its token or its user; or the client has left.
-            # It may be cancelled again, by the next event about its user, before the client has been told.
-            closing = asyncio.ensure_future(
-                self._close(request, protocol.UNAUTHENTICATED, "the token is over")
-            )
-            while not closing.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.shield(closing)
+            await _to_its_end(self._close(request, protocol.UNAUTHENTICATED, "the token is over"))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._desk.close()
-            self._measures.coalesced.inc(self.talk.coalesced)
-            self.closed.set()
+            await _to_its_end(self._put_away(tasks))
         return self._channel
+
+    async def _put_away(self, tasks: "Sequence[asyncio.Future[None]]") -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._desk.close()
+        self._measures.coalesced.inc(self.talk.coalesced)
+        self.closed.set()
 
     async def _finish(self, request: web.BaseRequest, tasks: "Sequence[asyncio.Future[None]]") -> None:
         """Raises what a task has failed with."""
@@ -275,3 +272,14 @@ class WatchSocket:
     async def _send(self, frame: bytes) -> None:
         await self._channel.send_frame(frame, WSMsgType.TEXT)
         self._measures.sent(frame)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever cancels meanwhile has to wait: the client is told why, and what the socket held is given back.
+
+    A request is cancelled by each event about its user, and once more when its client has left.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)

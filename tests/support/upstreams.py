@@ -94,6 +94,30 @@ async def raw_server(serve: Raw) -> AsyncGenerator[int]:
             writer.transport.abort()
 
 
+@dataclass
+class Closing:
+    """`raw_server(closing.serve)`: answers the first request of each connection, and ends it upon the second.
+
+    lines: the first line of each request, in the order of their arrival, on all connections.
+    """
+
+    lines: list[str] = field(default_factory=list[str])
+
+    def count(self, method: str) -> int:
+        return sum(line.startswith(f"{method} ") for line in self.lines)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._read(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        await self._read(reader)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        self.lines.append(head.partition("\r\n")[0])
+        _, _, length = head.lower().partition("content-length: ")
+        await reader.readexactly(int(length.partition("\r\n")[0] or "0"))
+
+
 @asynccontextmanager
 async def reverse_proxy(
     client: Client,

@@ -33,7 +33,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.sessions.credential import credential
 from edge.apiserver.streams import Streams
-from edge.apiserver.upstream import host_unavailable
+from edge.apiserver.upstream import broke_off, host_unavailable
 from edge.iam.freshness import asked_now
 from edge_sdk.access import Action
 from edge_sdk.clock import Clock
@@ -263,13 +263,7 @@ class Gateway:
         except Unreachable as error:
             raise host_unavailable(error) from error
         except aiohttp.ClientError as error:
-            raise Unavailable(
-                "upstream-failed",
-                what="The Kubernetes API broke the connection",
-                why=type(error).__name__,
-                do="try again",
-                status=502,
-            ) from error
+            raise broke_off(error, what="The Kubernetes API broke the connection") from error
         finally:
             gate.leave(caller)
 

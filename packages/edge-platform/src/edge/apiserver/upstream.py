@@ -17,12 +17,15 @@ from edge.apiserver.breaker import Silent, Unreachable
 from edge.apiserver.dialing import Dialer
 from edge.apiserver.splice import Head, Side, read_head
 from edge_kube.config import ConfigError, Connection
+from edge_kube.once import BrokenOffError, sent_once
 from edge_sdk.problem import Unavailable
 
 CONNECT_WITHIN_S: Final = 3.0
 HEAD_WITHIN_S: Final = 30.0
 """Of readings that are streams, which have no other time-out."""
 RELOAD_AFTER_S: Final = 30.0
+KEPT_S: Final = 30.0
+"""API servers close idle connections after 90 s: we do so first, and meet few that are dead."""
 READ_AHEAD_BYTES: Final = 256 * 1024
 """Of one answer, while its client is slower: long logs go through in fewer turns."""
 Headers = Sequence[tuple[str, str]]
@@ -163,10 +166,11 @@ class Upstream:
 
     def _new_session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=0, ssl=self._context or True, keepalive_timeout=30, resolver=self._dialer
+            limit=0, ssl=self._context or True, keepalive_timeout=KEPT_S, resolver=self._dialer
         )
         return aiohttp.ClientSession(
             connector=connector,
+            middlewares=(sent_once,),
             auto_decompress=False,
             read_bufsize=READ_AHEAD_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -196,6 +200,18 @@ def _one_line(value: str) -> str:
     if "\r" in value or "\n" in value:
         raise ValueError("a header holds a line break")
     return value
+
+
+def broke_off(error: aiohttp.ClientError, *, what: str, do: str = "try again") -> Unavailable:
+    """502. What changes something is not sent twice: who asked for it is told that it may have been done."""
+    unsure = isinstance(error, BrokenOffError)
+    return Unavailable(
+        "upstream-failed",
+        what=what,
+        why=str(error) if unsure else type(error).__name__,
+        do=f"look whether it was done, then {do}" if unsure else do,
+        status=502,
+    )
 
 
 def host_unavailable(error: Exception) -> Unavailable:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import msgspec
 
+from edge_kube.once import BrokenOffError, sent_once
 from edge_sdk.client.errors import CallError, Unreachable, error_of
 from edge_sdk.client.models.shared import EdgeError, Status
 
@@ -152,7 +153,8 @@ class Http:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> CallError:
-        return Unreachable(f"The gateway at {self.server} was not reached: {error or 'no answer in time'}.")
+        failed = "did not answer" if isinstance(error, BrokenOffError) else "was not reached"
+        return Unreachable(f"The gateway at {self.server} {failed}: {error or 'no answer in time'}.")
 
     async def _current(self) -> str:
         if not self._token and self._source is not None:
@@ -174,6 +176,7 @@ class Http:
             trust = ssl.create_default_context(cafile=self._ca) if self._ca else True
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=trust),
+                middlewares=(sent_once,),
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 read_bufsize=LINE_MAX,
                 cookie_jar=aiohttp.DummyCookieJar(),

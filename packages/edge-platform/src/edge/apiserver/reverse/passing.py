@@ -18,9 +18,10 @@ from edge.apiserver.reverse.cookies import all_sent_up, sent_down
 from edge.apiserver.reverse.links import HTML_MAX_BYTES, is_html, location, with_links
 from edge.apiserver.reverse.table import Entry
 from edge.apiserver.splice import rest_of_body, splice, wanted_protocol
+from edge.apiserver.upstream import broke_off
 from edge.operate.matching import canonical
 from edge.operate.rewriting import DOWN_KEPT, RewriteError, changed_headers
-from edge_sdk.problem import Problem, Unavailable
+from edge_sdk.problem import Problem
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
@@ -72,7 +73,12 @@ class Passing:
         except aiohttp.ClientError as error:
             if request.writer.output_size > 0:
                 raise
-            raise _broke_off(self._entry, type(error).__name__) from error
+            entry = self._entry
+            raise broke_off(
+                error,
+                what=f"{entry.service.authority}, behind {entry.asked}, broke the connection",
+                do="try again; if it stays, look at that service",
+            ) from error
 
     def _method(self, request: web.BaseRequest) -> str:
         return self._entry.spec.directives.method.upper() or request.method
@@ -204,13 +210,3 @@ def _set(out: web.StreamResponse, headers: Headers) -> None:
         else:
             out.headers[name] = value
         seen.add(name.lower())
-
-
-def _broke_off(entry: Entry, why: str) -> Unavailable:
-    return Unavailable(
-        "upstream-failed",
-        what=f"{entry.service.authority}, behind {entry.asked}, broke the connection",
-        why=why,
-        do="try again; if it stays, look at that service",
-        status=502,
-    )

@@ -18,10 +18,14 @@ from edge.apiserver.splice import Head, Side, read_head
 from edge.apiserver.upstream import CONNECT_WITHIN_S, told
 from edge.operate.addresses import full_name, service_of
 from edge.operate.types import ReverseProxy
+from edge_kube.once import sent_once
 from edge_sdk.problem import Unavailable
 
 CONNECTIONS_MAX: Final = 100
 ANSWER_LINE_MAX: Final = 32 * 1024
+KEPT_S: Final = 1.5
+"""How long an idle connection is kept. Servers close theirs after 2 s (gunicorn), 5 s (Node.js, Apache) or
+more; a change that meets one that was just closed fails, so we close first."""
 Headers = Sequence[tuple[str, str]]
 
 
@@ -121,12 +125,13 @@ class Service:
                 limit=0,
                 limit_per_host=CONNECTIONS_MAX,
                 ssl=self._context or True,
-                keepalive_timeout=30,
+                keepalive_timeout=KEPT_S,
                 resolver=self._dialer,
                 ttl_dns_cache=5,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
+                middlewares=(sent_once,),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,

@@ -13,6 +13,7 @@ from edge.audit.query import Page, Query
 from edge.audit.received import NotTakenError, State
 from edge.audit.record import Record
 from edge.audit.verify import Report
+from edge_kube.once import sent_once
 
 WITHIN_S: Final = 5.0
 SLOWLY_S: Final = 600.0
@@ -118,7 +119,9 @@ class SinkClient:
     ) -> bytes:
         """Raises NotTakenError; OSError for everything else that is not an answer."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                middlewares=(sent_once,), cookie_jar=aiohttp.DummyCookieJar()
+            )
         headers = {"Authorization": f"Bearer {self._token.text()}"}
         try:
             async with self._session.request(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.adapters.native_rights import HostRights
-from edge.iam.beats import Beats
+from edge.iam.beats import beats_of_rights
 from edge.iam.builtin import roles
 from edge.iam.freshness import Freshness
 from edge.iam.granting import Grants
@@ -52,7 +52,7 @@ class Admitted:
         """more: a further room, that asks the same judge."""
         index = Index()
         watchings: list[Watching] = []
-        beats = Beats(kube.client, "test")
+        beats = beats_of_rights(kube.client, "test")
         freshness = Freshness(lambda: watchings[0].silence_s() if watchings else None, beats.age_s)
         grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
         rooms = [iam(grants=grants), tenancy(grants), *([more(grants)] if more else [])]

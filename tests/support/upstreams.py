@@ -96,7 +96,7 @@ async def raw_server(serve: Raw) -> AsyncGenerator[int]:
 
 @dataclass
 class Closing:
-    """`raw_server(closing.serve)`: answers the first request of each connection, and ends it upon the second.
+    """`raw_server(closing.serve)`: answers a GET that comes first on a connection, and ends it upon all else.
 
     lines: the first line of each request, in the order of their arrival, on all connections.
     """
@@ -107,15 +107,17 @@ class Closing:
         return sum(line.startswith(f"{method} ") for line in self.lines)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._read(reader)
+        if await self._read(reader) != "GET":
+            return
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
         await self._read(reader)
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read(self, reader: asyncio.StreamReader) -> str:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         self.lines.append(head.partition("\r\n")[0])
         _, _, length = head.lower().partition("content-length: ")
         await reader.readexactly(int(length.partition("\r\n")[0] or "0"))
+        return head.partition(" ")[0]
 
 
 @asynccontextmanager

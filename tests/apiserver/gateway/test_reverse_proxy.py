@@ -14,7 +14,7 @@ import jwt
 import pytest
 import pytest_asyncio
 from tests.support.gateway import IAM, RunningGateway, make_user
-from tests.support.upstreams import Shop, raw_server, reverse_proxy, shop
+from tests.support.upstreams import Closing, Shop, raw_server, reverse_proxy, shop
 
 from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, IAMRoleBindingSpec, PolicyRule, RoleRef, Subject
 from edge.iam.types import IAMRoleSpec as RoleSpec
@@ -403,6 +403,23 @@ async def test_a_dead_upstream_is_told_at_once_and_a_silent_one_fills_its_own_se
         assert codes <= {503, 504}
         after = await gateway.get("/silent/a", token=token)
         assert (after.status, after.json()["edge"]["code"]) == (503, "UpstreamUnreachable")
+
+
+async def test_a_change_that_meets_a_dead_connection_is_sent_once_and_said_to_be_open(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    server = Closing()
+    async with (
+        raw_server(server.serve) as port,
+        reverse_proxy(kube, "/closing/*", port, name="closing"),
+    ):
+        token = await gateway.token()
+        await gateway.until("/closing/a", 200, token=token)
+        answer = await gateway.ask("PUT", "/closing/a", token=token, data=b"{}")
+        assert (answer.status, answer.json()["edge"]["code"]) == (502, "UpstreamFailed")
+        assert "may have been done or not" in answer.json()["message"]
+        assert "Retry-After" in answer.headers
+        assert server.count("PUT") == 1
 
 
 async def test_an_upstream_that_is_the_gateway_again_ends_in_508(

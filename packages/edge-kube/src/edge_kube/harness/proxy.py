@@ -50,10 +50,15 @@ class Canned:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
+def _all(_: web.BaseRequest) -> bool:
+    return True
+
+
 class _Watch:
     """One watch that is open through the proxy."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
+        self.request = request
         self.transport = transport
         self.cut: Cut | None = None
         self.wake = asyncio.Event()
@@ -77,6 +82,7 @@ class FaultProxy:
         self._canned: deque[tuple[Callable[[web.BaseRequest], bool], Canned]] = deque()
         self._speak = asyncio.Event()
         self._speak.set()
+        self._stalled: Callable[[web.BaseRequest], bool] = _all
         self.duplicate = 0.0
         self.reorder = 0.0
         self.lose: Callable[[bytes], bool] = lambda line: False
@@ -115,8 +121,9 @@ class FaultProxy:
             watch.wake.set()
         return len(self._watches)
 
-    def stall(self) -> None:
-        """Keep connections open and send nothing, not even bookmarks."""
+    def stall(self, only: Callable[[web.BaseRequest], bool] | None = None) -> None:
+        """Keep connections open and send nothing, not even bookmarks. only: to requests that it picks."""
+        self._stalled = only or _all
         self._speak.clear()
 
     def resume(self) -> None:
@@ -153,7 +160,7 @@ class FaultProxy:
             if entry[0](request):
                 self._canned.remove(entry)
                 return web.Response(status=entry[1].status, body=entry[1].body, headers=entry[1].headers)
-        await self._speak.wait()
+        await self._may_speak(request)
         if not self.watch_list and "sendInitialEvents" in request.query:
             body = msgspec.json.encode({"code": 422, "message": "sendInitialEvents is forbidden"})
             return web.Response(status=422, body=body)
@@ -175,6 +182,10 @@ class FaultProxy:
             }
             return web.Response(status=answer.status, body=await answer.read(), headers=response_headers)
 
+    async def _may_speak(self, request: web.BaseRequest) -> None:
+        if self._stalled(request):
+            await self._speak.wait()
+
     async def _relay_watch(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
@@ -183,7 +194,7 @@ class FaultProxy:
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
             return response
-        watch = _Watch(transport)
+        watch = _Watch(request, transport)
         self._watches.add(watch)
         reading = asyncio.create_task(self._lines(answer, response, watch))
         waking = asyncio.create_task(self._wait_cut(watch, response))
@@ -221,7 +232,7 @@ class FaultProxy:
         try:
             async for chunk in answer.content.iter_any():
                 for line in splitter.feed(chunk):
-                    await self._speak.wait()
+                    await self._may_speak(watch.request)
                     if self.lose(line):
                         continue
                     if self.delay_s:

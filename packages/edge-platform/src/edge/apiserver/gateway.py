@@ -29,6 +29,7 @@ from edge.apiserver.listening.fairness import FairQueue
 from edge.apiserver.listening.strangers import Strangers
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
+from edge.apiserver.proofs import Proofs
 from edge.apiserver.rights import Rights
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.sessions.credential import credential
@@ -93,6 +94,7 @@ class Gateway:
         streams: Gate,
         measures: Measures,
         rights: Rights,
+        proofs: Proofs,
         clock: Clock,
         open_streams: Streams,
         request_timeout_s: float,
@@ -113,6 +115,7 @@ class Gateway:
         self._streams = streams
         self._measures = measures
         self._rights = rights
+        self._proofs = proofs
         self._clock = clock
         self._open_streams = open_streams
         self._timeout_s = request_timeout_s
@@ -187,7 +190,8 @@ class Gateway:
         await self._limit(exchange)
         if needs_proof(request.method, exchange.target):
             asked_now()
-            await self._rights.beats.prove()
+            await self._proofs.prove(exchange.caller)
+            exchange.session = await self._authenticate(exchange)
         handler = self._found(exchange)
         return await self._bounded(handler, exchange)
 

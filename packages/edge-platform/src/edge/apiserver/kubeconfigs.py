@@ -10,8 +10,7 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.secretrecords import Gone, mirror_of_secrets, record_in
-from edge.iam.freshness import CUT_OFF_S
+from edge.apiserver.secretrecords import MANAGER, Gone, SecretRecords, record_in
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE, Issued, read_record, record_of
 from edge.iam.tokens import LEEWAY_S, Claims
 from edge_kube.client import Client
@@ -21,7 +20,6 @@ from edge_kube.meta import Key
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, Unavailable
 
-MANAGER: Final = "edge-apiserver"
 NEW_S: Final = 3.0
 """How long a record may be under way from the replica that wrote it."""
 ARRIVES_WITHIN_S: Final = 2.0
@@ -50,20 +48,23 @@ class Kubeconfigs:
         self._records: dict[str, Issued] = {}
         self._gone = Gone()
         self._awaited: dict[str, asyncio.Event] = {}
-        self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
+        self.followed = SecretRecords(
+            client,
+            namespace,
+            SECRET_TYPE,
+            self._changed,
+            of="kubeconfigs",
+            unknown="which kubeconfigs are revoked",
+            relist_s=relist_s,
+        )
+        self.mirror = self.followed.mirror
 
     def check(self, claims: Claims, now_s: float) -> None:
         """Raises NotAuthenticated (401) unless the kubeconfig with these claims is in force.
 
         Raises Unavailable (503) while that is not known: kubectl then asks again by itself.
         """
-        if not self.mirror.collection.synced or self.mirror.silence_s() > CUT_OFF_S:
-            raise Unavailable(
-                "kubeconfigs-not-known",
-                what="The request was not decided",
-                why="which kubeconfigs are revoked is not known: the Kubernetes API has not been heard of",
-                do="try again in a second",
-            )
+        self.followed.require()
         record = self._records.get(claims.token_id)
         if record is not None:
             kept = record.claims

@@ -9,6 +9,7 @@ import asyncio
 import math
 import random
 import time
+from collections.abc import Callable
 from typing import Final
 
 import aiohttp
@@ -39,11 +40,14 @@ class Mirror:
         relist_s: float = math.inf,
         namespace: str = "",
         fields: str = "",
+        reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         """relist_s: how old a list may become before it is made anew.
 
         namespace, fields: limit both to a part of the kind, fields as a selector.
+        reached: told the version up to which all is taken in, deletions as well: that of a list at its end.
         """
+        self._reached = reached
         self._namespace = namespace
         self._fields = fields
         self.collection = collection
@@ -109,6 +113,7 @@ class Mirror:
             await asyncio.sleep(0)
         self.collection.keep_only(seen, version)
         self._version = version
+        self._reached(version)
         self._listed_at = self._heard_at = time.monotonic()
 
     async def _watch(self) -> None:
@@ -139,6 +144,7 @@ class Mirror:
                 self._heard_at = time.monotonic()
                 for line in lines.feed(chunk):
                     self._version = self._take(line) or self._version
+                    self._reached(self._version)
 
     def _take(self, line: bytes) -> str:
         event = envelope_of(line)

@@ -21,14 +21,13 @@ import structlog
 from edge.apiserver.limits import Gate
 from edge.apiserver.rights import Rights
 from edge.iam.accessreview import API_VERSION, KIND, Review, Verdict, caller_of, check, review
-from edge.iam.freshness import STALE_S, State, asked_now
+from edge.iam.freshness import State, asked_now
 from edge_kube.client import Client
 from edge_kube.wire import error_of_body
 from edge_sdk.problem import Unavailable
 
 FRESH_FOR_S: Final = 0.02
 """How long one look at the age of the picture is good for; it looks at the watch of every kind."""
-RENEW_AFTER_S: Final = STALE_S / 2
 PROOF_WITHIN_S: Final = 0.5
 """An API server waits one second for an answer."""
 PROOF_AGAIN_S: Final = 0.25
@@ -151,6 +150,6 @@ class Reviewer:
         if self._rights.freshness.state() is not State.FRESH:
             return False
         self._fresh_until = now + FRESH_FOR_S
-        if self._rights.beats.age_s() > RENEW_AFTER_S and (self._renewing is None or self._renewing.done()):
+        if self._rights.beats.is_due and (self._renewing is None or self._renewing.done()):
             self._renewing = asyncio.get_running_loop().create_task(self._rights.beats.prove())
         return True

@@ -17,7 +17,7 @@ from edge.apiserver.authzmeasures import AllowAll, Checks, CountedAccess
 from edge.apiserver.store import Listener
 from edge.apiserver.streams import Streams
 from edge.clusters.types import Cluster
-from edge.iam.beats import Beats
+from edge.iam.beats import beats_of_rights
 from edge.iam.feed import Feed
 from edge.iam.firstadmin import ADMIN_ROLE
 from edge.iam.freshness import Freshness
@@ -29,7 +29,7 @@ from edge.nodes.types import NodeGroup
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.meta import Key, Resource
-from edge_kube.wire import ObjectDecoder, UndecodableError, bare
+from edge_kube.wire import ObjectDecoder, UndecodableError
 
 SCOPES: Final[Mapping[type[Resource], str]] = {
     Workspace: "workspace",
@@ -58,7 +58,7 @@ class Rights:
         """
         self.allow_all = allow_all
         self.index = Index(cache_size)
-        self.beats = Beats(client, "edge-apiserver")
+        self.beats = beats_of_rights(client, "edge-apiserver")
         self.freshness = Freshness(silence_s, self.beats.age_s)
         self.checks = Checks()
         self.access = (AllowAll if allow_all else CountedAccess)(self.index, self.freshness, self.checks)
@@ -83,11 +83,8 @@ class Rights:
         decoder = ObjectDecoder(cls)
 
         def changed(key: Key, old: bytes | None, new: bytes | None) -> None:
-            if key.name == HEARTBEAT and not cluster:
-                if new is not None:
-                    self.beats.heard(cls, bare(new).resource_version)
-                return
-            self._feed.changed(_decoded(decoder, key, old), _decoded(decoder, key, new), cluster)
+            if key.name != HEARTBEAT or cluster:
+                self._feed.changed(_decoded(decoder, key, old), _decoded(decoder, key, new), cluster)
 
         return changed
 

@@ -125,6 +125,7 @@ class ApiServer:
         if self._signing_in is not None:
             await self._signing_in.close_provider()
         await self._picture.rights.beats.close()
+        await self._recognition.proofs.close()
         await self._upstreams.close()
         await self._picture.close()
         await self.reverse.close()

@@ -35,7 +35,7 @@ from edge.controller.settings import (
     LogSettings,
     WebhookSettings,
 )
-from edge.iam.beats import Beats
+from edge.iam.beats import beats_of_rights
 from edge.iam.freshness import Freshness
 from edge.iam.granting import Grants
 from edge.iam.projection import Projection
@@ -127,7 +127,7 @@ async def run(connection: Connection, settings: Settings) -> None:
             manager.unpark(cluster)
 
         index = Projection()
-        beats = Beats(client, SERVICE)
+        beats = beats_of_rights(client, SERVICE)
         stack.push_async_callback(beats.close)
         freshness = Freshness(lambda: watching.silence_s(), beats.age_s)  # noqa: PLW0108 - it is made below
         namespace = settings[ControllerSettings].namespace

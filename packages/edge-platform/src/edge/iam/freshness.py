@@ -34,6 +34,11 @@ def asked_now() -> None:
     _asked_at.set(time.monotonic())
 
 
+def is_new(proof_age_s: float, stale_s: float = STALE_S) -> bool:
+    """Whether a proof of this age is good enough for the question that the running task answers."""
+    return proof_age_s <= stale_s + _waited_s()
+
+
 def _waited_s() -> float:
     asked_at = _asked_at.get()
     return 0.0 if asked_at is None else min(time.monotonic() - asked_at, WAITED_MAX_S)
@@ -72,7 +77,7 @@ class Freshness:
         if silence > self._cut_off_s:
             return State.CUT_OFF
         age = silence if self._proof_age_s is None else self._proof_age_s()
-        return State.STALE if age > self._stale_s + _waited_s() else State.FRESH
+        return State.FRESH if is_new(age, self._stale_s) else State.STALE
 
     def quiet_s(self) -> float:
         """How long the server has not been heard of, when that is longer than usual; else 0."""

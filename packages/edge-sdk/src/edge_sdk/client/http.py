@@ -23,7 +23,16 @@ TokenSource = Callable[[str], Awaitable[str]]
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 LINE_MAX: Final = 16 * 1024 * 1024
-NOT_BEGUN: Final = frozenset({"Overloaded", "AuthorizationStale", "AuditUnavailable"})
+NOT_BEGUN: Final = frozenset(
+    {
+        "Overloaded",
+        "AuthorizationStale",
+        "SessionsNotKnown",
+        "KubeconfigsNotKnown",
+        "ClientsNotKnown",
+        "AuditUnavailable",
+    }
+)
 """Codes of a 503 that comes before anything is done, so that any call may be tried again."""
 
 

@@ -13,11 +13,11 @@ from urllib.parse import unquote_plus
 import msgspec
 import structlog
 
+from edge.apiserver.identity import SIGN_IN
 from edge.apiserver.limits import SignInGuard
-from edge.apiserver.secretrecords import mirror_of_secrets
+from edge.apiserver.secretrecords import MANAGER, SecretRecords
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.settings import OAuthSettings
-from edge.iam.freshness import CUT_OFF_S
 from edge.iam.oauthclients import (
     CODE,
     PASSWORD,
@@ -37,9 +37,8 @@ from edge_kube.errors import NotFound
 from edge_kube.meta import Key, to_manifest
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
-from edge_sdk.problem import TooMuch, Unavailable
+from edge_sdk.problem import NotAuthenticated, TooMuch
 
-MANAGER: Final = "edge-apiserver"
 WRONG: Final = "client_id or client_secret is wrong"
 
 log = structlog.stdlib.get_logger("edge.apiserver")
@@ -82,21 +81,34 @@ class Clients:
         self._guard = SignInGuard()
         self.gone: Callable[[str], None] = lambda _: None
         """Told the id of one that has been deleted."""
-        self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
+        self.followed = SecretRecords(
+            client,
+            namespace,
+            SECRET_TYPE,
+            self._changed,
+            of="clients",
+            unknown="which OAuth clients there are",
+            relist_s=relist_s,
+        )
+        self.mirror = self.followed.mirror
 
     def find(self, id_: str) -> OAuthClient | None:
         """Raises Unavailable (503) while it is not known which clients have been deleted."""
         configured = self._configured.get(id_)
         if configured is not None:
             return configured
-        if not self.mirror.collection.synced or self.mirror.silence_s() > CUT_OFF_S:
-            raise Unavailable(
-                "clients-not-known",
-                what="The request was not decided",
-                why="which OAuth clients there are is not known: the Kubernetes API has not been heard of",
-                do="try again in a second",
-            )
+        self.followed.require()
         return self._kept.get(id_)
+
+    def check(self, id_: str) -> None:
+        """Raises NotAuthenticated (401) for the token of a client that is gone, Unavailable as `find`."""
+        if self.find(id_) is None:
+            raise NotAuthenticated(
+                "token-revoked",
+                what="The token was refused",
+                why="the program that it was given to is not registered any more",
+                do=SIGN_IN,
+            )
 
     def all(self) -> list[OAuthClient]:
         kept = (client for id_, client in self._kept.items() if id_ not in self._configured)

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from edge.apiserver.secretrecords import MANAGER
 from edge.iam.accounts import user_label
 from edge.iam.types import GROUP, User
 from edge_kube.client import Client
@@ -25,7 +26,6 @@ from edge_kube.errors import Conflict, KubeError, NotFound
 from edge_kube.meta import Key
 from edge_sdk.clock import Clock
 
-MANAGER: Final = "edge-apiserver"
 SWEEP_EVERY_S: Final = 300.0
 KEPT_AFTER_S: Final = 600.0
 """How long one that is over is remembered, so that its second use is noticed."""

@@ -9,13 +9,12 @@ from typing import Final
 
 import msgspec
 
-from edge.apiserver.secretrecords import Gone, mirror_of_secrets, record_in
-from edge.iam.freshness import CUT_OFF_S
+from edge.apiserver.secretrecords import Gone, SecretRecords, record_in
 from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, read_session, session_id
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.meta import Key, to_manifest
-from edge_sdk.problem import NotAuthenticated, Unavailable
+from edge_sdk.problem import NotAuthenticated
 
 SIGN_IN: Final = "sign in again at /oauth/token, or use the refresh token"
 
@@ -31,20 +30,23 @@ class LiveSessions:
         self._records: dict[str, SessionRecord] = {}
         self._by_user: dict[str, dict[str, None]] = {}
         self._gone = Gone()
-        self.mirror = mirror_of_secrets(client, namespace, SECRET_TYPE, self._changed, relist_s=relist_s)
+        self.followed = SecretRecords(
+            client,
+            namespace,
+            SECRET_TYPE,
+            self._changed,
+            of="sessions",
+            unknown="which sessions have ended",
+            relist_s=relist_s,
+        )
+        self.mirror = self.followed.mirror
 
     def check(self, sid: str, uid: str, mark: str) -> None:
         """Raises NotAuthenticated (401) unless this session is live, of this user with this password.
 
         Raises Unavailable (503) while that is not known: nobody is signed out by it.
         """
-        if not self.mirror.collection.synced or self.mirror.silence_s() > CUT_OFF_S:
-            raise Unavailable(
-                "sessions-not-known",
-                what="The request was not decided",
-                why="which sessions have ended is not known: the Kubernetes API has not been heard of",
-                do="try again in a second",
-            )
+        self.followed.require()
         record = self._records.get(session_id(sid))
         if record is None or record.uid != uid:
             raise _refused("its session has ended")

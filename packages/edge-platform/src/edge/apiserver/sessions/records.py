@@ -4,18 +4,15 @@ What is written here is put into `live` before the watch brings it: whoever has 
 All methods raise KubeError.
 """
 
-from typing import Final
-
 import msgspec
 
+from edge.apiserver.secretrecords import MANAGER
 from edge.apiserver.sessions.live import LiveSessions
 from edge.iam.accounts import user_label
 from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, data_of, manifest_of, read_session
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.meta import Key
-
-MANAGER: Final = "edge-apiserver"
 
 
 class SessionRecords:

@@ -1,6 +1,7 @@
 """What the gateway holds a copy of: every served kind, the rights that come of some, and the members."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from edge.apiserver.authzmeasures import AuthzCollector
@@ -64,7 +65,13 @@ class Picture:
             feed = self.rights.listener(cls)
             listener = self._clusters(feed) if cls is Cluster else around.get(cls, _alone)(feed)
             collection = collection_of(kind, listener)
-            mirror = Mirror(self._ground.client, kind, collection, relist_s=self._ground.relist_s)
+            mirror = Mirror(
+                self._ground.client,
+                kind,
+                collection,
+                relist_s=self._ground.relist_s,
+                reached=partial(self.rights.beats.heard, cls),
+            )
             self.collections[kind.group, kind.plural] = collection
             if feed is not None:
                 self.mirrors.append(mirror)

@@ -10,6 +10,7 @@ from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.oauth.setup import OAuth
+from edge.apiserver.proofs import Proofs
 from edge.apiserver.rights import Rights
 from edge.apiserver.sessions.store import Lives, Sessions
 from edge.apiserver.store import Listener
@@ -59,6 +60,7 @@ class Recognition:
             self.accounts if of_accounts.enabled else None,
         )
         self.oauth = OAuth(ground.client, ground.settings, self.people, self.sessions, ground.clock)
+        self.proofs = Proofs(rights, self.sessions.live, self.kubeconfigs, self.oauth.clients)
 
     @property
     def mirrors(self) -> Sequence[Mirror]:

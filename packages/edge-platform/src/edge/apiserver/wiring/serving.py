@@ -86,6 +86,7 @@ class Serving:
             streams=ground.streams,
             measures=ground.measures,
             rights=picture.rights,
+            proofs=recognition.proofs,
             clock=ground.clock,
             open_streams=ground.open_streams,
             request_timeout_s=ground.settings.request_timeout_s,

@@ -1,0 +1,65 @@
+"""What is proven before a request that changes something is decided (I6, I12; docs/decisions/006).
+
+    of every request                     that rights are known to be new
+    with the token of a session          that the session has not ended; and that its program is registered
+    with a kubeconfig                    that it has not been revoked
+    of a service account, by certificate nothing more: no record of ours stands behind them
+
+A watch that is frozen, and not broken, looks like a quiet one: without proof an ended session would go on to
+count until the silence is noticed.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from edge.apiserver.identity import Session
+from edge.apiserver.kubeconfigs import Kubeconfigs
+from edge.apiserver.oauth.clients import Clients
+from edge.apiserver.rights import Rights
+from edge.apiserver.secretrecords import SecretRecords
+from edge.apiserver.sessions.live import LiveSessions
+from edge.iam.sessions import session_id
+
+
+class Proofs:
+    def __init__(
+        self, rights: Rights, sessions: LiveSessions, kubeconfigs: Kubeconfigs, clients: Clients
+    ) -> None:
+        self._rights = rights
+        self._sessions = sessions
+        self._kubeconfigs = kubeconfigs
+        self._clients = clients
+
+    async def prove(self, caller: Session) -> None:
+        """Then ask once more who it is: what the proof has brought may have ended the caller's token.
+
+        Raises Unavailable (503) where it is not known whether that token still counts, NotAuthenticated (401)
+        when its program is gone. Whether rights are known to be new is asked where they decide.
+        """
+        client = self._client_of(caller)
+        followed = tuple(self._behind(caller, client))
+        proofs = (self._rights.beats, *(one.beats for one in followed))
+        await asyncio.gather(*(beats.prove() for beats in proofs if beats.is_due))
+        if not all(one.is_new for one in followed):
+            self._rights.freshness.require("create")  # where nothing at all is heard, that is what is said
+        for one in followed:
+            one.require_new()
+        if client:
+            self._clients.check(client)
+
+    async def close(self) -> None:
+        for one in (self._sessions, self._kubeconfigs, self._clients):
+            await one.followed.beats.close()
+
+    def _behind(self, caller: Session, client: str) -> Iterator[SecretRecords]:
+        if caller.cluster:
+            yield self._kubeconfigs.followed
+        if caller.sid:
+            yield self._sessions.followed
+        if client:
+            yield self._clients.followed
+
+    def _client_of(self, caller: Session) -> str:
+        """The program that opened the caller's session, where a record says that there is one; else ""."""
+        record = self._sessions.get(session_id(caller.sid)) if caller.sid else None
+        return "" if record is None or self._clients.is_configured(record.client) else record.client

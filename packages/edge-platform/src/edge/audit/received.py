@@ -75,9 +75,9 @@ class Received:
         self._chains: dict[str, _Chain] = {}
         self._lock = threading.Lock()
 
-    def states(self) -> dict[str, State]:
-        """Raises OSError."""
-        return {chain: self.state(chain) for chain in self.folder.chains()}
+    def states(self, wanted: str = "") -> dict[str, State]:
+        """Of all chains, or of one if it is here. Raises OSError."""
+        return {chain: self.state(chain) for chain in self.folder.chains() if wanted in ("", chain)}
 
     def state(self, chain: str) -> State:
         """Raises OSError, NotTakenError for a name that is none."""

@@ -66,10 +66,13 @@ class SinkClient:
             await self._session.close()
 
     async def state(self, chain: str) -> State:
+        """For its writer: it counts as alive from here on."""
         return msgspec.json.decode(await self._call("GET", f"/chains/{chain}"), type=State)
 
-    async def states(self) -> dict[str, State]:
-        return msgspec.json.decode(await self._call("GET", "/chains"), type=dict[str, State])
+    async def states(self, chain: str = "") -> dict[str, State]:
+        """Of all chains, or of one if it is there. Asking is no sign of life of a writer, as `state` is."""
+        params = {"chain": chain} if chain else None
+        return msgspec.json.decode(await self._call("GET", "/chains", params), type=dict[str, State])
 
     async def append(self, chain: str, lines: bytes) -> State:
         return msgspec.json.decode(

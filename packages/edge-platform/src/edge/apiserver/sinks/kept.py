@@ -5,14 +5,15 @@ may see is decided here: a sink knows nothing of rights.
 """
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.apiserver.sinks.client import SinkClient
+from edge.apiserver.sinks.client import Aged, SinkClient
 from edge.audit.query import LOOKED_AT_MAX, PAGE_MAX, Entry, Page, Query, Visible, cursor_at
 from edge.audit.received import NotTakenError, State
 from edge.audit.recovery import Left
@@ -93,18 +94,23 @@ class SinkOrphans:
         self._key = key
 
     async def left(self) -> list[Left]:
+        sink, aged = await self._first()
+        for one in aged:
+            await self._retire(sink, one)
+        orphans = await sink.left(self._shipper.chain)
+        if not orphans:
+            return []
+        known = {sink: orphans, **await self._states()}
         found: list[Left] = []
-        sink = await self._first()
-        await self._retire(sink)
-        for chain, state in (await sink.left(self._shipper.chain)).items():
-            furthest, state = await self._furthest(chain, sink, state)
+        for chain in orphans:
+            furthest, state = _furthest(chain, known)
             open_ones = await furthest.open_intents(chain)
             found.append(Left(chain, -1, state.seq, bytes.fromhex(state.digest), open_ones))
         return found
 
     async def let_go(self, left: Left, now_ms: int) -> None:
         """Where the chain is longest; the others have it from there."""
-        sink, state = await self._furthest(left.chain, await self._first(), None)
+        sink, state = _furthest(left.chain, await self._states(left.chain))
         if state.closed:
             return
         line = Signer(self._key, left.chain, state.last).sign(
@@ -112,37 +118,39 @@ class SinkOrphans:
         )
         await self._sign(sink, left.chain, state, line)
 
-    async def _retire(self, sink: SinkClient) -> None:
-        """Let go of what has aged; each with a signed statement before it goes."""
-        for aged in await sink.aged():
-            digest = bytes.fromhex(aged.digest)
-            if aged.chain == self._shipper.chain:
-                self._shipper.retire(aged.seq, digest)
-                continue
-            state = await sink.state(aged.chain)
-            signer = Signer(self._key, aged.chain, state.last)
-            line = signer.sign(RETIRED, seq=aged.seq, digest=digest, time_ms=self._shipper.now_ms())
-            await self._sign(sink, aged.chain, state, line)
+    async def _retire(self, sink: SinkClient, aged: Aged) -> None:
+        """Let go of what has aged, with a signed statement before it goes."""
+        digest = bytes.fromhex(aged.digest)
+        if aged.chain == self._shipper.chain:
+            self._shipper.retire(aged.seq, digest)
+            return
+        state = (await sink.states(aged.chain)).get(aged.chain, State())
+        signer = Signer(self._key, aged.chain, state.last)
+        line = signer.sign(RETIRED, seq=aged.seq, digest=digest, time_ms=self._shipper.now_ms())
+        await self._sign(sink, aged.chain, state, line)
 
     async def _sign(self, sink: SinkClient, chain: str, state: State, line: bytes) -> None:
         await sink.sign(chain, state.statements, line, public_text(self._key.public_key()))
 
-    async def _first(self) -> SinkClient:
+    async def _first(self) -> tuple[SinkClient, list[Aged]]:
+        """The first that answers, and what has aged there. Raises OSError."""
         for sink in self._sinks:
-            try:
-                await sink.states()
-            except OSError:
-                continue
-            return sink
+            with contextlib.suppress(OSError):
+                return sink, await sink.aged()
         raise OSError(AWAY)
 
-    async def _furthest(self, chain: str, first: SinkClient, known: State | None) -> tuple[SinkClient, State]:
-        best = first, known or await first.state(chain)
+    async def _states(self, chain: str = "") -> dict[SinkClient, Mapping[str, State]]:
+        """What each sink that answers has, of all chains or of one."""
+        found: dict[SinkClient, Mapping[str, State]] = {}
         for sink in self._sinks:
-            try:
-                state = (await sink.states()).get(chain, State())
-            except (OSError, NotTakenError):
-                continue
-            if (state.seq, state.statements) > (best[1].seq, best[1].statements):
-                best = sink, state
-        return best
+            with contextlib.suppress(OSError, NotTakenError):
+                found[sink] = await sink.states(chain)
+        return found
+
+
+def _furthest(chain: str, known: Mapping[SinkClient, Mapping[str, State]]) -> tuple[SinkClient, State]:
+    """Of several that are as far, the first. Raises OSError when none has it."""
+    having = [(sink, states[chain]) for sink, states in known.items() if chain in states]
+    if not having:
+        raise OSError(f"no sink that answers has chain {chain}")
+    return max(having, key=lambda one: (one[1].seq, one[1].statements))

@@ -80,8 +80,8 @@ class SinkServer:
         await asyncio.to_thread(self._received.folder.space)
         return web.Response(text="ok\n")
 
-    async def _states(self, _: web.Request) -> dict[str, State]:
-        return await asyncio.to_thread(self._received.states)
+    async def _states(self, request: web.Request) -> dict[str, State]:
+        return await asyncio.to_thread(self._received.states, request.query.get("chain", ""))
 
     async def _state(self, request: web.Request) -> State:
         chain = request.match_info["chain"]

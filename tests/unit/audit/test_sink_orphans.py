@@ -1,0 +1,109 @@
+"""What one round over the chains of dead writers asks of the sinks (O6; design §4.1)."""
+
+import ssl
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from tests.support.sinks import NearSink
+from tests.support.trails import KEY, ROOMY, change
+
+from edge.apiserver.sinks.access import Doorkeeper
+from edge.apiserver.sinks.client import SinkClient, TokenFile
+from edge.apiserver.sinks.kept import SinkOrphans
+from edge.apiserver.sinks.server import SinkServer
+from edge.audit.received import Received
+from edge.audit.shipping import Shipper
+from edge.audit.trail import Trail
+
+CHAINS = ("gateway-1", "gateway-2", "gateway-3")
+
+
+async def lines_of(path: Path, chain: str) -> list[bytes]:
+    """Of one change, as its writer linked them: the intent and the outcome."""
+    source = NearSink(path)
+    trail = Trail(Shipper([source], chain, KEY, enough=1), within_s=10)
+    trail.start()
+    await change(trail)
+    await trail.close()
+    return source.received.records(chain, 0).splitlines(keepends=True)
+
+
+class OpenDoor:
+    async def check(self, _: web.BaseRequest) -> None:
+        """Who asks is no matter here."""
+
+
+class Served:
+    """A sink over HTTP that counts what it is asked, by method and the last word of the path."""
+
+    def __init__(self, received: Received) -> None:
+        self.received = received
+        self.asked = Counter[str]()
+
+    @asynccontextmanager
+    async def listening(self, token: Path) -> AsyncGenerator[SinkClient]:
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self.asked[f"{request.method} {request.path.removeprefix('/v1/').rpartition('/')[2]}"] += 1
+            return await handler(request)
+
+        application = SinkServer(self.received, cast("Doorkeeper", OpenDoor()), silent_s=0).application()
+        application.middlewares.append(count)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        client = SinkClient(
+            f"http://127.0.0.1:{runner.addresses[0][1]}", TokenFile(token), ssl.create_default_context()
+        )
+        try:
+            yield client
+        finally:
+            await client.close()
+            await runner.cleanup()
+
+
+async def test_a_round_asks_each_sink_once_and_takes_each_chain_where_it_is_longest(tmp_path: Path) -> None:
+    """Of the first chain the first sink has less; of the second no outcome was written."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    one, two = (Served(NearSink(tmp_path / name).received) for name in ("one", "two"))
+    for chain in CHAINS:
+        lines = await lines_of(tmp_path / "source", chain)
+        for sink in (one, two):
+            is_short = chain == "gateway-2" or (chain == "gateway-1" and sink is one)
+            sink.received.append(chain, lines[0] if is_short else b"".join(lines))
+    async with one.listening(token) as first, two.listening(token) as second:
+        orphans = SinkOrphans([first, second], Shipper([], "gateway-4", KEY, enough=1), KEY)
+        left = await orphans.left()
+        assert {found.chain: (found.seq, len(found.open)) for found in left} == {
+            "gateway-1": (2, 0),
+            "gateway-2": (1, 1),
+            "gateway-3": (2, 0),
+        }
+        assert (one.asked["GET chains"], two.asked["GET chains"]) == (1, 1)
+        for found in left:
+            await orphans.let_go(found, 1)
+        assert (one.asked["GET chains"], two.asked["GET chains"]) == (4, 4), "and one for each that is closed"
+    assert [two.received.state("gateway-1").closed, one.received.state("gateway-1").closed] == [True, False]
+    assert all(one.received.state(chain).closed for chain in CHAINS[1:])
+
+
+async def test_to_ask_about_a_chain_is_no_sign_of_life_of_its_writer(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("t")
+    clock = [1000.0]
+    served = Served(Received(NearSink(tmp_path / "one").folder, ROOMY, now_s=lambda: clock[0]))
+    served.received.append("gateway-1", b"".join(await lines_of(tmp_path / "source", "gateway-1")))
+    async with served.listening(token) as sink:
+        await sink.state("gateway-1")
+        clock[0] += 90
+        assert (await sink.states("gateway-1"))["gateway-1"].silent_s == 90
+        assert (await sink.states())["gateway-1"].silent_s == 90
+        assert await sink.states("gateway-2") == {}
+        await sink.state("gateway-1")
+        assert (await sink.states("gateway-1"))["gateway-1"].silent_s == 0

@@ -267,7 +267,8 @@ class Gateway:
         except Unreachable as error:
             raise host_unavailable(error) from error
         except aiohttp.ClientError as error:
-            raise broke_off(error, what="The Kubernetes API broke the connection") from error
+            what = "The Kubernetes API broke the connection"
+            raise broke_off(error, exchange.request.method, what=what) from error
         finally:
             gate.leave(caller)
 

@@ -18,7 +18,7 @@ from edge.apiserver.dialing import Dialer
 from edge.apiserver.splice import Head, Side, read_head
 from edge_kube.config import ConfigError, Connection
 from edge_kube.once import BrokenOffError, sent_once
-from edge_sdk.problem import Unavailable
+from edge_sdk.problem import Problem, Unavailable
 
 CONNECT_WITHIN_S: Final = 3.0
 HEAD_WITHIN_S: Final = 30.0
@@ -202,16 +202,16 @@ def _one_line(value: str) -> str:
     return value
 
 
-def broke_off(error: aiohttp.ClientError, *, what: str, do: str = "try again") -> Unavailable:
-    """502. What changes something is not sent twice: who asked for it is told that it may have been done."""
-    unsure = isinstance(error, BrokenOffError)
-    return Unavailable(
-        "upstream-failed",
-        what=what,
-        why=str(error) if unsure else type(error).__name__,
-        do=f"look whether it was done, then {do}" if unsure else do,
-        status=502,
-    )
+def broke_off(error: aiohttp.ClientError, method: str, *, what: str, do: str = "try again") -> Problem:
+    """502. What changes something is not sent twice: who asked for it is told that it may have been done.
+
+    Nor is it told when to try again: client programs of Kubernetes would do that by themselves.
+    """
+    why = str(error) if isinstance(error, BrokenOffError) else type(error).__name__
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return Unavailable("upstream-failed", what=what, why=why, do=do, status=502)
+    do = f"look whether it was done, then {do}"
+    return Problem("upstream-failed", what=what, why=why, do=do, status=502, reason="ServiceUnavailable")
 
 
 def host_unavailable(error: Exception) -> Unavailable:

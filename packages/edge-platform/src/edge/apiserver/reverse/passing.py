@@ -76,6 +76,7 @@ class Passing:
             entry = self._entry
             raise broke_off(
                 error,
+                self._method(request),
                 what=f"{entry.service.authority}, behind {entry.asked}, broke the connection",
                 do="try again; if it stays, look at that service",
             ) from error

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
-from tests.support.gateway import IAM, PASSWORD, USERS, RunningGateway, make_user
+from tests.support.gateway import IAM, PASSWORD, USERS, Answer, RunningGateway, make_user
 from tests.support.sessions import ME, MINE, refresh, replicas, status, tokens, watching
 
+from edge.apiserver.sessions.records import SessionRecords
 from edge.iam.accounts import USER_LABEL
 from edge.iam.passwords import hash_password
-from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, session_id
+from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, session_id
 from edge.iam.types import User
 from edge_kube.client import Client
 from edge_kube.core import Secret
@@ -198,6 +200,37 @@ async def test_the_last_use_is_noted_now_and_then_and_not_at_each_request(
     (record,) = gateway.server.sessions.of(name)
     assert record.seen_s - record.opened_s >= 89
     assert await keeper.note_used() == 0
+
+
+async def test_noting_the_last_use_undoes_no_refresh_that_came_in_between(
+    gateway: RunningGateway, kube: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old refresh token would count again, and the new one would pass for a copy and end the session."""
+    name = await person(gateway, kube, "s-noted")
+    granted = {session_of(one): one for one in [await tokens(gateway, name) for _ in range(2)]}
+    gateway.clock.ahead_s = 90
+    for one in granted.values():
+        assert await status(gateway, one["access_token"]) == 200
+    write, begun, answers = SessionRecords.write, list[str](), list[Answer]()
+
+    async def slowly(self: SessionRecords, record: SessionRecord, version: str) -> None:
+        if not begun:  # the other one is refreshed while this one is being written
+            begun.append(record.id)
+            (other,) = granted.keys() - {record.id}
+            answers.append(await refresh(gateway, granted[other]["refresh_token"]))
+        await write(self, record, version)
+
+    monkeypatch.setattr(SessionRecords, "write", slowly)
+    await gateway.server.sessions.keeper.note_used()
+    (answer,) = answers
+    assert answer.status == 200
+    new = answer.json()["refresh_token"]
+    assert (await refresh(gateway, new)).status == 200, "the new token is the one that counts"
+    assert len(gateway.server.sessions.of(name)) == 2
+
+
+def session_of(granted: dict[str, Any]) -> str:
+    return str(granted["refresh_token"]).partition(".")[0]
 
 
 async def test_sessions_that_are_over_are_swept_and_others_stay(

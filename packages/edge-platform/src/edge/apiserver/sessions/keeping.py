@@ -59,17 +59,22 @@ class SessionKeeper:
     async def note_used(self) -> int:
         """Write the times of last use that are much older in the records; how many are."""
         used, self._used = self._used, {}
-        late: list[SessionRecord] = []
-        for id_, at_s in used.items():
-            record = self._live.get(id_)
-            if record is not None and at_s - record.seen_s >= SEEN_GRAIN_S:
-                late.append(replace(record, seen_s=at_s))
-        for record in late[:SEEN_AT_ONCE]:
+        late = [id_ for id_, at_s in used.items() if self._noted_late(id_, at_s) is not None]
+        for id_ in late[:SEEN_AT_ONCE]:
+            # Read in the turn in which it is written: an older reading would undo a refresh since.
+            record = self._noted_late(id_, used[id_])
+            if record is None:
+                continue
             try:
-                await self._records.write(record, self._live.version(record.id))
+                await self._records.write(replace(record, seen_s=used[id_]), self._live.version(id_))
             except KubeError as error:  # somebody else wrote it, or it is gone: the next use tells again
-                log.debug("session_use_not_noted", session=record.id, error=str(error))
+                log.debug("session_use_not_noted", session=id_, error=str(error))
         return len(late)
+
+    def _noted_late(self, id_: str, at_s: float) -> SessionRecord | None:
+        """The record of a session whose last use is much older there; None for any other."""
+        record = self._live.get(id_)
+        return record if record is not None and at_s - record.seen_s >= SEEN_GRAIN_S else None
 
     async def sweep(self) -> int:
         """Remove the records of sessions that nothing belongs to any more; their number."""

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.gateway import RunningGateway
 from tests.support.kubeconfigs import issue, token_of
-from tests.support.sessions import refresh, replicas, status, tokens
+from tests.support.sessions import refresh, replicas, status, tokens, watching
 
 from edge.apiserver.keys import SECRET_NAME
 from edge_kube.client import Client
@@ -104,6 +104,17 @@ async def test_removing_the_keys_makes_new_ones_at_once_and_ends_all_access_toke
             await asyncio.sleep(0.05)
     assert await status(gateway, token) == 401
     assert await status(gateway, await gateway.token()) == 200
+
+
+async def test_removing_the_keys_ends_open_watches_of_tokens_and_kubeconfigs_too(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    token = await gateway.token()
+    kubeconfig = token_of(await issue(gateway, token))
+    async with watching([gateway], token) as of_session, watching([gateway], kubeconfig) as of_kubeconfig:
+        await kube.delete(Secret, SECRET_NAME, "edge-system")
+        async with asyncio.timeout(15):
+            await asyncio.gather(*of_session, *of_kubeconfig)
 
 
 async def test_removing_one_key_ends_what_it_signed(gateway: RunningGateway, kube: Client) -> None:

@@ -110,6 +110,7 @@ class Recognition:
     def _keys_changed(self) -> None:
         self.tokens.ring = self.keys.ring
         self.authenticator.forget()
+        self._ground.open_streams.look_at_all()  # the key behind a stream may be one that was removed
 
 
 def _keys(ground: Ground) -> SigningKeys:

@@ -55,7 +55,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{/* Values that documents print are no secrets (X30). */}}
 {{- define "edge-apiserver.jwtSecret" -}}
 {{- $given := ((.Values.authentication).jwt).secret | default "" -}}
-{{- if not (has $given (list "your-jwt-secret" "***" "changeme")) }}{{ $given }}{{ end -}}
+{{- $printed := list "***" "your-jwt-secret" "changeme" "change-me" "secret" "edge-jwt-secret" "your-secret-key" -}}
+{{- /* That of the public installer's chart, with which anybody could sign tokens. */ -}}
+{{- $printed = append $printed "c069c36be9c64acd4d3993d7e9ea44c3c65802e06a5909cee933af6768e2004e" -}}
+{{- if not (has ($given | trim | lower) $printed) }}{{ $given }}{{ end -}}
+{{- end -}}
+
+{{/* As OAUTH_CLIENTS takes them: id:secret, commas between them. */}}
+{{- define "edge-apiserver.clients" -}}
+{{- range $index, $client := .Values.authentication.oauth.clients -}}
+{{- if contains "," (toString $client.secret) }}{{ fail (printf "authentication.oauth.clients: the secret of %s has a comma, which separates clients" $client.id) }}{{ end -}}
+{{- if $index }},{{ end }}{{ $client.id }}:{{ $client.secret }}
+{{- end -}}
 {{- end -}}
 
 {{- define "edge-apiserver.edgeYaml" -}}

@@ -9,22 +9,24 @@ import pytest
 import yaml
 
 from edge.apiserver.configuration import read_settings
+from edge.iam.keyring import PLACEHOLDERS
 from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import tool
 
 CHART = Path(__file__).parents[3] / "charts" / "edge-apiserver"
 
 
-def render(*settings: str) -> str:
+def render(*settings: str, values: Path | None = None) -> str:
     command = [tool("helm"), "template", "apiserver", CHART, "--namespace", "edge-system"]
     arguments = [part for setting in settings for part in ("--set", setting)]
+    arguments += ["--values", str(values)] if values is not None else []
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def objects(*settings: str) -> dict[tuple[str, str], dict[str, Any]]:
-    documents = [found for found in yaml.safe_load_all(render(*settings)) if found]
+def objects(*settings: str, values: Path | None = None) -> dict[tuple[str, str], dict[str, Any]]:
+    documents = [found for found in yaml.safe_load_all(render(*settings, values=values)) if found]
     return {(found["kind"], found["metadata"]["name"]): found for found in documents}
 
 
@@ -166,8 +168,20 @@ def test_what_is_set_for_listeners_reaches_the_file(tmp_path: Path) -> None:
 
 
 def test_published_secrets_are_not_used_as_keys() -> None:
-    assert "JWT_SECRET" not in render("authentication.jwt.secret=your-jwt-secret")
+    for published in sorted(PLACEHOLDERS - {""}):
+        assert "JWT_SECRET" not in render(f"authentication.jwt.secret={published}"), published
     assert "JWT_SECRET" in render("authentication.jwt.secret=a-real-one")
+
+
+@pytest.mark.parametrize("secret", ["with #a sharp", "a: b", "'quoted'", '"', "{x}", "0123", "true", "*"])
+def test_a_clients_secret_arrives_as_it_was_given(tmp_path: Path, secret: str) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        json.dumps({"authentication": {"oauth": {"clients": [{"id": "one", "secret": secret}]}}})
+    )
+    kept = objects(values=values)["Secret", "edge-apiserver-auth"]["stringData"]
+    settings = read_settings(file=None, environ={"OAUTH_CLIENTS": kept["clients"]}, flags={})
+    assert settings.authentication.oauth.by_id()["one"].reveal() == secret
 
 
 def test_records_of_sessions_and_kubeconfigs_are_within_its_rights_and_nothing_beside_its_namespace(

@@ -111,6 +111,45 @@ def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:
     assert "s3cr" not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    "clients",
+    [
+        "s3cr3t",
+        "edge-console:s3cr3t,s3cr3t-with,comma",
+        "edge-console:s3cr3t,edge-console:other",
+        "edge console:s3cr3t",
+        "edge-console:",
+        ":s3cr3t",
+    ],
+)
+def test_clients_that_cannot_be_are_refused_and_no_part_of_a_secret_is_repeated(clients: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(OAUTH_CLIENTS=clients)
+    assert "authentication.oauth.clients" in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_clients_in_the_form_of_the_charts_values_are_refused_and_not_taken_for_an_odd_one(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read("authentication: {oauth: {clients: [{id: edge-console, secret: s3cr3t}]}}\n", tmp_path)
+    assert "authentication.oauth.clients" in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_secret_below_a_misspelt_key_is_not_shown(tmp_path: Path) -> None:
+    """S5."""
+    text = (
+        "authentication: {ldap: {bindPasswort: s3cr3t}, oidc: {clientSecrets: s3cr3t}, jwt: {sekret: 12}}\n"
+    )
+    with pytest.raises(SettingsError) as refused:
+        read(text, tmp_path)
+    for key in ("ldap.bindPasswort", "oidc.clientSecrets", "jwt.sekret"):
+        assert key in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_a_word_that_is_no_flag_is_named() -> None:
     with pytest.raises(FlagError, match="serve"):
         read_flags(["serve"])

@@ -15,6 +15,7 @@ from edge.iam.keyring import (
     Turn,
     due,
     hmac_key,
+    is_placeholder,
     new_key,
     new_mark,
     read_ring,
@@ -133,5 +134,10 @@ def test_a_ring_without_keys_or_mark_is_refused(lacks: str) -> None:
         read_ring(held)
 
 
-def test_published_values_are_known() -> None:
+def test_published_values_are_known_however_they_came_into_a_secret() -> None:
     assert {"", "***", "your-jwt-secret", "changeme"} <= PLACEHOLDERS
+    # The one that every default installation of the public installer signs with (X30).
+    published = "c069c36be9c64acd4d3993d7e9ea44c3c65802e06a5909cee933af6768e2004e"
+    for secret in (published, published.upper(), "your-jwt-secret\n", " Changeme "):
+        assert is_placeholder(secret), secret
+    assert not is_placeholder("c069c36be9c64acd4d3993d7e9ea44c3c65802e06a5909cee933af6768e2004f")

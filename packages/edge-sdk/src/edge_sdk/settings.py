@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import yaml
@@ -249,18 +249,14 @@ class _Reading:
 
     def refuse_unknown(self, tree: Mapping[str, Any], sections: Mapping[str, type[Section]]) -> None:
         for name in self.flags:
-            self._refuse(
-                f"--{name}", self.flags[name], "there is no such setting", _nearest(name, self.known)
-            )
+            self._refuse(f"--{name}", _shown(name, self.flags[name]), _UNKNOWN, _nearest(name, self.known))
         for path, value in _leaves(tree, ""):
             if path.split(".")[0] in sections or "." in path:
                 known = any(path == key or path.startswith(f"{key}.") for key in self.known)
             else:
                 known = False
             if not known:
-                self._refuse(
-                    path, value, "there is no such setting", _nearest(path, {*self.known, *sections})
-                )
+                self._refuse(path, _shown(path, value), _UNKNOWN, _nearest(path, {*self.known, *sections}))
 
     def _refuse(self, key: str, value: object, why: str, accepted: str) -> None:
         self.violations.append(Violation(key, value, why, accepted))
@@ -315,6 +311,15 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(cast("Mapping[str, Any]", value), path)
         else:
             yield path, value
+
+
+_UNKNOWN: Final = "there is no such setting"
+_MAY_BE_SECRET: Final = re.compile(r"secret|passw|token|credential|key|client|hash", re.IGNORECASE)
+
+
+def _shown(name: str, value: object) -> object:
+    """The value of a key that nobody knows; not where it may be a secret below a misspelt name."""
+    return "***" if _MAY_BE_SECRET.search(name) else value
 
 
 def _nearest(name: str, known: set[str]) -> str:

@@ -26,6 +26,8 @@ from edge.iam.redirects import redirect_violation
 from edge_sdk.problem import Violation
 from edge_sdk.settings import Settings, SettingsError, load
 
+_CLIENT_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9])?")
+
 
 def read_settings(
     *, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
@@ -104,10 +106,18 @@ def _of_oauth(oauth: OAuthSettings) -> Iterator[Violation]:
             violation = redirect_violation(whole, f"authentication.oauth.{key}")
             if violation is not None:
                 yield violation
-    for name, secret in oauth.by_id().items():
-        if not name or re.search(r"\s", name) or not secret:
-            accepted = "id:secret, the id without blanks"
-            yield Violation("authentication.oauth.clients", name, "id or secret is missing", accepted)
+    yield from _of_clients(oauth)
+
+
+def _of_clients(oauth: OAuthSettings) -> Iterator[Violation]:
+    """What is no id may be a part of a secret, so it is not repeated."""
+    key, accepted = "authentication.oauth.clients", "id:secret, the id of letters, digits, - . _"
+    clients = oauth.by_id()
+    for name, secret in clients.items():
+        if not _CLIENT_ID.fullmatch(name) or not secret:
+            yield Violation(key, "***", "id or secret is missing, or the id is none", accepted)
+    if len(clients) < len(oauth.clients):
+        yield Violation(key, "***", "a client is there twice", "each id once")
 
 
 def _of_kubeconfigs(kubeconfig: KubeconfigSettings) -> Iterator[Violation]:

@@ -15,9 +15,9 @@ from edge.apiserver.mirror import Mirror
 from edge.iam.keyring import (
     MARK_FIELD,
     MIN_SECRET_BYTES,
-    PLACEHOLDERS,
     Keyring,
     due,
+    is_placeholder,
     new_key,
     new_mark,
     read_ring,
@@ -63,7 +63,7 @@ class SigningKeys:
         self._keep_s = keep_s + KEEP_MORE_S
         self._decoder = ObjectDecoder(KubeSecret)
         self._wake = asyncio.Event()
-        self._configured = configured if configured.reveal() not in PLACEHOLDERS else None
+        self._configured = configured if not is_placeholder(configured.reveal()) else None
         self.problem = _problem(configured)
         """What is wrong with the configured secret: published, short, or nothing ("")."""
         self.ring = Keyring((), b"")
@@ -190,6 +190,6 @@ _WHY: Final = {
 
 def _problem(configured: Secret) -> str:
     value = configured.reveal()
-    if value in PLACEHOLDERS:
+    if is_placeholder(value):
         return "published" if value else ""
     return "short" if len(value.encode()) < MIN_SECRET_BYTES else ""

@@ -31,9 +31,18 @@ MIN_SECRET_BYTES: Final = 32
 MARK_FIELD: Final = "mark"
 
 PLACEHOLDERS: Final = frozenset(
-    {"", "***", "your-jwt-secret", "changeme", "change-me", "secret", "edge-jwt-secret", "your-secret-key"}
+    {
+        *("", "***", "your-jwt-secret", "changeme", "change-me", "secret", "edge-jwt-secret"),
+        "your-secret-key",
+        "c069c36be9c64acd4d3993d7e9ea44c3c65802e06a5909cee933af6768e2004e",  # of the public installer's chart
+    }
 )
 """Values that documents print. A published key would let anybody sign in, so they count as unset (X30)."""
+
+
+def is_placeholder(secret: str) -> bool:
+    """Whether documents print it; `echo` into a Secret adds an end of line, which makes it no better."""
+    return secret.strip().lower() in PLACEHOLDERS
 
 
 @dataclass(frozen=True, slots=True)

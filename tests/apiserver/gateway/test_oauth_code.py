@@ -145,6 +145,28 @@ async def test_who_signed_in_in_this_browser_is_not_asked_again_unless_the_progr
     assert (await browser.open(authorize(asked("wiki", WIKI, pkce)))).status == 200
 
 
+async def test_an_id_token_tells_when_the_password_was_given_and_not_when_the_code_was(
+    gateway: RunningGateway, wiki: str
+) -> None:
+    """OIDC core §2, auth_time: a program that asked for max_age decides by it; §12.2: a refresh keeps it."""
+    browser, pkce = Browser(gateway), Pkce()
+    who = {"client_id": "wiki", "client_secret": wiki}
+    before_s = gateway.clock.now_s()
+    await browser.sign_in(asked("wiki", WIKI, pkce))
+    gateway.clock.ahead_s = 3600
+    quiet = await browser.open(authorize(asked("wiki", WIKI, pkce, prompt="none", scope="openid")))
+    code = answered(quiet, WIKI)["code"]
+    granted = (await redeem(gateway, code, pkce, redirect_uri=WIKI, **who)).json()
+    assert auth_time(granted) - before_s < 600
+    form = {"grant_type": REFRESH, "refresh_token": granted["refresh_token"], **who}
+    refreshed = (await gateway.ask("POST", "/oauth/token", data=form)).json()
+    assert auth_time(refreshed) == auth_time(granted)
+
+
+def auth_time(granted: dict[str, Any]) -> int:
+    return jwt.decode(granted["id_token"], options={"verify_signature": False})["auth_time"]
+
+
 async def test_a_wrong_password_stays_on_the_page_and_keeps_what_was_asked(
     gateway: RunningGateway, wiki: str
 ) -> None:

@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
+import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import PASSWORD, USERS, RunningGateway, somebody
 from tests.support.oauth import drop_client, make_client
+from tests.support.sessions import MINE
 
 from edge.iam.oauthclients import OAuthClient
 from edge_kube.client import Client
@@ -103,6 +105,45 @@ async def test_no_page_signs_somebody_out_who_is_not_asked(gateway: RunningGatew
     assert (gone.status, gone.headers["Location"]) == (303, BYE)
     assert "edge-oauth-login" not in victim.cookies
     assert (await victim.open(logout())).status == 200
+
+
+@pytest.mark.parametrize("how", ["all", "all others", "this one", "its own logout", "the password"])
+async def test_who_ends_sessions_ends_the_browsers_sign_in_that_would_give_the_next_one(
+    gateway: RunningGateway, kube: Client, secret: str, how: str
+) -> None:
+    """Whoever sits at that browser gets no session, and no code that is under way, without the password."""
+    name = await somebody(gateway, kube)
+    browser, pkce = Browser(gateway), Pkce()
+    token = (await signed_in(browser, secret, name))["access_token"]
+    code = answered(await browser.open(authorize(asked(pkce, prompt="none"))), APP)["code"]
+    (one,) = (await gateway.get(MINE, token=token)).json()["items"]
+    new = {"currentPassword": PASSWORD, "newPassword": "quite another one"}
+    calls: dict[str, tuple[str, str, Any]] = {
+        "all": ("DELETE", MINE, None),
+        "all others": ("DELETE", f"{MINE}?others=true", None),
+        "this one": ("DELETE", f"{MINE}/{one['id']}", None),
+        "its own logout": ("POST", "/oauth/logout", None),
+        "the password": ("PUT", f"{USERS}/{name}/password", new),
+    }
+    method, path, body = calls[how]
+    assert (await gateway.ask(method, path, token=token, json=body)).status == 200
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": pkce.verifier}
+    who = {"client_id": "leaving", "client_secret": secret, "redirect_uri": APP}
+    late = await gateway.ask("POST", "/oauth/token", data=form | who)
+    assert (late.status, late.json().get("error")) == (400, "invalid_grant")
+    again = await browser.open(authorize(asked(Pkce(), prompt="none")))
+    assert answered(again, APP).get("error") == "login_required"
+
+
+async def test_a_program_that_revokes_its_token_signs_nobody_out_elsewhere(
+    gateway: RunningGateway, kube: Client, secret: str
+) -> None:
+    browser = Browser(gateway)
+    token = (await signed_in(browser, secret, await somebody(gateway, kube)))["access_token"]
+    who = {"client_id": "leaving", "client_secret": secret, "token": token}
+    assert (await gateway.ask("POST", "/oauth/revoke", data=who)).status == 200
+    assert (await gateway.get(ME, token=token)).status == 401
+    assert answered(await browser.open(authorize(asked(Pkce(), prompt="none"))), APP)["code"]
 
 
 async def test_discovery_names_what_this_server_does(gateway: RunningGateway) -> None:

@@ -4,11 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.gateway import CLIENT, RunningGateway, make_user
+from tests.support.gateway import CLIENT, RunningGateway, make_user, somebody
 from tests.support.sessions import ME, refresh, replicas, status, tokens
 
+from edge.apiserver.sessions.records import SessionRecords
 from edge.audit.folder import Folder
-from edge.iam.sessions import first_refresh_token, session_id
+from edge.iam.sessions import SessionRecord, first_refresh_token, session_id
 from edge.iam.types import LoginRecord, User
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -79,6 +80,25 @@ async def test_of_two_replicas_that_get_one_token_at_once_one_wins(gateway_clust
             granted = won[0]
             for gateway in gateways:
                 assert await status(gateway, granted["access_token"]) == 200, "the race ended no session"
+
+
+async def test_a_refresh_whose_answer_from_the_api_server_was_lost_signs_nobody_out(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write is repeated then, and finds that somebody has changed the record: this very request."""
+    granted, write, lost = await tokens(gateway), SessionRecords.write, list[str]()
+
+    async def answered_late(self: SessionRecords, record: SessionRecord, version: str) -> None:
+        await write(self, record, version)
+        if not lost:
+            lost.append(record.id)
+            await write(self, record, version)
+
+    monkeypatch.setattr(SessionRecords, "write", answered_late)
+    answer = await refresh(gateway, granted["refresh_token"])
+    assert (answer.status, len(lost)) == (200, 1), answer.body
+    assert await status(gateway, answer.json()["access_token"]) == 200
+    assert (await refresh(gateway, answer.json()["refresh_token"])).status == 200
 
 
 async def test_a_refresh_token_is_of_use_to_its_client_alone(gateway_cluster: LightCluster) -> None:
@@ -171,6 +191,35 @@ async def test_introspection_tells_a_client_whether_a_token_counts(gateway_clust
         await gateway.ask("POST", "/oauth/logout", token=granted["access_token"])
         assert await introspect(gateway, granted["access_token"]) == {"active": False}
         assert await introspect(gateway, granted["refresh_token"]) == {"active": False}
+
+
+async def test_a_token_is_revoked_and_asked_about_on_every_replica_from_its_first_moment(
+    gateway_cluster: LightCluster,
+) -> None:
+    async with replicas(gateway_cluster.connection, 2) as (one, other):
+        for number in range(20):
+            granted = await tokens(one)
+            form = {"token": granted["refresh_token"], **CLIENT}
+            if number % 2:
+                assert (await introspect(other, granted["refresh_token"]))["active"] is True
+            assert (await other.ask("POST", "/oauth/revoke", data=form)).status == 200
+            assert (await refresh(one, granted["refresh_token"])).status == 400, "said to be revoked"
+
+
+async def test_only_scopes_that_mean_something_are_told_as_given(gateway: RunningGateway) -> None:
+    """A service that goes by the scope of an introspection must not be led by what was asked for."""
+    granted = await tokens(gateway, scope="cluster-admin openid password-change *")
+    assert granted["scope"] == "openid"
+    assert (await introspect(gateway, granted["access_token"]))["scope"] == "openid"
+
+
+async def test_introspection_tells_that_a_password_must_be_changed_first(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """I16."""
+    name = await somebody(gateway, kube, must_change=True)
+    granted = await tokens(gateway, name, scope="openid profile")
+    assert (await introspect(gateway, granted["access_token"]))["scope"] == "password-change"
 
 
 @pytest.mark.parametrize("which", ["access_token", "refresh_token"])

@@ -168,6 +168,22 @@ async def test_who_changes_the_password_stays_signed_in_and_all_other_sessions_e
         assert len((await one.get(MINE, token=mine["access_token"])).json()["items"]) == 1
 
 
+async def test_a_change_of_the_password_that_fails_in_between_signs_nobody_out(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """The session was told of a password that never was stored; then of another one."""
+    name = await person(gateway, kube, "s-halfway")
+    token = (await tokens(gateway, name))["access_token"]
+    (record,) = gateway.server.sessions.of(name)
+    stored = (await kube.get(User, name)).spec.encrypted_password
+    for never in ("never stored", "never stored either"):
+        await gateway.server.sessions.outlive(record.sid, stored, hash_password(never, cost=4))
+        assert await status(gateway, token) == 200
+    body = {"currentPassword": PASSWORD, "newPassword": "stored at last"}
+    changed = await gateway.ask("PUT", f"{USERS}/{name}/password", token=token, json=body)
+    assert (changed.status, await status(gateway, token)) == (200, 200)
+
+
 async def test_a_session_with_a_password_that_must_change_says_so_until_it_is_changed(
     gateway: RunningGateway, kube: Client
 ) -> None:

@@ -133,7 +133,7 @@ class Account:
             hashed = await asyncio.to_thread(hash_password, wanted.new_password)
             sid = exchange.caller.sid if own else ""
             if sid:
-                await self._sessions.outlive(sid, hashed)
+                await self._sessions.outlive(sid, user.spec.encrypted_password, hashed)
             await self._store(user, hashed, own=own)
             with contextlib.suppress(Unavailable):  # none of them counts any more; what is left is swept
                 await self._sessions.end_all(name, but=sid)

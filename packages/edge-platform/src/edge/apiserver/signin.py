@@ -30,6 +30,7 @@ from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, 
 from edge.iam.accounts import is_disabled
 from edge.iam.federated import provider_of
 from edge.iam.oauthclients import OAuthClient
+from edge.iam.oauthrequests import known_scopes
 from edge.iam.passwords import DUMMY_HASH, password_matches
 from edge.iam.types import User
 from edge_sdk.problem import TooMuch
@@ -114,7 +115,7 @@ class SignIn:
             provider=provider_of(user),
             address=self.address(request),
             agent=request.headers.get("User-Agent", ""),
-            scope=form.get("scope", "")[:400],
+            scope=known_scopes(form.get("scope", "")),
         )
 
     async def check_password(self, name: str, password: str, request: web.BaseRequest) -> User:
@@ -156,16 +157,23 @@ class SignIn:
             check_sent_by_us(request)
             token = request.cookies.get(REFRESH_COOKIE, "")
         if not self._sessions.knows(token):
-            # Of a session that began elsewhere a moment ago, or made up. Known ones are never held up by it.
-            wait_s = self._strays.wait_s(address, "", time.monotonic())
-            if wait_s > 0:
-                raise _slow_down("too many unknown refresh tokens came from this address", wait_s)
-            self._strays.failed(address, "", time.monotonic())
+            self.check_stray(request)
         try:
             return await self._sessions.refresh(token, client, address, agent)
         except TokenReused as error:
             await self.record(self._people.user(error.user), request, "RefreshTokenReused", "Token")
             raise
+
+    def check_stray(self, request: web.BaseRequest) -> None:
+        """For a refresh token of a session that began elsewhere a moment ago, or is made up. Raises TooMuch.
+
+        Known ones are never held up by it.
+        """
+        address, now_s = self.address(request), time.monotonic()
+        wait_s = self._strays.wait_s(address, "", now_s)
+        if wait_s > 0:
+            raise _slow_down("too many unknown refresh tokens came from this address", wait_s)
+        self._strays.failed(address, "", now_s)
 
     async def _matches(self, password: str, stored: str) -> bool:
         """bcrypt in threads of its own: a burst of sign-ins delays sign-ins, and nothing else."""

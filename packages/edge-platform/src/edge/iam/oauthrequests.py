@@ -91,17 +91,22 @@ def read_request(pairs: Pairs, find: Callable[[str], OAuthClient | None]) -> Aut
     if wrong:
         raise refused("invalid_request", wrong)
     prompt, max_age_s = _when(values, refused)
-    asked = set(values.get("scope", "").split())
     return AuthorizeRequest(
         client=client,
         redirect_uri=uri,
         challenge=values["code_challenge"],
         state=state,
         nonce=values.get("nonce", ""),
-        scope=" ".join(scope for scope in SCOPES if scope in asked),
+        scope=known_scopes(values.get("scope", "")),
         prompt=prompt,
         max_age_s=max_age_s,
     )
+
+
+def known_scopes(asked: str) -> str:
+    """Of what a program asks for, that which means something here: nothing else is told as given."""
+    words = set(asked.split())
+    return " ".join(scope for scope in SCOPES if scope in words)
 
 
 def _place(

@@ -47,6 +47,8 @@ class SessionRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     marks: of the passwords that it holds for, two while the password is being changed from within it.
     ends_s: when it is over unless it is refreshed. family, current, previous: hashes of refresh tokens'
     parts, "" where there are none; swapped_s: when `previous` was swapped for `current`.
+    signed_in_s: when its user last gave the password, 0 for when it was opened. login: name of the Secret of
+    the browser's sign-in that it came from, "" for none.
     """
 
     id: str
@@ -66,6 +68,8 @@ class SessionRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     current: str = ""
     previous: str = ""
     swapped_s: float = 0.0
+    signed_in_s: float = 0.0
+    login: str = ""
 
     def shown(self, seen_s: float) -> dict[str, Any]:
         """As lists show it: nothing in it lets anybody in. seen_s: the last use, as far as is known."""
@@ -138,6 +142,11 @@ def hash_of(part: str) -> str:
 def is_of_family(record: SessionRecord, token: RefreshToken) -> bool:
     """Whether it was given in this session, be it swapped since."""
     return bool(record.family) and _same(record.family, token.family)
+
+
+def is_current(record: SessionRecord, token: RefreshToken) -> bool:
+    """Whether it is the newest of its session."""
+    return is_of_family(record, token) and _same(record.current, token.own)
 
 
 def judge(record: SessionRecord, offered: RefreshToken, client: str, now_s: float) -> Verdict:

@@ -118,7 +118,8 @@ class Authorize:
         signed_in = await self._signed_in(browser, asked)
         if signed_in is not None:
             user, login = signed_in
-            return await self._code(asked, user, login.content.get("provider", LOCAL), login.made_s)
+            provider = login.content.get("provider", LOCAL)
+            return await self._code(asked, user, provider, login.made_s, login.name)
         if "none" in asked.prompt:
             raise RedirectError(
                 asked.redirect_uri, asked.state, "login_required", "nobody is signed in in this browser"
@@ -148,9 +149,9 @@ class Authorize:
             if isinstance(problem, TooMuch):
                 page.headers["Retry-After"] = str(problem.retry_after_s)
             return page
-        provider = provider_of(user)
+        provider, now_s = provider_of(user), self._clock.now_s()
         login = await self._logins.make(user, {"provider": provider})
-        response = await self._code(asked, user, provider, self._clock.now_s())
+        response = await self._code(asked, user, provider, now_s, self._logins.name_of(login))
         browser.remember(response, login)
         return response
 
@@ -169,8 +170,9 @@ class Authorize:
         return user, login
 
     async def _code(
-        self, asked: AuthorizeRequest, user: User, provider: str, signed_in_s: float
+        self, asked: AuthorizeRequest, user: User, provider: str, signed_in_s: float, login: str
     ) -> web.Response:
+        """login: the name of what the browser is known by; a code is worth nothing without it."""
         self._limiter.delay(user.metadata.name, self._clock.monotonic_s())
         code = await self._codes.make(
             user,
@@ -182,6 +184,7 @@ class Authorize:
                 "scope": asked.scope,
                 "provider": provider,
                 "signedIn": f"{signed_in_s:.0f}",
+                "login": login,
             },
         )
         return self._sent_back(asked.redirect_uri, asked.state, code=code)

@@ -36,6 +36,7 @@ class CodeGrant:
         *,
         clients: Clients,
         codes: Tickets,
+        logins: Tickets,
         people: People,
         sessions: Sessions,
         sign_in: SignIn,
@@ -44,6 +45,7 @@ class CodeGrant:
         self._clients = clients
         self._sign_in = sign_in
         self._codes = codes
+        self._logins = logins
         self._people = people
         self._sessions = sessions
         self._clock = clock
@@ -56,6 +58,9 @@ class CodeGrant:
         try:
             ticket = await self._taken(form["code"], client)
             user = self._right(ticket, form, client)
+            login = ticket.content.get("login", "")
+            if login and not await self._logins.is_kept(login):
+                raise OAuthError(400, "invalid_grant", NO_GOOD)  # signed out since
             granted = await self._sessions.open(
                 user=user,
                 client=client.id,
@@ -65,6 +70,8 @@ class CodeGrant:
                 nonce=ticket.content.get("nonce", ""),
                 scope=ticket.content.get("scope", ""),
                 refreshable=REFRESH in client.grants,
+                signed_in_s=float(ticket.content.get("signedIn", "0")),
+                login=login,
             )
             if await self._codes.note(ticket, {"sid": granted.sid}) is None:
                 # The code was tried again while the session was being opened.

@@ -61,6 +61,7 @@ class OAuth:
         self._ending = ClientsEnding(self.clients, sessions)
         self.codes = Tickets(client, namespace, "oauth-code", life_s=CODE_LIFE_S, clock=clock)
         self.logins = Tickets(client, namespace, "oauth-login", life_s=LOGIN_LIFE_S, clock=clock)
+        sessions.browsers = self.logins
 
     def work(self) -> "tuple[Coroutine[Any, Any, None], ...]":
         """What runs beside requests, until cancelled."""
@@ -80,6 +81,7 @@ class OAuth:
         sign_in.grants[CODE] = CodeGrant(
             clients=self.clients,
             codes=self.codes,
+            logins=self.logins,
             people=self._people,
             sessions=self._sessions,
             sign_in=sign_in,

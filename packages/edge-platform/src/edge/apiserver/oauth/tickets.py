@@ -67,7 +67,7 @@ class Tickets:
     async def make(self, user: User, content: Mapping[str, str]) -> str:
         """The text. Raises KubeError."""
         text = secrets.token_urlsafe(32)
-        name, now_s = self._name(text), self._clock.now_s()
+        name, now_s = self.name_of(text), self._clock.now_s()
         data = {
             **{f"content.{key}": value for key, value in content.items()},
             "user": user.metadata.name,
@@ -104,7 +104,11 @@ class Tickets:
         """What it stands for at this moment, even when it is over. Raises KubeError."""
         if _TEXT.fullmatch(text) is None:
             return None
-        return self._read(await self._client.find(KubeSecret, self._name(text), self._namespace))
+        return self._read(await self._client.find(KubeSecret, self.name_of(text), self._namespace))
+
+    async def is_kept(self, name: str) -> bool:
+        """Whether the one of that name has not been dropped. Raises KubeError."""
+        return self._read(await self._client.find(KubeSecret, name, self._namespace)) is not None
 
     async def note(self, ticket: Ticket, content: Mapping[str, str]) -> Ticket | None:
         """Add to what it stands for, unless somebody changed it since it was read: None. Raises KubeError."""
@@ -121,7 +125,22 @@ class Tickets:
     async def drop(self, text: str) -> None:
         """Raises KubeError."""
         if _TEXT.fullmatch(text) is not None:
-            await self._client.delete(KubeSecret, self._name(text), self._namespace)
+            await self._client.delete(KubeSecret, self.name_of(text), self._namespace)
+
+    async def forget(self, name: str) -> None:
+        """Drop the one of that name, if it is of this sort. Raises KubeError."""
+        if name.startswith(self._prefix):
+            await self._client.delete(KubeSecret, name, self._namespace)
+
+    async def forget_all(self, user: str) -> None:
+        """Drop all of a user. Raises KubeError."""
+        labels = ",".join(f"{key}={value}" for key, value in user_label(user).items())
+        kept = await self._client.list(
+            KubeSecret, self._namespace, labels=labels, fields=f"type={self._type}"
+        )
+        for ticket in filter(None, map(self._read, kept)):
+            if ticket.user == user:
+                await self._client.delete(KubeSecret, ticket.name, self._namespace)
 
     async def run(self) -> None:
         """Now and then remove what is long over. Until cancelled."""
@@ -141,7 +160,8 @@ class Tickets:
                 removed += await self._client.delete(KubeSecret, secret.metadata.name, self._namespace)
         return removed
 
-    def _name(self, text: str) -> str:
+    def name_of(self, text: str) -> str:
+        """The name of its Secret."""
         return self._prefix + hashlib.sha256(text.encode()).hexdigest()[:48]
 
     def _read(self, secret: KubeSecret | None) -> Ticket | None:

@@ -16,7 +16,7 @@ from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.sessions.wire import clear_cookies, error_answer, read_form
 from edge.iam.oauthclients import OAuthClient
-from edge.iam.sessions import SessionRecord, session_id
+from edge.iam.sessions import RESTRICTED_SCOPE, SessionRecord, session_id
 from edge.iam.tokens import AUDIENCE, Tokens
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated
@@ -65,14 +65,17 @@ class OAuthRoutes:
         tokens: Tokens,
         authenticator: Authenticator,
         check_client: ClientCheck,
+        check_stray: Callable[[web.BaseRequest], None],
         clock: Clock,
         origins: Collection[str] = (),
         auditor: Auditor | None = None,
     ) -> None:
+        """check_stray: told who shows a refresh token of no session that is known here. Raises TooMuch."""
         self._sessions = sessions
         self._tokens = tokens
         self._authenticator = authenticator
         self._check_client = check_client
+        self._check_stray = check_stray
         self._clock = clock
         self._origins = origins
         self._auditor = auditor
@@ -112,16 +115,18 @@ class OAuthRoutes:
         A token that is unknown, over, or another client's is answered like one that was revoked, so that
         nobody learns what it was.
         """
-        record = await self._record_of(form["token"])
+        record = await self._record_of(form["token"], request)
         if record is not None and record.client == client.id:
             await self._end(request, record)
         return document({})
 
-    async def _introspect(self, _: web.BaseRequest, form: Form, client: OAuthClient) -> web.StreamResponse:
+    async def _introspect(
+        self, request: web.BaseRequest, form: Form, client: OAuthClient
+    ) -> web.StreamResponse:
         if client.public:  # anybody can say that they are one
             raise OAuthError(401, "invalid_client", "a public client may not ask about tokens")
         text, now_s = form["token"], self._clock.now_s()
-        record = self._sessions.of_refresh_token(text)
+        record = await self._of_refresh_token(text, request)
         if record is not None:
             # Of a refresh token, others than its client learn nothing: it is sent to nobody else.
             if record.client != client.id or not self._sessions.is_current(record, text):
@@ -154,7 +159,8 @@ class OAuthRoutes:
             "exp": int(session.expires_s),
         }
         if record is not None:
-            found |= {"client_id": record.client, "scope": record.scope, "sid": record.sid, "aud": AUDIENCE}
+            scope = RESTRICTED_SCOPE if session.restricted else record.scope
+            found |= {"client_id": record.client, "scope": scope, "sid": record.sid, "aud": AUDIENCE}
         if session.cluster:
             found["cluster"] = session.cluster
         return found
@@ -171,16 +177,22 @@ class OAuthRoutes:
             if offered:
                 check_sent_by_us(request, self._origins)
         for text in offered:
-            record = await self._record_of(text)
+            record = await self._record_of(text, request)
             if record is not None:
-                await self._end(request, record)
+                await self._end(request, record, browser=True)
         answer = document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
         clear_cookies(request, answer)
         return answer
 
-    async def _record_of(self, text: str) -> SessionRecord | None:
+    async def _of_refresh_token(self, text: str, request: web.BaseRequest) -> SessionRecord | None:
+        """Raises TooMuch, Unavailable."""
+        if self._sessions.is_stray(text):
+            self._check_stray(request)
+        return await self._sessions.of_refresh_token(text)
+
+    async def _record_of(self, text: str, request: web.BaseRequest) -> SessionRecord | None:
         """The session behind a refresh or access token of ours; None when there is none any more."""
-        record = self._sessions.of_refresh_token(text)
+        record = await self._of_refresh_token(text, request)
         if record is not None:
             return record
         try:
@@ -189,8 +201,8 @@ class OAuthRoutes:
             return None
         return self._sessions.live.get(session_id(session.sid)) if session.sid else None
 
-    async def _end(self, request: web.BaseRequest, record: SessionRecord) -> None:
+    async def _end(self, request: web.BaseRequest, record: SessionRecord, *, browser: bool = False) -> None:
         if self._auditor is not None:
             await self._auditor.signed_out(request, {"name": record.user, "uid": record.uid})
-        if await self._sessions.end(record.sid) is not None:
+        if await self._sessions.end(record.sid, browser=browser) is not None:
             log.info("session_ended", session=record.id, user=record.user, by="its own client")

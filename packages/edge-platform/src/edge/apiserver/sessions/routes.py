@@ -114,7 +114,7 @@ class SessionRoutes:
         if not id_:
             ended = await self._sessions.end_all(user, but=spared)
         else:
-            record = await self._sessions.end_id(id_, user) if is_session_id(id_) else None
+            record = await self._ended(id_, user)
             if record is None:
                 raise _unknown(user, id_)
             ended = [record]
@@ -122,6 +122,9 @@ class SessionRoutes:
         for record in ended:
             log.info("session_ended", session=record.id, user=user, by=by, request_id=request_id)
         return document(_list([self._shown(exchange, record) for record in ended]))
+
+    async def _ended(self, id_: str, user: str) -> SessionRecord | None:
+        return await self._sessions.end_id(id_, user, browser=True) if is_session_id(id_) else None
 
     def _shown(self, exchange: "Exchange", record: SessionRecord) -> dict[str, Any]:
         seen_s = self._sessions.keeper.last_use_s(record)

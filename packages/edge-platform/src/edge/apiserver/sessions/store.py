@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -30,6 +30,7 @@ from edge.iam.sessions import (
     Verdict,
     first_refresh_token,
     hash_of,
+    is_current,
     is_of_family,
     judge,
     next_refresh_token,
@@ -72,6 +73,16 @@ class Granted:
     session_ends_s: int
 
 
+class Browsers(Protocol):
+    """Sign-ins that browsers keep, which give sessions without a password. Both raise KubeError."""
+
+    async def forget(self, name: str) -> None:
+        """One, by the name of its Secret."""
+        ...
+
+    async def forget_all(self, user: str) -> None: ...
+
+
 class Sessions:
     """live: asked at every request. Of all that changes something, KubeError becomes Unavailable (503)."""
 
@@ -93,6 +104,7 @@ class Sessions:
         self._lives = lives
         self.life_s: Callable[[str], float] = lambda _: math.inf
         """How long access tokens of a client live at most, by its id."""
+        self.browsers: Browsers | None = None
         self.live = LiveSessions(client, namespace, look, relist_s=relist_s)
         self._records = SessionRecords(client, namespace, self.live)
         self.keeper = SessionKeeper(self.live, self._records, tokens, people, clock)
@@ -115,8 +127,10 @@ class Sessions:
         """Ask the API server about a new session that the watch has not brought here yet."""
         id_ = session_id(claims.sid)
         is_old = abs(self._clock.now_s() - claims.issued_s) > NEW_S
-        if is_old or self.live.get(id_) is not None or self.live.is_gone(id_):
-            return
+        if not (is_old or self.live.get(id_) is not None or self.live.is_gone(id_)):
+            await self._learn(id_)
+
+    async def _learn(self, id_: str) -> None:
         try:
             await self._records.learn(id_)
         except KubeError as error:
@@ -127,11 +141,22 @@ class Sessions:
         offered = read_refresh_token(refresh_token)
         return offered is not None and self.live.get(offered.id) is not None
 
-    def of_refresh_token(self, token: str) -> SessionRecord | None:
-        """The session that a refresh token belongs to, be it swapped already."""
+    def is_stray(self, token: str) -> bool:
+        """Whether it is a refresh token of a session that is not known here."""
+        return read_refresh_token(token) is not None and not self.knows(token)
+
+    async def of_refresh_token(self, token: str) -> SessionRecord | None:
+        """The session that a refresh token belongs to, be it swapped already. Raises Unavailable.
+
+        The API server is asked about one that began on another replica a moment ago.
+        """
         offered = read_refresh_token(token)
-        record = self.live.get(offered.id) if offered is not None else None
-        return record if offered and record and is_of_family(record, offered) else None
+        if offered is None:
+            return None
+        if self.live.get(offered.id) is None and not self.live.is_gone(offered.id):
+            await self._learn(offered.id)
+        record = self.live.get(offered.id)
+        return record if record is not None and is_of_family(record, offered) else None
 
     def is_current(self, record: SessionRecord, token: str) -> bool:
         """Whether this refresh token can be swapped as things are."""
@@ -152,9 +177,12 @@ class Sessions:
         nonce: str = "",
         scope: str = "",
         refreshable: bool = True,
+        signed_in_s: float = 0.0,
+        login: str = "",
     ) -> Granted:
         """A new session. refreshable False: it ends with its one access token. Raises Unavailable.
 
+        signed_in_s, login: as `SessionRecord` has them.
         Who has to change the password first gets no ID token, and the scope "password-change".
         """
         now_s, name = self._clock.now_s(), user.metadata.name
@@ -177,6 +205,8 @@ class Sessions:
             ends_s=now_s + (self._lives.idle_s if refreshable else self._tokens.lifetime_s),
             family=hash_of(token.family) if token else "",
             current=hash_of(token.own) if token else "",
+            signed_in_s=signed_in_s,
+            login=login,
         )
         try:
             await self.keeper.make_room(name, self._lives.per_user)
@@ -195,9 +225,10 @@ class Sessions:
         offered = read_refresh_token(token)
         if offered is None:
             raise OAuthError(400, "invalid_grant", NO_GOOD)
+        fresh = next_refresh_token(offered)
         try:
             for _ in range(SWAP_TRIES):
-                granted = await self._try_refresh(offered, client, address, agent)
+                granted = await self._try_refresh(offered, fresh, client, address, agent)
                 if granted is not None:
                     return granted
         except KubeError as error:
@@ -205,11 +236,16 @@ class Sessions:
         raise _not_done("its record was changed again and again")
 
     async def _try_refresh(
-        self, offered: RefreshToken, client: str, address: str, agent: str
+        self, offered: RefreshToken, fresh: RefreshToken, client: str, address: str, agent: str
     ) -> Granted | None:
         """None: the record was changed by somebody else at the same moment, so look again."""
         version, record = await self._records.read(offered.id)
         now_s = self._clock.now_s()
+        if record is not None and is_current(record, fresh):
+            # It was us: the answer to the write was lost, and the repeated one found it done.
+            user = self._people.user(record.user)
+            if user is not None:
+                return self._granted(record, user, fresh, "")
         verdict = Verdict.WORTHLESS if record is None else judge(record, offered, client, now_s)
         if record is None or verdict is Verdict.WORTHLESS:
             raise OAuthError(400, "invalid_grant", NO_GOOD)
@@ -223,7 +259,6 @@ class Sessions:
         if not self._is_still(record, user):
             await self._records.remove(record.id)
             raise OAuthError(400, "invalid_grant", NO_GOOD)
-        fresh = next_refresh_token(offered)
         swapped = replace(
             record,
             previous=record.current,
@@ -272,7 +307,7 @@ class Sessions:
             "aud": record.client,
             "iat": int(now_s),
             "exp": int(expires_s),
-            "auth_time": int(record.opened_s),
+            "auth_time": int(record.signed_in_s or record.opened_s),
             "sid": record.sid,
             "preferred_username": record.user,
         }
@@ -286,16 +321,21 @@ class Sessions:
 
     # -- ending --------------------------------------------------------------------------------------------
 
-    async def end(self, sid: str) -> SessionRecord | None:
+    async def end(self, sid: str, *, browser: bool = False) -> SessionRecord | None:
         """End the session of this `sid`; what it was. Raises Unavailable."""
-        return await self.end_id(session_id(sid))
+        return await self.end_id(session_id(sid), browser=browser)
 
-    async def end_id(self, id_: str, user: str = "") -> SessionRecord | None:
-        """End one by its id. user: only if it is theirs. None: there was none. Raises Unavailable."""
+    async def end_id(self, id_: str, user: str = "", *, browser: bool = False) -> SessionRecord | None:
+        """End one by its id. user: only if it is theirs. None: there was none. Raises Unavailable.
+
+        browser: the sign-in that it came from as well; else that gives the next session without a password.
+        """
         try:
             _, record = await self._records.read(id_)
             if record is None or (user and record.user != user):
                 return None
+            if browser and record.login and self.browsers is not None:
+                await self.browsers.forget(record.login)
             await self._records.remove(id_)
         except KubeError as error:
             raise _not_done(error) from error
@@ -304,9 +344,12 @@ class Sessions:
     async def end_all(self, user: str, but: str = "") -> list[SessionRecord]:
         """End all sessions of a user; the ended ones. but: a `sid` that goes on. Raises Unavailable.
 
-        The API server itself is asked, since this process may not have heard of all of them yet.
+        Browsers are asked for the password again. The API server itself is asked, since this process may not
+        have heard of all sessions yet.
         """
         try:
+            if self.browsers is not None:
+                await self.browsers.forget_all(user)
             found = await self._records.of(user)
             if but:
                 found.pop(session_id(but), None)
@@ -316,17 +359,17 @@ class Sessions:
             raise _not_done(error) from error
         return list(found.values())
 
-    async def outlive(self, sid: str, password_hash: str) -> None:
+    async def outlive(self, sid: str, old_hash: str, new_hash: str) -> None:
         """Let a session go on under a password that is about to be stored. Raises Unavailable.
 
         Until that is stored the old one holds as well, so that no request in between is refused.
         """
+        marks = (self._tokens.password_mark(old_hash), self._tokens.password_mark(new_hash))
         try:
             for _ in range(SWAP_TRIES):
                 version, record = await self._records.read(session_id(sid))
                 if record is None:
                     return
-                marks = (record.marks[-1], self._tokens.password_mark(password_hash))
                 try:
                     await self._records.write(replace(record, marks=marks), version)
                 except Conflict:

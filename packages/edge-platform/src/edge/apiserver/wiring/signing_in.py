@@ -90,6 +90,7 @@ class SigningIn:
             tokens=of.tokens,
             authenticator=of.authenticator,
             check_client=self._sign_in.check_client,
+            check_stray=self._sign_in.check_stray,
             clock=self._ground.clock,
             origins=self._ground.settings.authentication.session.origins,
             auditor=self._auditor,

@@ -223,9 +223,9 @@ async def test_every_attempt_costs_one_comparison_whoever_it_is_about(
     """I14: local, of the directory, or nobody: hashing does not tell which."""
     compared: list[str] = []
 
-    def noted(plain: str, stored: str) -> bool:
+    def noted(plain: str, stored: str, cost: int) -> bool:
         compared.append(stored)
-        return password_matches(plain, stored)
+        return password_matches(plain, stored, cost)
 
     monkeypatch.setattr(signin, "password_matches", noted)
     for name in ("admin", "hopper", "nobody-at-all"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 
 import jwt
 import pytest
@@ -62,19 +63,25 @@ async def test_wrong_password_unknown_and_disabled_user_get_one_answer(
 
 
 async def test_an_unknown_user_costs_as_much_hashing_as_a_known_one(
-    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    gateway: RunningGateway, kube: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared: list[str] = []
+    compared: list[tuple[str, int]] = []
 
-    def noted(plain: str, stored: str) -> bool:
-        compared.append(stored)
-        return password_matches(plain, stored)
+    def noted(plain: str, stored: str, cost: int) -> bool:
+        compared.append((stored, cost))
+        return password_matches(plain, stored, cost)
 
     monkeypatch.setattr(signin, "password_matches", noted)
-    for name in ("admin", "nobody-at-all"):
-        assert (await gateway.sign_in(name, "wrong")).status == 401
-    assert compared == [QUICK_HASH, DUMMY_HASH]
-    assert DUMMY_HASH.split("$")[2] == hash_password("any").split("$")[2], "the cost of new passwords"
+    name = f"costly-{secrets.token_hex(3)}"
+    await make_user(kube, name, password_hash=hash_password(PASSWORD, cost=11))
+    await gateway.knows(name)
+    compared.clear()
+    for one in ("admin", name, "nobody-at-all"):
+        assert (await gateway.sign_in(one, "wrong")).status == 401
+    (quick, costly, nobody) = compared
+    assert (quick[0], nobody[0]) == (QUICK_HASH, DUMMY_HASH)
+    assert quick[1] == costly[1] == nobody[1] >= 11, "what a mismatch costs, whoever it is about"
+    await kube.delete(User, name)  # or every wrong password of later tests costs as much
 
 
 async def test_bad_forms_are_told_apart(gateway: RunningGateway) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from edge.iam import passwords
 from edge.iam.passwords import hash_password, is_hash, password_matches, password_violation
 from edge.iam.types import User, UserSpec
 from edge.iam.webhooks import check_user, hash_plain_password
@@ -50,6 +51,29 @@ def test_a_bad_password_is_refused_with_the_reason_and_without_itself(password: 
     assert violation is not None
     assert why in str(violation)
     assert not password or password not in str(violation)
+
+
+@pytest.mark.parametrize("stored_cost", [0, 4, 9, 10, 12])
+@pytest.mark.parametrize("plain", ["wrong", "x" * 73, "nul\0"])
+def test_a_mismatch_is_as_much_work_whatever_cost_was_stored(
+    monkeypatch: pytest.MonkeyPatch, stored_cost: int, plain: str
+) -> None:
+    """I14: a hash of another cost, or none, must not tell by time that somebody has the name."""
+    work: list[int] = []
+
+    def counted(_: bytes, hashed: bytes) -> bool:
+        work.append(2 ** int(hashed[4:6]))
+        return False
+
+    stored = f"$2b${stored_cost:02}$" + "a" * 53 if stored_cost else ""
+    monkeypatch.setattr(passwords.bcrypt, "checkpw", counted)
+    assert not password_matches(plain, stored, 12)
+    assert sum(work) == 2**12
+
+
+def test_the_dummies_that_fill_up_the_time_are_real_hashes() -> None:
+    assert not password_matches("wrong", hash_password("right", cost=4), 6)
+    assert not password_matches("wrong", "", 5)
 
 
 def test_72_bytes_are_a_password_and_73_never_match() -> None:

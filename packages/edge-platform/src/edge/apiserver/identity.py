@@ -5,7 +5,7 @@ change it first is read from the watch-fed users at every request, so that all o
 """
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +14,7 @@ import structlog
 
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password
 from edge.iam.heartbeat import HEARTBEAT
+from edge.iam.passwords import COST, cost_of
 from edge.iam.tokens import LEEWAY_S, Claims, TokenRefused, Tokens
 from edge.iam.types import User
 from edge_kube.meta import Key
@@ -70,16 +71,26 @@ class People:
 
     def __init__(self) -> None:
         self._users: dict[str, User] = {}
+        self._costs = Counter[int]()
 
     def user_changed(self, key: Key, raw: bytes | None) -> None:
         """A user that cannot be read counts as absent, and the log says so."""
-        self._users.pop(key.name, None)
+        gone = self._users.pop(key.name, None)
+        if gone is not None:
+            self._costs[cost_of(gone.spec.encrypted_password)] -= 1
         if raw is None or key.name == HEARTBEAT:
             return
         try:
-            self._users[key.name] = _USERS.decode(raw)
+            user = self._users[key.name] = _USERS.decode(raw)
         except UndecodableError as error:
             log.warning("object_not_understood", name=key.name, error=str(error))
+        else:
+            self._costs[cost_of(user.spec.encrypted_password)] += 1
+
+    @property
+    def hashing_cost(self) -> int:
+        """The highest bcrypt cost of all users, and not less than that of new passwords."""
+        return max(COST, max((cost for cost, users in self._costs.items() if users > 0), default=COST))
 
     def user(self, name: str) -> User | None:
         return self._users.get(name)

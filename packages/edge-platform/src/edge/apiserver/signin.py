@@ -182,7 +182,8 @@ class SignIn:
         self._hashing += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, password_matches, password, stored)
+            cost = self._people.hashing_cost
+            return await loop.run_in_executor(self._pool, password_matches, password, stored, cost)
         finally:
             self._hashing -= 1
 

@@ -48,11 +48,26 @@ def hash_password(plain: str, cost: int = COST) -> str:
     return bcrypt.hashpw(plain.encode(), bcrypt.gensalt(cost)).decode()
 
 
-def password_matches(plain: str, hashed: str) -> bool:
-    """Compare in constant time. A hash that is none costs as much as one that does not match."""
+def cost_of(hashed: str) -> int:
+    """Two to the power of it is the work of comparing; 0 for what is no hash of ours."""
+    return int(hashed[4:6]) if is_hash(hashed) else 0
+
+
+def password_matches(plain: str, hashed: str, cost: int = COST) -> bool:
+    """Compare in constant time. A mismatch takes as long as with a hash of `cost`, whatever was stored.
+
+    cost: the highest of all users, so that time does not tell whether a name has a hash, and which.
+    """
     secret = plain.encode()
     usable = len(secret) <= MAX_BYTES and b"\0" not in secret and is_hash(hashed)
-    if not usable:
-        bcrypt.checkpw(b"-", DUMMY_HASH.encode())
-        return False
-    return bcrypt.checkpw(secret, hashed.encode())
+    if usable and bcrypt.checkpw(secret, hashed.encode()):
+        return True
+    done = cost_of(hashed) if usable else 0
+    # 2^done + (2^done + … + 2^(cost - 1)) = 2^cost
+    for more in range(done, cost) if done else (cost,):
+        bcrypt.checkpw(b"-", _dummy(more))
+    return False
+
+
+def _dummy(cost: int) -> bytes:
+    return f"{DUMMY_HASH[:4]}{cost:02}{DUMMY_HASH[6:]}".encode()

@@ -105,6 +105,24 @@ def test_sessions_that_end_before_their_tokens_or_know_no_origin_are_refused() -
     assert "https://c.example/path" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("window: 0s", "window"),
+        ("lock: 0s", "lock"),
+        ("lock: 2h, longest: 1h", "longest"),
+        ("longest: 60d", "longest"),
+        ("perUser: 1001", "perUser"),
+        ("perAddress: 100000", "perAddress"),
+    ],
+)
+def test_a_lockout_that_would_lock_nobody_is_refused(tmp_path: Path, text: str, key: str) -> None:
+    """I14."""
+    with pytest.raises(SettingsError) as refused:
+        read(f"authentication: {{lockout: {{{text}}}}}\n", tmp_path)
+    assert f"authentication.lockout.{key}" in str(refused.value)
+
+
 def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:
     settings = read(OAUTH_CLIENTS="edge-console:s3cr:et,kubectl:other")
     assert settings.authentication.oauth.by_id()["edge-console"].reveal() == "s3cr:et"

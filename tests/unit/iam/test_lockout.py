@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.iam.accounts import records_too_many
-from edge.iam.lockout import Ledger, Rules, locked_until, normal_name
+from edge.iam.lockout import LIMIT_MAX, Ledger, Rules, locked_until, normal_name
 from edge.iam.types import LoginRecord
 from edge_kube.meta import ObjectMeta
 
@@ -35,6 +35,29 @@ def test_each_further_lock_is_twice_as_long_up_to_a_day_and_a_quiet_day_begins_a
     assert lengths == [15, 30, 60, 120, 240, 480, 960, 1440, 1440]
     failures += [at_s + 25 * 3600] * 5
     assert locked_until(failures, 5, RULES) == at_s + 25 * 3600 + 15 * MINUTE
+
+
+def test_a_limit_that_may_be_set_is_one_that_locks() -> None:
+    for limit in (501, LIMIT_MAX):
+        ledger = Ledger(Rules(user=limit, address=limit))
+        failing(ledger, limit - 1, 100)
+        assert (ledger.name_wait_s("ada", 101), ledger.address_wait_s("1.1.1.1", 101)) == (0, 0)
+        failing(ledger, 1, 100)
+        assert ledger.name_wait_s("ada", 101) > 0
+        assert ledger.address_wait_s("1.1.1.1", 101) > 0
+
+
+def test_a_lock_after_many_is_as_long_for_a_process_that_has_just_started() -> None:
+    """It has read the records of what is remembered, and no others."""
+    failures, at_s = list[float](), 1.0
+    for _ in range(30):
+        failures += [at_s] * 5
+        until = locked_until(failures, 5, RULES)
+        now_s, at_s = at_s, until
+    assert until - now_s == 24 * 60 * MINUTE
+    read = [one for one in failures if now_s - one < RULES.remembered_s]
+    assert len(read) < len(failures)
+    assert locked_until(read, 5, RULES) == until
 
 
 def test_a_success_and_an_administrator_forgive_a_name_and_not_an_address() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge.apiserver.federation.settings import contradictions as outside_contradictions
+from edge.apiserver.federation.settings import lockout_contradictions
 from edge.apiserver.listening.doors import origin_fault
 from edge.apiserver.settings import (
     DAY_S,
@@ -59,6 +60,7 @@ def _contradictions(settings: GatewaySettings) -> Iterator[Violation]:
     yield from _of_server(settings.server)
     yield from _of_sessions(authentication)
     yield from outside_contradictions(authentication.oidc, authentication.ldap)
+    yield from lockout_contradictions(authentication.lockout)
     yield from _of_oauth(authentication.oauth)
     yield from _of_kubeconfigs(settings.kubeconfig)
     yield from _of_audit(settings.audit, settings.request_timeout_s)

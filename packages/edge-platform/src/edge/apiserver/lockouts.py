@@ -24,8 +24,6 @@ from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
 from edge_sdk.problem import TooMuch
 
-COUNTED_S: Final = 3 * 86_400.0
-"""Older records lock nobody: the longest lock and a day without one are over."""
 WAITING_MAX: Final = 200
 ADMINS_KEPT_S: Final = 5.0
 
@@ -86,7 +84,7 @@ class Lockouts:
             log.warning("object_not_understood", name=key.name, error=str(error))
             return
         mark = record.metadata.labels.get(NAME_LABEL, "")
-        if mark and self._clock.now_s() - at_s < COUNTED_S:
+        if mark and self._clock.now_s() - at_s < self._ledger.rules.remembered_s:
             self._ledger.note(key.name, mark, record.spec.source_ip, at_s, success=record.spec.success)
 
     def user_changed(self, user: User | None) -> None:

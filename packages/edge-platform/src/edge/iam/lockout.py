@@ -18,7 +18,11 @@ UNLOCKED_ANNOTATION: Final = "iam.theriseunion.io/unlocked-at"
 NAME_LABEL: Final = "iam.theriseunion.io/name-mark"
 """On a LoginRecord: a keyed digest of the name that was typed, whether anybody has it or not."""
 LAST_ADMIN_EVERY_S: Final = 30.0
+LIMIT_MAX: Final = 1000
+LOCKS_KEPT: Final = 8
+"""How many locks in a row are remembered, of one name or address: by then a lock is as long as it gets."""
 FAILURES_KEPT: Final = 500
+"""At least so many failures are."""
 KEYS_MAX: Final = 20_000
 SEEN_MAX: Final = 50_000
 
@@ -32,6 +36,11 @@ class Rules:
     window_s: float = 900.0
     lock_s: float = 900.0
     longest_s: float = 86_400.0
+
+    @property
+    def remembered_s(self) -> float:
+        """How old a failure may be that still has a say in how long the next lock is."""
+        return self.window_s + LOCKS_KEPT * self.longest_s
 
 
 def normal_name(name: str) -> str:
@@ -74,6 +83,7 @@ class Ledger:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self._kept = max(FAILURES_KEPT, LOCKS_KEPT * max(rules.user, rules.address))
         self._names: OrderedDict[str, _Tally] = OrderedDict()
         self._addresses: OrderedDict[str, _Tally] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
@@ -93,7 +103,7 @@ class Ledger:
                 tally = _tally(tallies, key)
                 if at_s > tally.forgiven_s:
                     insort(tally.failures, at_s)
-                    del tally.failures[:-FAILURES_KEPT]
+                    del tally.failures[: -self._kept]
 
     def forgive(self, mark: str, at_s: float) -> None:
         """What was until then counts no more against the name."""

@@ -13,7 +13,7 @@ from msgspec import field
 from sansldap import LDAPFilter
 
 from edge.iam.federated import FOREIGN_GROUP_PREFIXES
-from edge.iam.lockout import Rules
+from edge.iam.lockout import LIMIT_MAX, Rules
 from edge_sdk.problem import Violation
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Duration, Section, setting
@@ -21,6 +21,7 @@ from edge_sdk.settings import Duration, Section, setting
 PUBLISHED: Final = frozenset({"", "***", "changeme"})
 """Values that documents print in the place of a secret."""
 LDAPS_PORT: Final = 636
+LONGEST_MAX_S: Final = 30 * 86_400.0
 
 
 class OidcSettings(Section):
@@ -85,8 +86,8 @@ class LdapSettings(Section):
 class LockoutSettings(Section):
     """After how many wrong passwords a name, or an address, waits."""
 
-    per_user: Annotated[int, setting("Within `window`; 0: never.", ge=0, le=1000)] = 5
-    per_address: Annotated[int, setting("For all names together; 0: never.", ge=0)] = 50
+    per_user: Annotated[int, setting("Within `window`; 0: never.", ge=0, le=LIMIT_MAX)] = 5
+    per_address: Annotated[int, setting("For all names together; 0: never.", ge=0, le=LIMIT_MAX)] = 50
     window: Duration = Duration(900)
     lock: Annotated[Duration, setting("The first time; then twice as long each time.")] = Duration(900)
     longest: Duration = Duration(86_400)
@@ -94,6 +95,21 @@ class LockoutSettings(Section):
     @property
     def rules(self) -> Rules:
         return Rules(self.per_user, self.per_address, self.window.s, self.lock.s, self.longest.s)
+
+
+def lockout_contradictions(lockout: LockoutSettings) -> Iterator[Violation]:
+    """What would lock nobody, or for longer than is remembered."""
+    at = "authentication.lockout"
+    if lockout.window.s < 1:
+        yield Violation(f"{at}.window", lockout.window, "no two failures would be within it", "1s or more")
+    if lockout.lock.s < 1:
+        yield Violation(
+            f"{at}.lock", lockout.lock, "it would be over at once", "1s or more; perUser: 0 for none"
+        )
+    if not lockout.lock.s <= lockout.longest.s <= LONGEST_MAX_S:
+        yield Violation(
+            f"{at}.longest", lockout.longest, "records of sign-ins are kept for 90 days", "lock to 30d"
+        )
 
 
 class ServiceAccountSettings(Section):

@@ -125,6 +125,17 @@ async def test_what_is_wrong_later_is_told_to_the_program(gateway: RunningGatewa
     assert answered(await gateway.get(authorize(twice)), APP)["error"] == "invalid_request"
 
 
+async def test_a_parameter_without_a_value_is_none(gateway: RunningGateway, app: str) -> None:
+    """RFC 6749 §3.1: some libraries send all that they know, empty or not."""
+    empty = dict.fromkeys(
+        ("max_age", "response_mode", "prompt", "nonce", "request", "request_uri", "state"), ""
+    )
+    assert (await gateway.get(authorize(asked() | empty))).status == 200
+    told = answered(await gateway.get(authorize(asked() | {"response_type": ""})), APP)
+    assert told["error"] == "invalid_request"
+    assert (await gateway.get(authorize(asked() | {"client_id": ""}))).status == 400
+
+
 async def test_a_form_counts_only_from_the_browser_and_for_the_question_it_was_made_for(
     gateway: RunningGateway, kube: Client, app: str
 ) -> None:

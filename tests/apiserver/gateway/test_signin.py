@@ -3,15 +3,19 @@
 import asyncio
 import json
 import secrets
+from typing import Any
 
 import jwt
 import pytest
 from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user, somebody
 
 from edge.apiserver import signin
+from edge.iam.federated import Identity, new_user
 from edge.iam.passwords import DUMMY_HASH, hash_password, password_matches
 from edge.iam.types import LoginRecord, User
 from edge_kube.client import Client
+from edge_kube.errors import ConnectionFailed, NotFound
+from edge_kube.errors import Invalid as Refused
 from edge_kube.meta import Key
 
 ME = "/oapis/iam/v1alpha1/me"
@@ -92,6 +96,14 @@ async def test_bad_forms_are_told_apart(gateway: RunningGateway) -> None:
     assert (broken.status, "line break" in broken.json()["error_description"]) == (400, True)
 
 
+async def test_only_a_client_is_asked_for_its_own_secret(gateway: RunningGateway) -> None:
+    """RFC 6749 §5.2. A browser that is asked for Basic opens a window over the console's own page."""
+    wrong = await gateway.sign_in(password="wrong")
+    assert (wrong.status, wrong.headers["WWW-Authenticate"].split()[0]) == (401, "Bearer")
+    client = await gateway.sign_in(client_secret="wrong")
+    assert (client.status, client.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")
+
+
 async def test_every_attempt_leaves_a_record(gateway: RunningGateway, kube: Client) -> None:
     before = {record.metadata.name for record in await kube.list(LoginRecord)}
     await gateway.sign_in("admin")
@@ -120,7 +132,8 @@ async def test_expired_and_forged_tokens_are_401(gateway: RunningGateway) -> Non
         answer = await gateway.get(USERS, token=forged)
         assert answer.status == 401
         assert answer.json()["reason"] == "Unauthorized"
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="edge-platform", error="invalid_token"'
+    assert (await gateway.get(USERS)).headers["WWW-Authenticate"] == 'Bearer realm="edge-platform"'
     gateway.clock.ahead_s = 25 * 3600
     expired = await gateway.get(USERS, token=token)
     assert (expired.status, expired.json()["edge"]["code"]) == (401, "TokenExpired")
@@ -179,6 +192,45 @@ async def test_nobody_sets_a_password_of_somebody_else_without_the_right(gateway
     token = await gateway.token("ada")
     answer = await gateway.ask("PUT", f"{USERS}/admin/password", token=token, json={"newPassword": "mine"})
     assert answer.status == 403
+
+
+async def test_who_signs_in_at_a_directory_gets_no_password_here(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """It would outlive their account there. Admission refuses it too; here the way out is told."""
+    name = f"directory-{secrets.token_hex(3)}"
+    identity = Identity(provider="ldap", issuer="dc=example", subject=name, name=name)
+    await kube.create(new_user(identity, name, ()), manager="test")
+    await gateway.knows(name)
+    body = {"newPassword": "set by an administrator"}
+    answer = await gateway.ask("PUT", f"{USERS}/{name}/password", token=await gateway.token(), json=body)
+    assert (answer.status, answer.json()["edge"]["code"]) == (409, "UserOfADirectory")
+    assert "ldap" in answer.json()["message"]
+    assert (await kube.get(User, name)).spec.encrypted_password == ""
+
+
+async def test_a_password_that_the_api_server_does_not_take_is_no_mistake_of_the_gateway(
+    gateway: RunningGateway, kube: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, merge = await somebody(gateway, kube), Client.merge
+
+    async def refusing(self: Client, cls: Any, key: Key, patch: Any, **options: Any) -> Any:
+        if "encryptedPassword" in patch.get("spec", {}):
+            raise said[0]
+        return await merge(self, cls, key, patch, **options)
+
+    monkeypatch.setattr(Client, "merge", refusing)
+    for error, expected in (
+        (ConnectionFailed("the connection broke"), (503, "PasswordNotStored")),
+        (Refused(422, "Invalid", "it is among the leaked ones"), (422, "InvalidPassword")),
+        (NotFound(404, "NotFound", "no such user"), (404, "NotFound")),
+    ):
+        said = [error]
+        token = await gateway.token(name)
+        body = {"currentPassword": PASSWORD, "newPassword": "another one"}
+        answer = await gateway.ask("PUT", f"{USERS}/{name}/password", token=token, json=body)
+        assert (answer.status, answer.json()["edge"]["code"]) == expected, answer.body
+    assert (await gateway.sign_in(name)).status == 200
 
 
 async def test_a_long_password_is_refused_with_its_length(gateway: RunningGateway) -> None:

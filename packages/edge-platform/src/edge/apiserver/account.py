@@ -16,11 +16,14 @@ from edge.apiserver.paths import Resource
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.signin import SignIn
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
+from edge.iam.federated import link_of, provider_of
 from edge.iam.passwords import hash_password, is_hash, password_violation
 from edge.iam.types import GROUP, User
 from edge_kube.client import Client
 from edge_kube.conditions import rfc3339
 from edge_kube.errors import Conflict as VersionConflict
+from edge_kube.errors import Invalid as Refused
+from edge_kube.errors import KubeError, NotFound
 from edge_kube.meta import Key
 from edge_sdk.access import Access, Action
 from edge_sdk.clock import Clock
@@ -134,7 +137,10 @@ class Account:
             sid = exchange.caller.sid if own else ""
             if sid:
                 await self._sessions.outlive(sid, user.spec.encrypted_password, hashed)
-            await self._store(user, hashed, own=own)
+            try:
+                await self._store(user, hashed, own=own)
+            except KubeError as error:
+                raise _not_stored(error) from error
             with contextlib.suppress(Unavailable):  # none of them counts any more; what is left is swept
                 await self._sessions.end_all(name, but=sid)
             return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
@@ -155,7 +161,14 @@ class Account:
                 )
         user = self._people.user(name)
         if user is None:
-            raise Missing("not-found", what=f'There is no user "{name}"')
+            raise _no_user(name)
+        if link_of(user):
+            raise Conflict(
+                "user-of-a-directory",
+                what="The password was not changed",
+                why=f'"{name}" signs in at a directory ({provider_of(user)}), and has no password here',
+                do="change it there",
+            )
         return user
 
     async def _check_current(self, exchange: "Exchange", user: User, wanted: NewPassword) -> None:
@@ -180,6 +193,8 @@ class Account:
             key, version = Key("", user.metadata.name), user.metadata.resource_version
             try:
                 await self._client.merge(User, key, patch, rv=version)
+            except NotFound:
+                raise _no_user(user.metadata.name) from None
             except VersionConflict:
                 # Most often a sign-in was noted meanwhile: only another password stands in the way.
                 live = await self._client.get(User, user.metadata.name)
@@ -194,6 +209,22 @@ class Account:
             why="the user was changed at the same moment",
             do="try again",
         )
+
+
+def _no_user(name: str) -> Missing:
+    return Missing("not-found", what=f'There is no user "{name}"', do="GET …/users shows who there is")
+
+
+def _not_stored(error: KubeError) -> Problem:
+    """Our webhooks repeat no password in what they say."""
+    if isinstance(error, Refused):
+        return _refused(Violation("newPassword", "***", error.message))
+    return Unavailable(
+        "password-not-stored",
+        what="It is not known whether the password was changed",
+        why=f"the Kubernetes API did not take it: {error}",
+        do="sign in with the new one; if that is refused, the old one counts: try again",
+    )
 
 
 def _identity(user: User) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from aiohttp import web
 from edge_sdk.problem import NotAuthenticated, Problem, TooMuch, Unavailable
 
 JSON: Final = "application/json"
+BAD_TOKEN: Final = frozenset({"token-invalid", "token-expired", "token-revoked", "account-disabled"})
 SERVER: Final = "edge-apiserver"
 SECURITY_HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
@@ -46,7 +47,9 @@ def problem_answer(problem: Problem, request_id: str) -> web.Response:
     if after_s:
         response.headers["Retry-After"] = str(after_s)
     if isinstance(problem, NotAuthenticated):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="edge-platform"'
+        # RFC 6750 §3.1: a reason only where there was a token.
+        reason = ', error="invalid_token"' if problem.code in BAD_TOKEN else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="edge-platform"{reason}'
     return response
 
 

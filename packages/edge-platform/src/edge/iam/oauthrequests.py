@@ -65,7 +65,7 @@ class AuthorizeRequest:
 
 def read_request(pairs: Pairs, find: Callable[[str], OAuthClient | None]) -> AuthorizeRequest:
     """Raises PageError, then RedirectError."""
-    values = dict(pairs)
+    values = {name: value for name, value in pairs if value}  # one without a value is none (RFC 6749 §3.1)
     client, uri = _place(pairs, values, find)
     state = values.get("state", "")
 
@@ -114,7 +114,7 @@ def _place(
 ) -> tuple[OAuthClient, str]:
     """The client, and the address that it may be answered at. Raises PageError."""
     for name in ("client_id", "redirect_uri"):
-        if sum(name == given for given, _ in pairs) != 1:
+        if name not in values or sum(name == given for given, _ in pairs) != 1:
             raise PageError(f"The address that brought you here has no {name}, or has it twice.", ASK)
     client = find(values["client_id"])
     if client is None:

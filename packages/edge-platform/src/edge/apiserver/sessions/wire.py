@@ -39,7 +39,10 @@ async def read_form(request: web.BaseRequest) -> dict[str, str]:
 def error_answer(error: OAuthError) -> web.Response:
     answer = document({"error": error.error, "error_description": str(error)}, error.status)
     if error.status == 401:
-        answer.headers["WWW-Authenticate"] = 'Basic realm="edge-platform"'
+        # Basic is for the client's secret. After a person's wrong password it would make a browser open a
+        # window of its own that asks for another.
+        scheme = "Basic" if error.error == "invalid_client" else "Bearer"
+        answer.headers["WWW-Authenticate"] = f'{scheme} realm="edge-platform"'
     return answer
 
 

@@ -167,6 +167,21 @@ def auth_time(granted: dict[str, Any]) -> int:
     return jwt.decode(granted["id_token"], options={"verify_signature": False})["auth_time"]
 
 
+async def test_a_program_may_ask_by_post_too(gateway: RunningGateway, wiki: str) -> None:
+    """OIDC core §3.1.2.1: both methods."""
+    browser, pkce = Browser(gateway), Pkce()
+    page = await browser.send("/oauth/authorize", asked("wiki", WIKI, pkce))
+    assert page.status == 200
+    form = Page(page.body.decode()).fields | {"username": "ada", "password": PASSWORD}
+    assert answered(await browser.send("/oauth/authorize", form), WIKI)["code"]
+    known = await browser.send("/oauth/authorize", asked("wiki", WIKI, pkce, prompt="none"))
+    assert answered(known, WIKI)["code"]
+    wrong = await browser.send("/oauth/authorize", asked("wiki", WIKI, pkce, response_type="token"))
+    assert answered(wrong, WIKI)["error"] == "unsupported_response_type"
+    nowhere = await browser.send("/oauth/authorize", asked("wiki", "https://evil.example", pkce))
+    assert (nowhere.status, "Location" in nowhere.headers) == (400, False)
+
+
 async def test_a_wrong_password_stays_on_the_page_and_keeps_what_was_asked(
     gateway: RunningGateway, wiki: str
 ) -> None:

@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
-from tests.support.gateway import CLIENT, IAM, USERS, RunningGateway
+from tests.support.gateway import CLIENT, IAM, USERS, Answer, RunningGateway
 from tests.support.provider import ProviderProcess, gateway_settings, provider, signed_in_there
 
+from edge.apiserver.federation.fetch import Fetch, FetchFailed
 from edge.apiserver.federation.provider import Attempt, NotVouched, Provider
 from edge.apiserver.federation.settings import OidcSettings
 from edge.iam.federated import IDENTITY_ANNOTATION
@@ -197,6 +198,63 @@ async def test_keys_that_the_provider_changed_are_read_again(tmp_path: Path) -> 
         identity = await client.identity(code, attempt, "", time.time())
     assert identity.name == "curie"
     await client.close()
+
+
+async def test_people_who_come_at_once_after_a_start_are_all_sent_there(idp: ProviderProcess) -> None:
+    client = Provider(settings(idp, "http://127.0.0.1:1/oauth/callback"))
+    attempt = Attempt("s", "n", "v" * 50)
+    addresses = await asyncio.gather(*(client.address(attempt) for _ in range(5)))
+    assert len(set(addresses)) == 1
+    assert addresses[0].startswith(idp.issuer)
+    await client.close()
+
+
+async def test_a_provider_that_went_away_is_asked_now_and_then_and_not_by_everybody(
+    idp: ProviderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was known of it is used meanwhile: the browser may reach it where the gateway does not."""
+    now_s, asked = [100.0], list[str]()
+    client, attempt = (
+        Provider(settings(idp, "http://127.0.0.1:1/cb"), lambda: now_s[0]),
+        Attempt("s", "n", "v" * 50),
+    )
+    first = await client.address(attempt)
+
+    async def gone(_: Fetch, __: str, url: str, **___: object) -> None:
+        asked.append(url)
+        raise FetchFailed("no answer")
+
+    monkeypatch.setattr(Fetch, "json", gone)
+    now_s[0] += 3601
+    assert [await client.address(attempt) for _ in range(3)] == [first] * 3
+    assert len(asked) == 1
+    now_s[0] += 11
+    assert await client.address(attempt) == first
+    assert len(asked) == 2
+    await client.close()
+
+
+@pytest.mark.parametrize("more", [{"prompt": "login"}, {"max_age": "0"}])
+async def test_who_must_give_the_password_again_is_asked_at_the_provider_too(
+    with_oidc: RunningGateway, more: dict[str, str]
+) -> None:
+    """Else an open browser at the provider would answer for whoever sits there (OIDC core §3.1.2.1)."""
+    browser = Browser(with_oidc)
+    asked = {
+        "response_type": "code", "client_id": CLIENT["client_id"], "redirect_uri": CONSOLE,
+        "code_challenge": Pkce().challenge, "code_challenge_method": "S256",
+    }  # fmt: skip
+    for wanted, prompt in ((asked | more, "login"), (asked, None)):
+        (link,) = [one for one in page_links(await browser.open(authorize(wanted))) if "oidc" in one]
+        begun = await browser.open(f"/oauth/{link}")
+        assert dict(parse_qsl(urlsplit(begun.headers["Location"]).query)).get("prompt") == prompt
+    (link,) = [one for one in page_links(await browser.open(authorize(asked | more))) if "oidc" in one]
+    back = await browser.open(await back_from_provider(browser, "curie", f"/oauth/{link}"))
+    assert answered(await browser.open(back.headers["Location"]), CONSOLE)["code"], "and then is let through"
+
+
+def page_links(answer: Answer) -> list[str]:
+    return Page(answer.body.decode()).links
 
 
 async def test_a_provider_that_is_down_says_so_on_a_page(

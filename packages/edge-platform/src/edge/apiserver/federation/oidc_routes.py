@@ -49,7 +49,11 @@ OPERATIONS: Final = (
     Operation(
         "GET", "/oauth/providers/oidc/start", "To the OpenID provider, where one is set up", "oauth",
         about="Sends the browser on.", answer=str, answers_as=HTML, public=True, status=303, errors="page",
-        params=(Param("return", "Path to come back to; the console without one."),), name="startOidc",
+        params=(
+            Param("return", "Path to come back to; the console without one."),
+            Param("prompt", "login: the provider is to ask for the password again."),
+        ),
+        name="startOidc",
     ),
     Operation(
         "GET", "/oauth/callback", "Back from the OpenID provider", "oauth", about="Sends the browser on.",
@@ -113,22 +117,28 @@ class OidcSignIn:
         }
 
     def links(self, pairs: Sequence[tuple[str, str]]) -> Sequence[ProviderLink]:
-        """For the sign-in page: there, and back to what was asked; `prompt` is met by then."""
-        kept = [(name, value) for name, value in pairs if name != "prompt"]
+        """For the sign-in page: there, and back to what was asked; `prompt` and `max_age` are met by then.
+
+        A program that wants the password to be given anew wants it there as well.
+        """
+        kept = [(name, value) for name, value in pairs if name not in ("prompt", "max_age")]
         back = f"/oauth/authorize?{urlencode(kept)}"
-        return (ProviderLink(f"providers/oidc/start?return={quote(back, safe='')}", "OpenID Connect"),)
+        asked = dict(pairs)
+        anew = "&prompt=login" if "login" in asked.get("prompt", "").split() or asked.get("max_age") else ""
+        return (ProviderLink(f"providers/oidc/start?return={quote(back, safe='')}{anew}", "OpenID Connect"),)
 
     async def start(self, exchange: "Exchange") -> web.StreamResponse:
+        asked = dict(exchange.target.query)
         kept = _Kept(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
             verifier=secrets.token_urlsafe(48),
-            back=path_back(dict(exchange.target.query).get("return", "")),
+            back=path_back(asked.get("return", "")),
             begun_s=int(self._clock.now_s()),
         )
         try:
             self._limiter.delay(self._sign_in.address(exchange.request), time.monotonic())
-            where = await self._provider.address(_attempt(kept))
+            where = await self._provider.address(_attempt(kept), anew=asked.get("prompt") == "login")
         except TooMuch as problem:
             return problem_page(problem)
         except ProviderDown:

@@ -8,6 +8,7 @@ Discovery and keys are kept for an hour; a token signed with an unknown key has 
 in ten seconds. Source: design §9 "OIDC in"; OpenID Connect Core §3.1.
 """
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -68,12 +69,16 @@ class Provider:
         )
         self._known: _Known | None = None
         self._tried_s = -AGAIN_S
+        self._reading = asyncio.Lock()
 
     async def close(self) -> None:
         await self._fetch.close()
 
-    async def address(self, attempt: Attempt) -> str:
-        """Where a browser is sent for this attempt. Raises ProviderDown."""
+    async def address(self, attempt: Attempt, *, anew: bool = False) -> str:
+        """Where a browser is sent for this attempt. anew: who is known there is asked again, all the same.
+
+        Raises ProviderDown.
+        """
         settings, known = self._settings, await self._discovered()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(attempt.verifier.encode()).digest()).rstrip(b"=")
         query = {
@@ -86,6 +91,8 @@ class Provider:
             "code_challenge": challenge.decode(),
             "code_challenge_method": "S256",
         }
+        if anew:
+            query["prompt"] = "login"
         endpoint = str(known.endpoints["authorization_endpoint"])
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
@@ -112,7 +119,8 @@ class Provider:
             "code_verifier": attempt.verifier,
         }
         secret, headers = settings.client_secret.reveal(), dict[str, str]()
-        ways = known.endpoints.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        found = known.endpoints.get("token_endpoint_auth_methods_supported")
+        ways = cast("list[object]", found) if isinstance(found, list) else []
         if "client_secret_basic" in ways or "client_secret_post" not in ways:
             pair = f"{quote(settings.client_id, safe='')}:{quote(secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -163,11 +171,21 @@ class Provider:
         )
 
     async def _discovered(self, *, renew: bool = False) -> _Known:
+        kept_s = AGAIN_S if renew else KEPT_S
+        if self._known is not None and self._now_s() - self._known.at_s < kept_s:
+            return self._known
+        async with self._reading:  # who comes meanwhile waits for what is being read
+            return await self._read_again(renew=renew, kept_s=kept_s)
+
+    async def _read_again(self, *, renew: bool, kept_s: float) -> _Known:
         now_s, known = self._now_s(), self._known
-        if known is not None and now_s - known.at_s < (AGAIN_S if renew else KEPT_S):
+        if known is not None and now_s - known.at_s < kept_s:
             return known
-        if now_s - self._tried_s < AGAIN_S and known is None:
-            raise ProviderDown("the provider did not answer a moment ago")
+        if now_s - self._tried_s < AGAIN_S:
+            # It was asked a moment ago, without success: what is known of it is used, and nobody waits again.
+            if known is None or renew:
+                raise ProviderDown("the provider did not answer a moment ago")
+            return known
         self._tried_s = now_s
         try:
             self._known = await self._read(now_s)

@@ -38,6 +38,7 @@ CODES_A_SECOND: Final = 1.0
 CODES_AT_ONCE: Final = 30.0
 CODES_OF_ALL_A_SECOND: Final = 50.0
 LOCAL: Final = "local"
+OF_THE_PAGE: Final = frozenset({TOKEN_FIELD, "username", "password"})
 OPERATIONS: Final = (
     Operation(
         "GET", "/oauth/authorize", "The sign-in page, for a program that asks for a code", "oauth",
@@ -46,7 +47,8 @@ OPERATIONS: Final = (
         params=tuple(Param(name, "RFC 6749, RFC 7636, OpenID Connect core.") for name in PARAMETERS),
     ),
     Operation(
-        "POST", "/oauth/authorize", "The form of the sign-in page", "oauth", about="Sends the browser on.",
+        "POST", "/oauth/authorize", "The form of the sign-in page, or a program's question", "oauth",
+        about="With the fields of the page the browser is sent on; without them, as by GET.",
         body=dict[str, str], body_as=(FORM,), answer=str, answers_as=HTML, public=True, status=303,
         errors="page", refuses=(403,), name="sendSignIn",
     ),
@@ -92,7 +94,7 @@ class Authorize:
         )
 
     async def get(self, exchange: "Exchange") -> web.StreamResponse:
-        return await self._answered(self._get(exchange, exchange.target.query))
+        return await self._answered(self._asked(exchange.request, exchange.target.query))
 
     async def post(self, exchange: "Exchange") -> web.StreamResponse:
         return await self._answered(self._post(exchange.request))
@@ -112,9 +114,9 @@ class Authorize:
         except Problem as problem:
             return problem_page(problem)
 
-    async def _get(self, exchange: "Exchange", pairs: Pairs) -> web.Response:
+    async def _asked(self, request: web.BaseRequest, pairs: Pairs) -> web.Response:
         asked = read_request(pairs, self._clients.find)
-        browser = Browser(exchange.request, self._trusted)
+        browser = Browser(request, self._trusted)
         signed_in = await self._signed_in(browser, asked)
         if signed_in is not None:
             user, login = signed_in
@@ -129,6 +131,9 @@ class Authorize:
     async def _post(self, request: web.BaseRequest) -> web.Response:
         form = await read_form(request)
         pairs = [(name, form[name]) for name in PARAMETERS if name in form]
+        if form.keys().isdisjoint(OF_THE_PAGE):
+            # A program may send the person here by POST as well (OpenID Connect core §3.1.2.1).
+            return await self._asked(request, pairs)
         asked = read_request(pairs, self._clients.find)
         browser = Browser(request, self._trusted)
         if not browser.sent_its_own_form(form.get(TOKEN_FIELD, ""), pairs):

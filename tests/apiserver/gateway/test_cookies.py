@@ -128,6 +128,25 @@ async def test_a_websocket_with_a_cookie_opens_from_our_own_pages_only(
         assert refused.value.status == 403
 
 
+@pytest.mark.parametrize(("scheme", "opens"), [("https", True), ("http", False)])
+async def test_behind_tls_a_page_that_came_without_it_is_none_of_ours(
+    gateway: RunningGateway, scheme: str, opens: bool
+) -> None:
+    """Whoever is on the way writes pages of http://HOST; browsers send cookies to wss://HOST from there."""
+    headers = {
+        **sent(await cookies_of(gateway), "edge_session"),
+        "X-Forwarded-Proto": "https",
+        "Origin": f"{scheme}://127.0.0.1:{gateway.port}",
+    }
+    url = f"{gateway.url}{NAMESPACES}?watch=1"
+    if opens:
+        async with gateway.session.ws_connect(url, headers=headers):
+            return
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await gateway.session.ws_connect(url, headers=headers)
+    assert refused.value.status == 403
+
+
 async def test_the_cookies_are_refreshed_without_a_token_in_sight(gateway: RunningGateway) -> None:
     before = await cookies_of(gateway)
     form = {"grant_type": "refresh_token", **CLIENT}

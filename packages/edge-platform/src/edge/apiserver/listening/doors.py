@@ -86,7 +86,7 @@ class Doors:
     def check_origin(self, request: web.BaseRequest) -> None:
         """For credentials that a browser sends by itself. Raises Forbidden for what another site began."""
         origin = request.headers.get("Origin")
-        if origin is None or origin in self._origins or urlsplit(origin).netloc == request.host:
+        if origin is None or origin in self._origins or origin == f"https://{request.host}":
             return
         raise Forbidden(
             "origin-not-allowed",

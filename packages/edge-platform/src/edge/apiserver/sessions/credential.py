@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from edge.apiserver.headers import forwarded
 from edge_sdk.problem import Forbidden, NotAuthenticated
 
 SESSION_COOKIE: Final = "edge_session"
@@ -58,10 +59,18 @@ def check_sent_by_us(request: web.BaseRequest, origins: Collection[str] = ()) ->
         )
 
 
+def came_encrypted(request: web.BaseRequest) -> bool:
+    """Over TLS, or so says a proxy; any proxy: a false claim keeps only its own author from signing in."""
+    said = forwarded(request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
+    return said == "https" or request.secure
+
+
 def is_own_origin(request: web.BaseRequest, origins: Collection[str]) -> bool:
     origin = request.headers.get("Origin", "")
     if origin and origin in origins:
         return True
+    if came_encrypted(request) and not origin.startswith("https://"):
+        return False  # of a page that anybody on the way may have written
     try:
         parts, host = urlsplit(origin), urlsplit(f"//{request.headers.get('Host', '')}")
         usual = PORTS.get(parts.scheme)

@@ -8,8 +8,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.bodies import read_body
-from edge.apiserver.headers import forwarded
-from edge.apiserver.sessions.credential import REFRESH_COOKIE, SESSION_COOKIE
+from edge.apiserver.sessions.credential import REFRESH_COOKIE, SESSION_COOKIE, came_encrypted
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Granted
 
@@ -91,15 +90,7 @@ def _set(
         path=path,
         httponly=True,
         samesite="Strict",
-        secure=_came_encrypted(request) or None,
+        # Over plain http a Secure cookie would be dropped (not by all browsers on 127.0.0.1, but by some), so
+        # that nobody could sign in to the embedded console; see docs/authentication.md.
+        secure=came_encrypted(request) or None,
     )
-
-
-def _came_encrypted(request: web.BaseRequest) -> bool:
-    """Over TLS, or so says a proxy; any proxy: a false claim keeps only its own author from signing in.
-
-    Over plain http a Secure cookie would be dropped (not by all browsers on 127.0.0.1, but by some), and the
-    console of the embedded platform could not be signed in to; see docs/authentication.md.
-    """
-    said = forwarded(request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
-    return said == "https" or request.secure

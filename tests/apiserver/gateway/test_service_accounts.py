@@ -112,6 +112,19 @@ async def test_a_token_for_others_a_forged_one_and_one_of_a_gone_account_are_401
     assert (await gateway.get(f"{IAM}/me", token=good)).status == 200
 
 
+async def test_a_flood_of_made_up_tokens_keeps_none_out_who_was_known_before(
+    gateway: RunningGateway, pipeline: LightCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "GOOD_S", 0.2)
+    good = token_of(pipeline)
+    assert (await gateway.get(f"{IAM}/me", token=good)).status == 200
+    await asyncio.sleep(0.5)  # the verdict is forgotten
+    made_up = [f"{good[:-8]}{number:08}" for number in range(150)]
+    answers = await asyncio.gather(*(gateway.get(f"{IAM}/me", token=one) for one in made_up))
+    assert {one.status for one in answers} == {401, 429}
+    assert (await gateway.get(f"{IAM}/me", token=good)).status == 200
+
+
 async def test_a_token_is_reviewed_once_in_ten_seconds_however_often_it_comes(
     gateway: RunningGateway, pipeline: LightCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

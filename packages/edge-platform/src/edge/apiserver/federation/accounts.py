@@ -99,6 +99,9 @@ class ServiceAccounts:
         self._known: OrderedDict[bytes, _Verdict] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Verdict]] = {}
         self._bucket = Bucket(REVIEWS_A_SECOND, REVIEWS_AT_ONCE, clock.monotonic_s())
+        self._proven = OrderedDict[bytes, None]()
+        """Tokens that were good before: made-up ones take none of their turns."""
+        self._bucket_of_proven = Bucket(REVIEWS_A_SECOND, REVIEWS_AT_ONCE, clock.monotonic_s())
 
     def is_one(self, token: str) -> bool:
         """Whether it says that it is a service account's, for us. If that is true, the API server says."""
@@ -159,7 +162,8 @@ class ServiceAccounts:
         """One question however many requests carry the token at once."""
         task = self._asking.get(digest)
         if task is None:
-            if self._bucket.take(self._clock.monotonic_s(), 1.0) < 0:
+            bucket = self._bucket_of_proven if digest in self._proven else self._bucket
+            if bucket.take(self._clock.monotonic_s(), 1.0) < 0:
                 raise TooMuch(
                     "too-many-requests",
                     what="The token was not looked at",
@@ -174,6 +178,11 @@ class ServiceAccounts:
         self._known.move_to_end(digest)
         while len(self._known) > KEPT_MAX:
             self._known.popitem(last=False)
+        self._proven.pop(digest, None)
+        if verdict.name:
+            self._proven[digest] = None
+        while len(self._proven) > KEPT_MAX:
+            self._proven.popitem(last=False)
         return verdict
 
     async def _review(self, token: str) -> _Verdict:

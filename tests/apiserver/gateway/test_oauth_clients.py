@@ -183,6 +183,24 @@ async def test_a_client_counts_on_every_replica_without_a_restart_and_so_does_it
             await one.until(ME, 401, token=granted["access_token"])
 
 
+async def test_a_client_that_went_while_no_gateway_ran_leaves_no_session(
+    gateway_cluster: LightCluster, kube: Client
+) -> None:
+    async with RunningGateway(gateway_cluster.connection) as before:
+        name = await somebody(before, kube)
+        client = OAuthClient(id="left-behind", grants=frozenset({CREDENTIALS}), user=name)
+        secret = await make_client(kube, before, client)
+        form = {"grant_type": CREDENTIALS, "client_id": client.id, "client_secret": secret}
+        token = (await before.ask("POST", "/oauth/token", data=form)).json()["access_token"]
+        other = await before.token(name)
+    await drop_client(kube, client.id)
+    async with RunningGateway(gateway_cluster.connection) as after:
+        after.clock.ahead_s = 90
+        await after.server.sessions.keeper.sweep()
+        assert (await after.get(ME, token=token)).status == 401
+        assert (await after.get(ME, token=other)).status == 200
+
+
 async def test_a_program_acts_as_its_user_with_the_rights_of_that_users_bindings(
     gateway: RunningGateway, kube: Client
 ) -> None:

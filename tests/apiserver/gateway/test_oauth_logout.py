@@ -62,6 +62,18 @@ async def test_a_program_signs_its_user_out_here_and_there(gateway: RunningGatew
     assert answered(again, APP)["error"] == "login_required"
 
 
+async def test_a_program_may_send_its_user_by_post_too(gateway: RunningGateway, secret: str) -> None:
+    """RP-initiated logout 1.0 §2: both methods. The browser sends no cookie with such a POST."""
+    browser = Browser(gateway)
+    granted = await signed_in(browser, secret)
+    form = {"id_token_hint": granted["id_token"], "post_logout_redirect_uri": BYE, "state": "s&t"}
+    begun = await Browser(gateway).send("/oauth/logout", form)
+    assert (begun.status, begun.headers["Location"].partition("?")[0]) == (303, "logout")
+    assert (await gateway.get(ME, token=granted["access_token"])).status == 200, "nothing has ended yet"
+    assert answered(await browser.open(f"/oauth/{begun.headers['Location']}"), BYE) == {"state": "s&t"}
+    assert (await gateway.get(ME, token=granted["access_token"])).status == 401
+
+
 async def test_nobody_is_sent_on_to_an_address_that_is_not_registered_for_it(
     gateway: RunningGateway, secret: str
 ) -> None:

@@ -24,7 +24,7 @@ async def test_a_refresh_gives_new_tokens_and_the_old_one_is_of_no_more_use(gate
     answer = await refresh(gateway, first["refresh_token"])
     second = answer.json()
     assert answer.status == 200
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert (answer.headers["Cache-Control"], answer.headers["Pragma"]) == ("no-store", "no-cache")
     assert second["refresh_token"] != first["refresh_token"]
     assert second["access_token"] != first["access_token"]
     assert await status(gateway, second["access_token"]) == 200

@@ -71,9 +71,14 @@ class SecretRecords:
             reached=lambda version: self.beats.heard(of, version),
         )
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known which records there are."""
+        return self.mirror.collection.synced and self.mirror.silence_s() <= CUT_OFF_S
+
     def require(self) -> None:
-        """Raises Unavailable (503) while it is not known which records there are."""
-        if not self.mirror.collection.synced or self.mirror.silence_s() > CUT_OFF_S:
+        """Raises Unavailable (503) unless `is_known`."""
+        if not self.is_known:
             raise self._unavailable("the Kubernetes API has not been heard of")
 
     @property

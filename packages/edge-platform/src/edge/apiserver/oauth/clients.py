@@ -145,6 +145,12 @@ class Clients:
     def is_configured(self, id_: str) -> bool:
         return id_ in self._configured
 
+    def is_gone(self, id_: str) -> bool:
+        """Whether it is certain that there is none of that id; one that is not understood is there."""
+        if id_ in self._configured or not self.followed.is_known:
+            return False
+        return self.mirror.collection.get(Key(self._namespace, SECRET_PREFIX + id_)) is None
+
     async def add(self, client: OAuthClient) -> None:
         """Keep a new one; it counts here at once. Raises AlreadyExists, KubeError."""
         made = await self._client.create(record_of(client, self._namespace), manager=MANAGER)

@@ -73,7 +73,10 @@ class Discovery:
             "introspection_endpoint_auth_methods_supported": methods,
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": list(self._algorithms()),
-            "claims_supported": ["sub", "name", "preferred_username", "email", "groups", "nonce"],
+            "claims_supported": [
+                *("iss", "sub", "aud", "exp", "iat", "auth_time", "sid", "nonce"),
+                *("name", "preferred_username", "email", "groups"),
+            ],
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
             "authorization_response_iss_parameter_supported": True,
             "request_parameter_supported": False,

@@ -1,4 +1,7 @@
-"""A client that is deleted takes what it was given with it: its sessions end, on every replica."""
+"""A client that is deleted takes what it was given with it: its sessions end, on every replica.
+
+What a gateway that stopped meanwhile has left is swept later: the keeper of sessions looks for their clients.
+"""
 
 import asyncio
 

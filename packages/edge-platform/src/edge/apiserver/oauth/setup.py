@@ -62,6 +62,7 @@ class OAuth:
         self.codes = Tickets(client, namespace, "oauth-code", life_s=CODE_LIFE_S, clock=clock)
         self.logins = Tickets(client, namespace, "oauth-login", life_s=LOGIN_LIFE_S, clock=clock)
         sessions.browsers = self.logins
+        sessions.keeper.client_is_gone = self.clients.is_gone
 
     def work(self) -> "tuple[Coroutine[Any, Any, None], ...]":
         """What runs beside requests, until cancelled."""

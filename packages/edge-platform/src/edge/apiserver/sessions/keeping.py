@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ SEEN_AT_ONCE: Final = 75
 """How many times of last use are written in one go: many sessions are noted more coarsely."""
 SWEEP_EVERY_S: Final = 600.0
 NEW_S: Final = 60.0
-"""A session that is younger may have a user whom the watch has not brought yet."""
+"""A session that is younger may have a user, or a client, whom the watch has not brought yet."""
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -38,6 +39,8 @@ class SessionKeeper:
         self._people = people
         self._clock = clock
         self._used: dict[str, float] = {}
+        self.client_is_gone: Callable[[str], bool] = lambda _: False
+        """Whether there is no such client any more, by its id."""
 
     def used(self, sid: str) -> None:
         """Cheap: called at every request."""
@@ -87,12 +90,12 @@ class SessionKeeper:
         return len(over)
 
     def _is_over(self, record: SessionRecord) -> bool:
-        """Past its end, or its user is gone or has another password."""
+        """Past its end, or its user or client is gone, or the user has another password."""
         now_s = self._clock.now_s()
         if now_s >= record.ends_s + LEEWAY_S:
             return True
         user = self._people.user(record.user)
-        if user is None or user.metadata.uid != record.uid:
+        if user is None or user.metadata.uid != record.uid or self.client_is_gone(record.client):
             return now_s - record.opened_s > NEW_S
         return self._tokens.password_mark(user.spec.encrypted_password) not in record.marks
 

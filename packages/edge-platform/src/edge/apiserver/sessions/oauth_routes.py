@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import structlog
 from aiohttp import web
@@ -9,6 +10,8 @@ from aiohttp import web
 from edge.apiserver.answers import document
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.identity import Authenticator, Session
+from edge.apiserver.oauth.logout import FIELDS
+from edge.apiserver.oauth.page import sent_on
 from edge.apiserver.openapi.operation import FORM, JSON, Operation
 from edge.apiserver.openapi.shapes import Introspection, JwkSet, Status, TokenQuestion
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, SESSION_COOKIE, check_sent_by_us
@@ -50,7 +53,8 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST", "/oauth/logout", "End one's own session, of the bearer token or the cookies", "oauth",
-        answer=Status, name="signOut",
+        about="With a form of OIDC RP-initiated logout the browser is sent to the sign-out page.",
+        answer=Status, refuses=(303,), name="signOut",
     ),
 )  # fmt: skip
 
@@ -168,6 +172,9 @@ class OAuthRoutes:
     async def _logout(self, exchange: "Exchange") -> web.StreamResponse:
         """Ends the session of the bearer token or of the cookies; done already is as good as done now."""
         request = exchange.request
+        asked = await _of_a_program(request)
+        if asked:
+            return sent_on(f"logout?{urlencode(asked)}")
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         offered = [bearer.strip()] if scheme.lower() == "bearer" else []
         if not offered:
@@ -206,3 +213,17 @@ class OAuthRoutes:
             await self._auditor.signed_out(request, {"name": record.user, "uid": record.uid})
         if await self._sessions.end(record.sid, browser=browser) is not None:
             log.info("session_ended", session=record.id, user=record.user, by="its own client")
+
+
+async def _of_a_program(request: web.BaseRequest) -> dict[str, str]:
+    """What a program sends with somebody by POST (OIDC RP-initiated logout §2), {} for any other call.
+
+    The page is then asked for by GET: with a POST of another site a browser sends none of our cookies.
+    """
+    if request.content_type != FORM:
+        return {}
+    try:
+        form = await read_form(request)
+    except OAuthError:
+        return {}
+    return {name: form[name] for name in FIELDS if form.get(name)}

@@ -59,13 +59,19 @@ def token_answer(request: web.BaseRequest, granted: Granted) -> web.Response:
         del body["token_type"]
         answer = document(body)
         set_cookies(request, answer, granted)
-        return answer
+        return _kept_by_nobody(answer)
     tokens = {
         "access_token": granted.access_token,
         "refresh_token": granted.refresh_token,
         "id_token": granted.id_token,
     }
-    return document({name: text for name, text in tokens.items() if text} | body)
+    return _kept_by_nobody(document({name: text for name, text in tokens.items() if text} | body))
+
+
+def _kept_by_nobody(answer: web.Response) -> web.Response:
+    """RFC 6749 §5.1 asks for both headers; the other one is on every answer."""
+    answer.headers["Pragma"] = "no-cache"
+    return answer
 
 
 def set_cookies(request: web.BaseRequest, answer: web.Response, granted: Granted) -> None:

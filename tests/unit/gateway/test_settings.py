@@ -123,6 +123,21 @@ def test_a_lockout_that_would_lock_nobody_is_refused(tmp_path: Path, text: str, 
     assert f"authentication.lockout.{key}" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "issuer",
+    ["https://", "https://h/?a=b", "https://h/#a", "ftp://h", "https://u@h", "https://h h", "http://h:x"],
+)
+def test_an_issuer_that_programs_cannot_use_is_refused(issuer: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(OAUTH_ISSUER_URL=issuer)
+    assert "authentication.jwt.issuer" in str(refused.value)
+
+
+def test_the_installers_issuer_has_no_scheme_and_is_served_over_plain_http() -> None:
+    assert read(OAUTH_ISSUER_URL="localhost:30080").authentication.jwt.issuer == "http://localhost:30080"
+    assert read(OAUTH_ISSUER_URL="").authentication.jwt.issuer == "https://edge.example.com"
+
+
 def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:
     settings = read(OAUTH_CLIENTS="edge-console:s3cr:et,kubectl:other")
     assert settings.authentication.oauth.by_id()["edge-console"].reveal() == "s3cr:et"

@@ -4,6 +4,9 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from edge.apiserver.federation.settings import contradictions as outside_contradictions
 from edge.apiserver.federation.settings import lockout_contradictions
@@ -37,7 +40,7 @@ def read_settings(
     found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags)
     settings = GatewaySettings(
         server=found[ServerSettings],
-        authentication=found[AuthenticationSettings],
+        authentication=_with_scheme(found[AuthenticationSettings]),
         authorization=found[AuthorizationSettings],
         rate_limit=found[RateLimitSettings],
         kubeconfig=found[KubeconfigSettings],
@@ -48,6 +51,14 @@ def read_settings(
     if violations:
         raise SettingsError(violations)
     return settings
+
+
+def _with_scheme(authentication: AuthenticationSettings) -> AuthenticationSettings:
+    """Values of the public installer name the issuer as localhost:30080, where it serves plain http."""
+    jwt = authentication.jwt
+    if "://" in jwt.issuer:
+        return authentication
+    return replace(authentication, jwt=replace(jwt, issuer=f"http://{jwt.issuer}"))
 
 
 def _contradictions(settings: GatewaySettings) -> Iterator[Violation]:
@@ -85,6 +96,7 @@ def _of_sessions(authentication: AuthenticationSettings) -> Iterator[Violation]:
     session, token = authentication.session, authentication.jwt.expire
     if not 0 < token.s <= TOKEN_MAX_S:
         yield Violation("authentication.jwt.expire", token, "a token must end", "1s to 30d")
+    yield from _of_issuer(authentication.jwt.issuer)
     if session.idle.s < token.s:
         why, accepted = "a session would end before its first token", "authentication.jwt.expire or more"
         yield Violation("authentication.session.idle", session.idle, why, accepted)
@@ -95,6 +107,19 @@ def _of_sessions(authentication: AuthenticationSettings) -> Iterator[Violation]:
         if not re.fullmatch(r"https?://[^/\s]+", origin):
             accepted = "https://HOST[:PORT], without a path"
             yield Violation("authentication.session.origins", origin, "it is no origin", accepted)
+
+
+def _of_issuer(issuer: str) -> Iterator[Violation]:
+    """Programs append paths to it, and compare it letter by letter."""
+    try:
+        parts = urlsplit(issuer)
+        is_address = bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        is_address, parts = False, urlsplit("")
+    plain = re.fullmatch(r"https?://[!-~]+", issuer) and not parts.query and not parts.fragment
+    if not (is_address and plain):
+        why = "programs find their way from this address"
+        yield Violation("authentication.jwt.issuer", issuer, why, "https://HOST[:PORT][/PATH]")
 
 
 def _of_oauth(oauth: OAuthSettings) -> Iterator[Violation]:

@@ -54,7 +54,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 
 {{/* Values that documents print are no secrets (X30). */}}
 {{- define "edge-apiserver.jwtSecret" -}}
-{{- $given := ((.Values.authentication).jwt).secret | default "" -}}
+{{- $given := ((.Values.authentication).jwt).secret | default "" | toString -}}
 {{- $printed := list "***" "your-jwt-secret" "changeme" "change-me" "secret" "edge-jwt-secret" "your-secret-key" -}}
 {{- /* That of the public installer's chart, with which anybody could sign tokens. */ -}}
 {{- $printed = append $printed "c069c36be9c64acd4d3993d7e9ea44c3c65802e06a5909cee933af6768e2004e" -}}

@@ -173,6 +173,14 @@ def test_published_secrets_are_not_used_as_keys() -> None:
     assert "JWT_SECRET" in render("authentication.jwt.secret=a-real-one")
 
 
+def test_secrets_of_digits_are_secrets_as_well() -> None:
+    """--set makes numbers of them."""
+    client = "authentication.oauth.clients[0]"
+    found = objects("authentication.jwt.secret=1234567", f"{client}.id=one", f"{client}.secret=7654321")
+    kept = found["Secret", "edge-apiserver-auth"]["stringData"]
+    assert (kept["jwt-secret"], kept["clients"]) == ("1234567", "one:7654321")
+
+
 @pytest.mark.parametrize("secret", ["with #a sharp", "a: b", "'quoted'", '"', "{x}", "0123", "true", "*"])
 def test_a_clients_secret_arrives_as_it_was_given(tmp_path: Path, secret: str) -> None:
     values = tmp_path / "values.yaml"

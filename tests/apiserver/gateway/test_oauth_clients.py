@@ -1,10 +1,12 @@
 """OAuth clients as Secrets: made, known on every replica, renewed, gone; what their grants allow (I12)."""
 
 import asyncio
+import base64
 import os
 import re
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from tests.support.gateway import IAM, PASSWORD, Answer, RunningGateway, make_us
 from tests.support.oauth import WIKI, drop_client, knows_client, make_client
 
 from edge.iam.firstadmin import ADMIN_ROLE, SCOPE_LABELS
-from edge.iam.oauthclients import CODE, CREDENTIALS, REFRESH, SECRET_PREFIX, OAuthClient
+from edge.iam.oauthclients import CODE, CREDENTIALS, REFRESH, SECRET_PREFIX, OAuthClient, hash_secret
 from edge.iam.types import (
     GROUP,
     IAMRole,
@@ -30,7 +32,7 @@ from edge_kube.client import Client
 from edge_kube.core import Secret
 from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import tool
-from edge_kube.meta import ObjectMeta
+from edge_kube.meta import Key, ObjectMeta
 
 PAGE = Path(__file__).parents[3] / "docs" / "authentication.md"
 CLIENTS = f"{IAM}/oauthclients"
@@ -253,6 +255,22 @@ async def test_a_new_secret_replaces_the_old_one_or_stands_beside_it_for_a_while
             assert (await credentials(gateway, "rotated", secrets[0])).status == 401
             gateway.clock.ahead_s = 0
     assert [(await credentials(gateway, "rotated", one)).status for one in secrets] == [401, 401, 200]
+
+
+async def test_a_new_secret_brings_no_address_back_that_was_taken_away_at_the_same_moment(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    await make_client(kube, gateway, OAuthClient(id="moved", redirect_uris=(WIKI, f"{WIKI}&old")))
+    clients = gateway.server.oauth.clients
+    before = clients.find("moved")
+    assert before is not None
+    uris = {"data": {"redirectURIs": base64.b64encode(WIKI.encode()).decode()}}
+    await kube.merge(Secret, Key("edge-system", f"{SECRET_PREFIX}moved"), uris)
+    assert await clients.renew(replace(before, secret_hash=hash_secret("another")))  # as it was known here
+    async with asyncio.timeout(10):
+        while (now := clients.find("moved")) is None or now.secret_hash == before.secret_hash:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert now.redirect_uris == (WIKI,)
 
 
 async def test_guessing_a_client_secret_is_slowed_down_for_that_name_alone(

@@ -1,8 +1,12 @@
 """Users as the watch brings them, and what comparing with their passwords costs (I14)."""
 
+import re
+
 import msgspec
+import pytest
 
 from edge.apiserver.identity import People
+from edge.apiserver.loginrecords import Attempt
 from edge.iam.passwords import COST
 from edge.iam.types import User, UserSpec
 from edge_kube.meta import Key, ObjectMeta, to_manifest
@@ -36,3 +40,11 @@ def test_a_cost_that_is_never_compared_with_counts_for_nothing() -> None:
     people = People()
     brought(people, "attack", f"$2b$31${SALT_AND_DIGEST}")
     assert people.hashing_cost == COST
+
+
+@pytest.mark.parametrize("name", ["ada", "", "a" * 199 + ".b", "a" * 198 + "-.b", "a" * 253])
+def test_the_record_of_an_attempt_has_a_name_that_the_api_server_takes(name: str) -> None:
+    attempt = Attempt(user=name, uid="u", reason="WrongPassword", success=False, address="", agent="")
+    part = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    assert re.fullmatch(rf"{part}(\.{part})*", attempt.record)
+    assert len(attempt.record) <= 253

@@ -49,7 +49,7 @@ class Attempt:
     @property
     def record(self) -> str:
         """The name of its LoginRecord."""
-        return f"{self.user[:200] or 'unknown'}-{self.id}"
+        return f"{self.user[:200].rstrip('-.') or 'unknown'}-{self.id}"
 
 
 class LoginRecords:

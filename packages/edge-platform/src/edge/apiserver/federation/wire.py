@@ -98,7 +98,7 @@ class Wire:
     async def search(
         self, base: str, wanted: LDAPFilter, attributes: Sequence[str], limit: int
     ) -> Sequence[Entry]:
-        """At most `limit` entries of the subtree, aliases not followed; an absent base has none."""
+        """At most `limit` entries of the subtree, aliases not followed. The base must be there."""
         self._session.search_request(base, filter=wanted, attributes=list(attributes), size_limit=limit)
         found: list[Entry] = []
         while True:

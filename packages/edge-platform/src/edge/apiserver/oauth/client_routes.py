@@ -207,7 +207,7 @@ class ClientRoutes:
             previous_hash=client.secret_hash if keep_s else "",
             previous_until_s=self._clock.now_s() + keep_s if keep_s else 0.0,
         )
-        if not await _recorded(self._clients.change(changed)):
+        if not await _recorded(self._clients.renew(changed)):
             raise _unknown(id_)
         return _with_secret(changed, secret, 200)
 

@@ -39,6 +39,7 @@ from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, TooMuch
 
+SECRET_FIELDS: Final = ("secretHash", "previousSecretHash", "previousSecretUntil")
 WRONG: Final = "client_id or client_secret is wrong"
 
 log = structlog.stdlib.get_logger("edge.apiserver")
@@ -156,14 +157,17 @@ class Clients:
         made = await self._client.create(record_of(client, self._namespace), manager=MANAGER)
         self._put(msgspec.convert(made, KubeSecret))
 
-    async def change(self, client: OAuthClient) -> bool:
-        """Keep it as it is now; False: it has been deleted. Raises KubeError."""
+    async def renew(self, client: OAuthClient) -> bool:
+        """Keep its secrets as they are now; False: it has been deleted. Raises KubeError.
+
+        The rest is left alone: somebody may have changed it a moment ago.
+        """
         key, data = (
             Key(self._namespace, SECRET_PREFIX + client.id),
             record_of(client, self._namespace)["data"],
         )
         # What is not there any more must go: a merge patch removes what is null.
-        patch = {"data": dict.fromkeys(("previousSecretHash", "previousSecretUntil")) | data}
+        patch = {"data": {name: data.get(name) for name in SECRET_FIELDS}}
         try:
             self._put(await self._client.merge(KubeSecret, key, patch, manager=MANAGER))
         except NotFound:

@@ -70,6 +70,27 @@ def test_two_spellings_of_one_setting_must_agree() -> None:
         load({"server": Server}, file={**same, "timeouts": {"read": "6s"}}, environ={})
 
 
+def test_a_misspelt_key_is_refused_however_deep_it_is() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"server": Server}, file={"server": {"tls": {"certfile": "x", "deep": {"er": 1}}}}, environ={})
+    said = {violation.field: violation for violation in caught.value.violations}
+    assert said.keys() == {"server.tls.certfile", "server.tls.deep.er"}
+    assert "server.tls.certFile" in said["server.tls.certfile"].accepted
+
+
+def test_a_section_in_which_nothing_is_said_has_its_defaults() -> None:
+    for file in ({"server": None}, {"server": {}}, {"server": {"tls": None}}, {"server": {"tls": {}}}):
+        assert load({"server": Server}, file=file, environ={})[Server].port == 8080
+
+
+def test_another_spelling_in_the_file_gives_way_to_environment_and_flag() -> None:
+    file = {"timeouts": {"read": "7s"}}
+    environ = {"REQUEST_TIMEOUT": "8s"}
+    assert load({"server": Server}, file=file, environ=environ)[Server].read_timeout.s == 8
+    flags = {"server.readTimeout": "9s"}
+    assert load({"server": Server}, file=file, environ=environ, flags=flags)[Server].read_timeout.s == 9
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "edge.yaml"
     broken.write_text("server: [unclosed")

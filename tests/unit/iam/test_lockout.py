@@ -49,11 +49,11 @@ def test_a_limit_that_may_be_set_is_one_that_locks() -> None:
 
 def test_a_lock_after_many_is_as_long_for_a_process_that_has_just_started() -> None:
     """It has read the records of what is remembered, and no others."""
-    failures, at_s = list[float](), 1.0
+    failures, now_s, until = list[float](), 0.0, 1.0
     for _ in range(30):
-        failures += [at_s] * 5
+        now_s = until
+        failures += [now_s] * 5
         until = locked_until(failures, 5, RULES)
-        now_s, at_s = at_s, until
     assert until - now_s == 24 * 60 * MINUTE
     read = [one for one in failures if now_s - one < RULES.remembered_s]
     assert len(read) < len(failures)

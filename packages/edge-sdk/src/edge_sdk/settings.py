@@ -170,6 +170,7 @@ class _Reading:
     flags: dict[str, str]
     tree: Mapping[str, Any] = field(default_factory=dict[str, Any])
     known: set[str] = field(default_factory=set[str])
+    sections: set[str] = field(default_factory=set[str])
     violations: list[Violation] = field(default_factory=list[Violation])
 
     def read_file(self, file: Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -191,6 +192,7 @@ class _Reading:
 
     def section(self, cls: type[Section], path: str, given: object) -> Section | None:
         """Build a section; None when something in it is wrong (and noted)."""
+        self.sections.add(path)
         if given is not None and not isinstance(given, Mapping):
             self._refuse(path, given, "it is a section", "a mapping of keys to values")
             return None
@@ -199,11 +201,11 @@ class _Reading:
         made: dict[str, Any] = {}
         for info in fields(cls):
             key = f"{path}.{info.encode_name}"
-            self.known.add(key)
             inner = _section_of(info.type)
             if inner is not None:
                 made[info.name] = self.section(inner, key, values.get(info.encode_name))
                 continue
+            self.known.update((key, *_extra(info).get("also", ())))
             for source, value in self._first(info, key, values):
                 made[info.name] = self._converted(info, f"{key} ({source})", value)
             if info.name not in made and info.default is NODEFAULT and info.default_factory is NODEFAULT:
@@ -225,7 +227,6 @@ class _Reading:
             return
         found = [(key, values[info.encode_name])] if info.encode_name in values else []
         for other in extra.get("also", ()):
-            self.known.add(other)
             value = _lookup(self.tree, other)
             if value is not None:
                 found.append((other, value))
@@ -251,11 +252,9 @@ class _Reading:
         for name in self.flags:
             self._refuse(f"--{name}", _shown(name, self.flags[name]), _UNKNOWN, _nearest(name, self.known))
         for path, value in _leaves(tree, ""):
-            if path.split(".")[0] in sections or "." in path:
-                known = any(path == key or path.startswith(f"{key}.") for key in self.known)
-            else:
-                known = False
-            if not known:
+            if path in self.sections:
+                continue  # nothing is said in it, or no mapping is, which has been refused
+            if not any(path == key or path.startswith(f"{key}.") for key in self.known):
                 self._refuse(path, _shown(path, value), _UNKNOWN, _nearest(path, {*self.known, *sections}))
 
     def _refuse(self, key: str, value: object, why: str, accepted: str) -> None:

@@ -119,10 +119,10 @@ async def test_a_flood_of_made_up_tokens_keeps_none_out_who_was_known_before(
     good = token_of(pipeline)
     assert (await gateway.get(f"{IAM}/me", token=good)).status == 200
     await asyncio.sleep(0.5)  # the verdict is forgotten
-    made_up = [f"{good[:-8]}{number:08}" for number in range(150)]
-    answers = await asyncio.gather(*(gateway.get(f"{IAM}/me", token=one) for one in made_up))
+    made_up = [f"{good[:-8]}{number:08}" for number in range(98)]
+    *answers, known = await asyncio.gather(*(gateway.get(f"{IAM}/me", token=one) for one in (*made_up, good)))
     assert {one.status for one in answers} == {401, 429}
-    assert (await gateway.get(f"{IAM}/me", token=good)).status == 200
+    assert known.status == 200
 
 
 async def test_a_token_is_reviewed_once_in_ten_seconds_however_often_it_comes(

@@ -14,6 +14,7 @@ from tests.support.trails import KEY, ROOMY, lines_of, write_chain
 
 from edge.audit.chain import BODY, GENESIS, line_of, link
 from edge.audit.folder import Folder
+from edge.audit.query import Query, search
 from edge.audit.retention import Limits
 from edge.audit.statements import read_statements
 from edge.audit.verify import verify
@@ -146,12 +147,16 @@ def test_segments_whose_time_is_over_go_with_a_signed_statement(tmp_path: Path) 
     segments = sorted(tmp_path.glob("*.log"))
     for path in segments[:2]:
         os.utime(path, (1, 1))
+    search(Folder(tmp_path), Query(), lambda _user, _scope: True)
+    assert len(list(tmp_path.glob("index/*"))) == len(segments)
     write_chain(tmp_path, 2, "gateway-2", ROOMY)
     assert sorted(tmp_path.glob("gateway-1.*.log")) == segments[2:]
+    assert {path.stem for path in tmp_path.glob("index/*")} == {path.stem for path in segments[2:]}
     report = verify(Folder(tmp_path))
     assert report.broken is None
     assert report.retired > 0
-    said = read_statements((tmp_path / "gateway-1.sig").read_bytes(), [KEY.public_key()])
+    lines = (tmp_path / "gateway-1.sig").read_bytes().splitlines(keepends=True)
+    said = list(read_statements(lines, [KEY.public_key()]))
     assert [one.kind for one in said][-2:] == ["retired", "retired"]
     segments[2].unlink()  # and one that nobody let go of
     assert verify(Folder(tmp_path)).broken is not None

@@ -197,6 +197,21 @@ async def test_a_full_disk_refuses_changes_and_takes_the_outcomes_of_earlier_one
     assert sum(record.phase == "outcome" for record in records(small_disk / "t")) == 51
 
 
+async def test_statements_that_a_full_disk_tore_leave_the_chain_whole(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.audit.writer.CHECKPOINT_RECORDS", 1)
+    async with trail(small_disk / "t") as made:
+        await change(made)
+        fill(small_disk / "filler")
+        for _ in range(60):  # each wants a statement of 350 bytes: the file needs another block soon
+            await made.begin(intent())
+        (small_disk / "filler").unlink()
+        await change(made)
+    report = verify(Folder(small_disk / "t"))
+    assert (report.broken, report.unsigned) == (None, 0)
+
+
 async def test_a_volume_that_is_nearly_full_refuses_changes(tmp_path: Path) -> None:
     nearly = Limits(refuse_ratio=0.0001, enough_free_bytes=2**60)
     async with trail(tmp_path, limits=nearly) as made:

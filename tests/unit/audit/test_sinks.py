@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.sinks import NearSink
@@ -14,6 +15,7 @@ from tests.support.trails import KEY, change, intent, outcome
 from edge.apiserver.sinks.peers import catch_up
 from edge.audit.query import Query, search
 from edge.audit.received import NotTakenError
+from edge.audit.recovery import Left
 from edge.audit.retention import Limits
 from edge.audit.shipping import Shipper
 from edge.audit.statements import CLOSED, RETIRED, Signer
@@ -141,6 +143,84 @@ async def test_a_writer_taken_for_dead_goes_on_in_a_new_chain_and_loses_nothing(
     assert (report.broken, report.chains, report.records) == (None, 2, 4)
     found = search(sink.folder, Query(result="success"), lambda _user, _scope: True).items
     assert {entry.id for entry in found} == {asked.id, after.id}
+
+
+async def test_a_sink_that_holds_what_was_never_written_counts_for_nothing(tmp_path: Path) -> None:
+    forged, other = NearSink(tmp_path / "forged"), NearSink(tmp_path / "other")
+    written = NearSink(tmp_path / "written")
+    async with shipped(written, enough=1) as trail:
+        for number in range(10):
+            await change(trail, f"forged-{number}")
+    forged.received.append("gateway-1", written.received.records("gateway-1", 0))
+    async with shipped(forged, other, within_s=0.3) as trail:
+        with pytest.raises(NotWrittenError):
+            await trail.begin(intent("real"))
+        assert "another one there" in trail.counts.failing
+    empty = NearSink(tmp_path / "empty")
+    async with shipped(forged, empty, enough=1) as trail:
+        await change(trail, "real")
+    assert held(empty) == 2
+    assert held(forged) == 20
+
+
+async def test_a_statement_without_its_signature_is_not_taken(tmp_path: Path) -> None:
+    sink = NearSink(tmp_path / "a")
+    async with shipped(sink, enough=1) as trail:
+        await change(trail)
+        await until(lambda: sink.received.state("gateway-1").statements == 1)
+        state = sink.received.state("gateway-1")
+        digest = bytes.fromhex(state.digest)
+        line = Signer(Ed25519PrivateKey.generate(), "gateway-1", state.last).sign(
+            CLOSED, seq=2, digest=digest, time_ms=1
+        )
+        with pytest.raises(NotTakenError, match="is not known"):
+            sink.received.sign("gateway-1", state.statements, line)
+        await change(trail, "after")
+    assert verify(sink.folder).broken is None
+    assert held(sink) == 4
+
+
+async def test_a_peer_with_one_chain_that_conflicts_is_followed_in_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.apiserver.sinks.peers.WRITERS_FIRST_S", -1.0)
+    ours, peer = NearSink(tmp_path / "ours"), NearSink(tmp_path / "peer")
+    for sink, changes in ((ours, 1), (peer, 2)):
+        async with shipped(sink, enough=1, chain="a-conflict") as trail:
+            for _ in range(changes):
+                await change(trail)
+    async with shipped(peer, enough=1, chain="b-missing") as trail:
+        await change(trail)
+    await catch_up(ours.received, peer)  # pyright: ignore[reportArgumentType] - the same words
+    assert held(ours, "a-conflict") == 2
+    assert held(ours, "b-missing") == 2
+
+
+class Orphaned:
+    """Chains that were left, the first of which cannot be closed."""
+
+    def __init__(self, *, fails: Exception) -> None:
+        self.fails = fails
+        self.closed: list[str] = []
+
+    async def left(self) -> list[Left]:
+        return [Left(name, -1, 0, b"") for name in ("first", "second") if name not in self.closed]
+
+    async def let_go(self, left: Left, now_ms: int) -> None:
+        if left.chain == "first":
+            raise self.fails
+        self.closed.append(left.chain)
+
+
+@pytest.mark.parametrize("fails", [OSError("away"), NotTakenError("conflict", "another was faster")])
+async def test_a_chain_that_cannot_be_closed_keeps_no_other_open(tmp_path: Path, fails: Exception) -> None:
+    orphans = Orphaned(fails=fails)
+    sink = NearSink(tmp_path / "a")
+    trail = Trail(Shipper([sink], "gateway-1", KEY, enough=1), orphans=orphans)
+    looking = asyncio.create_task(trail.look_after_orphans(lambda: 7))
+    await until(lambda: orphans.closed == ["second"])
+    assert not looking.done()
+    looking.cancel()
 
 
 async def test_what_has_aged_goes_when_that_is_signed_and_what_has_not_stays(tmp_path: Path) -> None:

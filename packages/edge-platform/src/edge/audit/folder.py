@@ -7,18 +7,20 @@ index/<segment>.idx                  made from the segment, never the truth
 keys                                 public keys, one a line
 """
 
+import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge.audit.chain import BODY, GENESIS, HEX, whole_lines
-from edge.audit.record import read_record
+from edge.audit.record import Record, read_record
 from edge.audit.statements import public_text, read_public
 
 CHAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,120}")
@@ -67,6 +69,15 @@ class Folder:
         for segment in self.segments():
             found.setdefault(segment.chain, []).append(segment)
         return found
+
+    def index(self, segment: Segment) -> Path:
+        return self.path / "index" / f"{segment.name}.idx"
+
+    def remove(self, segment: Segment) -> None:
+        """The records, then what was made from them. Raises OSError."""
+        segment.path.unlink()
+        for path in (self.path / "index").glob(f"{segment.name}.idx*"):
+            path.unlink(missing_ok=True)
 
     def statements(self, chain: str) -> Path:
         return self.path / f"{chain}.sig"
@@ -124,12 +135,37 @@ def pieces(path: Path, start: int = 0) -> Iterator[tuple[int, list[bytes]]]:
                 return
 
 
+def last_line(segment: Segment) -> tuple[Record, bytes] | None:
+    """The last record of a segment and its h as they stand there, unchecked; what is none is passed over."""
+    found: tuple[Record, bytes] | None = None
+    for _, lines in pieces(segment.path):
+        for line in reversed(lines):
+            with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                found = read_record(line[BODY:]), bytes.fromhex(line[:HEX].decode())
+                break
+    return found
+
+
+def ages(segments: Iterable[Segment], now_s: float, old_s: float) -> list[tuple[Segment, float]]:
+    """Each with the age of its newest record in s. Raises OSError.
+
+    A file that says it is older than `old_s` is looked into: its time can be set by anybody, and what goes
+    because it is old goes with our signature. What cannot be read in it is not old.
+    """
+    found: list[tuple[Segment, float]] = []
+    for segment in segments:
+        age_s = now_s - segment.path.stat().st_mtime
+        if age_s > old_s and segment.path.stat().st_size:
+            last = last_line(segment)
+            age_s = min(age_s, now_s - last[0].time / 1000) if last is not None else 0.0
+        found.append((segment, age_s))
+    return found
+
+
 def head_of(segments: list[Segment]) -> tuple[int, bytes]:
-    """(seq, h) of the last line of a chain as it stands in its files, unchecked; (0, GENESIS) for none."""
+    """(seq, h) of the last record of a chain, as `last_line`; (0, GENESIS) for none."""
     for segment in reversed(segments):
-        last = b""
-        for _, lines in pieces(segment.path):
-            last = lines[-1]
-        if last:
-            return read_record(last[BODY:]).seq, bytes.fromhex(last[:HEX].decode())
+        last = last_line(segment)
+        if last is not None:
+            return last[0].seq, last[1]
     return 0, GENESIS

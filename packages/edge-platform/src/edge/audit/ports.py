@@ -28,7 +28,7 @@ class Appending(Protocol):
 
 
 class Orphans(Protocol):
-    """Chains whose writers died. Raises OSError while they cannot be reached."""
+    """Chains whose writers died. Raises OSError, NotTakenError while they cannot be reached."""
 
     async def left(self) -> list[Left]: ...
 

@@ -5,7 +5,6 @@ cannot be talked into another past. Chains go on in a new file after a restart.
 """
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +16,21 @@ import msgspec
 import structlog
 
 from edge.audit.chain import BODY, Walk
-from edge.audit.folder import CHAIN, Folder, head_of, pieces
+from edge.audit.folder import CHAIN, Folder, ages, head_of, pieces
 from edge.audit.record import Record, read_record
 from edge.audit.recovery import mend, open_intents, signed_lines
 from edge.audit.retention import Limits, plan_retention
 from edge.audit.segment import ROOM_LEAST_BYTES, ROOM_LOW_BYTES, OpenSegment
-from edge.audit.statements import CLOSED, RETIRED, last_hash, public_text, unchecked
+from edge.audit.statements import (
+    CLOSED,
+    RETIRED,
+    ForgedError,
+    append_whole,
+    last_hash,
+    public_text,
+    read_copy,
+    unchecked,
+)
 
 log = structlog.stdlib.get_logger("edge.audit")
 
@@ -59,6 +67,7 @@ class _Chain:
     closed: bool
     heard_s: float
     segment: OpenSegment | None = None
+    is_torn: bool = False
     opened_s: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -154,11 +163,12 @@ class Received:
 
     def aged(self) -> list[tuple[str, int, bytes]]:
         """(chain, seq, h) of the last record of each part whose time is over. Raises OSError."""
-        now_s = time.time()
-        ages = [(one, now_s - one.path.stat().st_mtime) for one in self.folder.segments()]
-        open_paths = {about.segment.segment.path for about in self._chains.values() if about.segment}
-        old = plan_retention([one for one in ages if one[0].path not in open_paths], self._limits, full=False)
-        return [(one.chain, *head_of([one])) for one in old]
+        with self._lock:
+            chains = list(self._chains.values())
+        open_paths = {about.segment.segment.path for about in chains if about.segment}
+        closed = [one for one in self.folder.segments() if one.path not in open_paths]
+        aged = ages(closed, time.time(), self._limits.age_max_s(full=False))
+        return [(one.chain, *head_of([one])) for one in plan_retention(aged, self._limits, full=False)]
 
     def close(self) -> None:
         for about in self._chains.values():
@@ -209,20 +219,18 @@ class Received:
         try:
             segment.write(b"".join(line + b"\n" for line in lines))
         except OSError:
-            with contextlib.suppress(OSError):
-                segment.seal()
-            about.segment = None
+            about.is_torn = True
             raise
         about.walk = walk
 
     def _segment(self, chain: str, about: _Chain) -> OpenSegment:
         now_s, have = self._now_s(), about.segment
         limits = self._limits
-        if have is not None and have.used:
-            old = now_s - about.opened_s >= limits.segment_s
-            if old or have.used >= limits.segment_bytes:
-                have.seal()
-                have = None
+        old = have is not None and now_s - about.opened_s >= limits.segment_s
+        if have is not None and (about.is_torn or (have.used and (old or have.used >= limits.segment_bytes))):
+            have.seal()  # what is behind the last good record is cut off
+            have = about.segment = None
+            about.is_torn = False
         if have is None:
             have = about.segment = OpenSegment(self.folder.segment(chain, about.walk.seq + 1))
             about.opened_s = now_s
@@ -241,10 +249,8 @@ class Received:
         found = list(unchecked(data))
         if len(found) != len(lines) or found[0].previous != about.last or found[0].chain != chain:
             raise NotTakenError("conflict", "the statements do not follow those that are here")
-        with self._path(chain).open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fdatasync(file.fileno())
+        self._check_signatures(lines)
+        append_whole(self._path(chain), data)
         about.statements += len(lines)
         about.last = last_hash(data)
         self._let_go(chain, max((one.seq for one in found if one.kind == RETIRED), default=0))
@@ -254,6 +260,15 @@ class Received:
                 about.segment.seal()
                 about.segment = None
 
+    def _check_signatures(self, lines: list[bytes]) -> None:
+        """What bears no signature would spoil the chain for good. Raises NotTakenError."""
+        keys = self.folder.keys()
+        for line in lines:
+            try:
+                read_copy(line, keys)
+            except ForgedError as error:
+                raise NotTakenError("conflict", str(error)) from None
+
     def _let_go(self, chain: str, up_to: int) -> None:
         """Drop what was signed to be over, and is so by our own clock: a stolen key drops nothing young."""
         if not up_to:
@@ -262,7 +277,7 @@ class Received:
             if name == chain and seq <= up_to:
                 for segment in self.folder.chains()[chain]:
                     if head_of([segment])[0] <= seq:
-                        segment.path.unlink()
+                        self.folder.remove(segment)
                         log.info("audit_segment_retired", chain=chain, up_to=seq)
 
 

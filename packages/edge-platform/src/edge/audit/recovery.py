@@ -46,14 +46,35 @@ def left_behind(folder: Folder, own: str, closed: set[str] | None = None) -> lis
         lock = folder.lock(chain)
         if lock is None:
             continue
-        signed = list(unchecked(b"".join(line + b"\n" for line in signed_lines(folder.statements(chain)))))
-        if any(one.kind == CLOSED for one in signed):
+        try:
+            left = _left_by(folder, chain, segments, lock)
+        except (OSError, ValueError) as error:  # what is wrong with one chain keeps no other open
+            log.error("audit_chain_not_mended", chain=chain, error=str(error))
+            os.close(lock)
+            continue
+        if left is None:
             os.close(lock)
             done.add(chain)
-            continue
-        seq, digest = mend(segments, signed)
-        found.append(Left(chain, lock, seq, digest, open_intents(segments)))
+        else:
+            found.append(left)
     return found
+
+
+def _left_by(folder: Folder, chain: str, segments: list[Segment], lock: int) -> Left | None:
+    """None for a chain that is closed. Raises OSError, ValueError for statements that are none."""
+    if is_closed(folder.statements(chain)):
+        return None
+    signed = list(unchecked(b"".join(line + b"\n" for line in signed_lines(folder.statements(chain)))))
+    seq, digest = mend(segments, signed)
+    return Left(chain, lock, seq, digest, open_intents(segments))
+
+
+def is_closed(path: Path) -> bool:
+    """Whether the statements say that nothing follows; line by line: there may be a year of them."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return any(one.kind == CLOSED for line in file if b"closed" in line for one in unchecked(line))
 
 
 def let_go(folder: Folder, left: Left, key: Ed25519PrivateKey, now_ms: int) -> None:
@@ -61,11 +82,7 @@ def let_go(folder: Folder, left: Left, key: Ed25519PrivateKey, now_ms: int) -> N
     try:
         path = folder.statements(left.chain)
         signer = Signer(key, left.chain, last_hash(path.read_bytes()) if path.exists() else "")
-        line = signer.sign(CLOSED, seq=left.seq, digest=left.digest, time_ms=now_ms)
-        with path.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        signer.keep(path, CLOSED, seq=left.seq, digest=left.digest, time_ms=now_ms)
     finally:
         os.close(left.lock)
 

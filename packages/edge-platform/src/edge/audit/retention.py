@@ -24,10 +24,13 @@ class Limits:
     refuse_ratio: float = 0.95
     enough_free_bytes: int = 2**30
 
+    def age_max_s(self, *, full: bool) -> float:
+        return self.floor_s if full else self.keep_s
+
 
 def plan_retention(segments: Iterable[tuple[Segment, float]], limits: Limits, *, full: bool) -> list[Segment]:
     """Closed segments that go: (segment, age of its newest record in s). Only ever the oldest of a chain."""
-    limit_s = limits.floor_s if full else limits.keep_s
+    limit_s = limits.age_max_s(full=full)
     gone: list[Segment] = []
     held: set[str] = set()
     for segment, age_s in sorted(segments):

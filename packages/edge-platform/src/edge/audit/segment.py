@@ -72,10 +72,16 @@ class OpenSegment:
             self.room = end
 
     def seal(self) -> None:
-        """Cut off the room that is left, and close. Raises OSError; then it may be tried again."""
+        """Cut off the room that is left, and close. Raises OSError; then it may be tried again.
+
+        Without a record in it the file goes: the next one begins with the same number, and has its name.
+        """
         with self._growing:
-            os.ftruncate(self._file, self.used)
-            os.fsync(self._file)
+            if self.used:
+                os.ftruncate(self._file, self.used)
+                os.fsync(self._file)
+            else:
+                self.segment.path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
             self.room = self.used

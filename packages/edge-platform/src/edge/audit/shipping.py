@@ -227,6 +227,7 @@ class Shipper:
         if state.closed and not self._ending:
             self._begin_anew()
             return
+        self._check(state)
         feed.acked, feed.signed = state.seq, state.statements
         held = sorted((one.acked for one in self._feeds), reverse=True)
         self._durable = max(self._durable, held[self._enough - 1])
@@ -245,6 +246,16 @@ class Shipper:
         ):
             self._ring.popleft()
         self._changed.set()
+
+    def _check(self, state: State) -> None:
+        """That a sink has is not enough: it must be what we wrote, and of the chain that we write now.
+
+        Raises NotTakenError.
+        """
+        place = state.seq - (self.seq - len(self._ring)) - 1
+        ours = self._ring[place][: links.HEX].decode() if 0 <= place < len(self._ring) else state.digest
+        if state.seq > self.seq or state.digest != ours:
+            raise NotTakenError("conflict", f"record {state.seq} of {self.chain} is another one there")
 
     def _failed(self, feed: _Feed, error: Exception) -> None:
         why = str(error) or type(error).__name__

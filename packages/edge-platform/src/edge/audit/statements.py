@@ -7,7 +7,9 @@ log, and in a ConfigMap. What they say of a chain cannot be said otherwise witho
 import base64
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,6 +21,7 @@ OPENED: Final = "opened"
 CHECKPOINT: Final = "checkpoint"
 RETIRED: Final = "retired"
 CLOSED: Final = "closed"
+TAIL_BYTES: Final = 64 * 1024
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -86,26 +89,48 @@ class Signer:
         self._previous = hashlib.sha256(body).hexdigest()
         return base64.b64encode(self._key.sign(body)) + b" " + body + b"\n"
 
+    def keep(
+        self,
+        path: Path,
+        kind: str,
+        *,
+        seq: int,
+        digest: bytes,
+        time_ms: int,
+        heads: dict[str, str] | None = None,
+        durable: bool = True,
+    ) -> bytes:
+        """Sign, and add the line to the file. Raises OSError: then nothing was said, here and there."""
+        before = self._previous
+        line = self.sign(kind, seq=seq, digest=digest, time_ms=time_ms, heads=heads)
+        try:
+            append_whole(path, line, durable=durable)
+        except OSError:
+            self._previous = before
+            raise
+        return line
+
 
 class ForgedError(Exception):
     """A statement is not as it was signed; the message says which."""
 
 
-def read_statements(data: bytes, keys: Iterable[Ed25519PublicKey]) -> list[Statement]:
+def read_statements(lines: Iterable[bytes], keys: Iterable[Ed25519PublicKey]) -> Iterator[Statement]:
     """The statements of one chain's file, each checked. A last line that was cut off is not there.
 
-    Raises ForgedError.
+    lines: with their ends, as a file gives them; a year of them need not be in memory. Raises ForgedError.
     """
     known = {key_name(key): key for key in keys}
-    found: list[Statement] = []
     previous = ""
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+    for number, whole in enumerate(lines, 1):
+        line = whole.removesuffix(b"\n")
+        if line is whole:
+            return
         statement, body = _checked(line, known, f"statement {number}"), line.partition(b" ")[2]
         if statement.previous != previous:
             raise ForgedError(f"a statement before statement {number} was removed, altered or moved")
         previous = hashlib.sha256(body).hexdigest()
-        found.append(statement)
-    return found
+        yield statement
 
 
 def read_copy(line: bytes, keys: Iterable[Ed25519PublicKey]) -> Statement:
@@ -134,7 +159,35 @@ def unchecked(data: bytes) -> Iterator[Statement]:
             yield _decode(line.partition(b" ")[2])
 
 
+def last_statement(path: Path) -> Statement | None:
+    """The last whole one as it stands there, without reading the rest. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        data, at = b"", size
+        while at and data.count(b"\n") < 2:
+            at = max(0, at - TAIL_BYTES)
+            file.seek(at)
+            data = file.read(size - at)
+    whole = data[: data.rfind(b"\n") + 1]
+    return next(unchecked(whole.splitlines(keepends=True)[-1]), None) if whole else None
+
+
 def last_hash(data: bytes) -> str:
     """Hash of the last whole statement: what a next one is bound to. "" for none."""
     lines = data.split(b"\n")[:-1]
     return hashlib.sha256(lines[-1].partition(b" ")[2]).hexdigest() if lines else ""
+
+
+def append_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Add to a file all of it, or nothing of it: a full disk takes the first part alone. Raises OSError."""
+    with path.open("ab", buffering=0) as file:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            if durable:
+                os.fdatasync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), before)
+            raise

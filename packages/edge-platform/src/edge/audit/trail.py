@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from edge.audit.kept import FolderOrphans
 from edge.audit.ports import Appending, Orphans
+from edge.audit.received import NotTakenError
 from edge.audit.record import OUTCOME, SETTLED, UNKNOWN, Record
 from edge.audit.recovery import Left
 from edge.audit.writer import Counts, Entry, NotWrittenError, Writer
@@ -59,12 +60,15 @@ class Trail:
         """Raises NotWrittenError: nothing may be forwarded then."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+        def not_forwarded() -> None:
+            """It was written after all, and nothing followed."""
+            self.finish(replace(record, phase=OUTCOME, code=503, reason=NOT_FORWARDED))
+
         def done(error: NotWrittenError | None) -> None:
-            if not entry.abandoned:
-                if not future.done():
-                    future.set_result(None) if error is None else future.set_exception(error)
-            elif error is None:  # it was written after all, and nothing followed
-                self.finish(replace(record, phase=OUTCOME, code=503, reason=NOT_FORWARDED))
+            if not future.done():
+                future.set_result(None) if error is None else future.set_exception(error)
+            elif error is None:  # nobody waits any more
+                not_forwarded()
 
         entry = Entry(record, done)
         if not self.writer.put(entry):
@@ -72,13 +76,16 @@ class Trail:
         try:
             async with asyncio.timeout(self._within_s):
                 await future
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError) as error:
             entry.abandoned = True
+            if future.cancel() or future.cancelled():
+                pass  # `done` says it, should it be written after all
+            elif future.exception() is None:  # it was told between the two
+                not_forwarded()
+            if isinstance(error, asyncio.CancelledError):
+                raise
             why = f"it was not written within {self._within_s * 1000:.0f} ms"
             raise NotWrittenError("too-slow", why) from None
-        except asyncio.CancelledError:
-            entry.abandoned = True
-            raise
 
     def finish(self, record: Record) -> None:
         self.writer.put(Entry(record, kept=True))
@@ -98,19 +105,28 @@ class Trail:
         """Close the chains of writers that died: at the start, and again and again. Until cancelled."""
         assert self._orphans is not None  # noqa: S101 - a trail without a folder is given them
         while True:
-            with contextlib.suppress(OSError):  # no folder, no trail: every change is refused meanwhile
-                for left in await self._orphans.left():
+            found: list[Left] = []
+            with contextlib.suppress(OSError, NotTakenError):  # every change is refused meanwhile
+                found = await self._orphans.left()
+            for left in found:
+                try:
                     await self._close_orphan(self._orphans, left, now_ms())
+                except (
+                    OSError,
+                    NotTakenError,
+                ) as error:  # it is found again, and the others are not kept open
+                    log.warning("audit_chain_not_closed", chain=left.chain, error=str(error))
             await asyncio.sleep(LOOK_FOR_ORPHANS_S)
 
     async def _close_orphan(self, orphans: Orphans, left: Left, now_ms: int) -> None:
         reason = "the gateway ended before the answer"
         for record in left.open:
             await self.settled(_later(record, UNKNOWN, now_ms, reason=reason))
-        await orphans.let_go(left, now_ms)
-        log.info("audit_chain_closed", chain=left.chain, records=left.seq, unknown=len(left.open))
         for record in left.open[:SETTLE_MAX] if self._settle is not None else ():
             await self._settle_one(record, now_ms)
+        # At the end: who is killed before it leaves all of it to the next one.
+        await orphans.let_go(left, now_ms)
+        log.info("audit_chain_closed", chain=left.chain, records=left.seq, unknown=len(left.open))
 
     async def _settle_one(self, record: Record, now_ms: int) -> None:
         assert self._settle is not None  # noqa: S101 - asked by the caller

@@ -8,7 +8,8 @@ whether whole chains went together with everything that names them. Copies of th
 were kept elsewhere tell that too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -70,16 +71,13 @@ def verify(
     heads: list[tuple[str, str]] = []
     for chain in folder.chains():
         about = signed.setdefault(chain, _Signed())
-        path = folder.statements(chain)
         try:
-            found = read_statements(path.read_bytes() if path.exists() else b"", trusted)
+            for statement in _statements(folder, chain, trusted):
+                about.add(statement)
+                heads += statement.heads.items()
+                report.statements += 1
         except ForgedError as error:
             report.broken = report.broken or Broken(chain, 0, str(error))
-            continue
-        report.statements += len(found)
-        for statement in found:
-            about.add(statement)
-            heads += statement.heads.items()
     for line in anchors:
         try:
             statement = read_copy(line, trusted)
@@ -101,6 +99,13 @@ def verify(
     return report
 
 
+def _statements(folder: Folder, chain: str, keys: list[Ed25519PublicKey]) -> Iterator[Statement]:
+    path = folder.statements(chain)
+    if path.exists():
+        with path.open("rb") as file:
+            yield from read_statements(file, keys)
+
+
 def _verify_chain(chain: str, segments: list[Segment], about: _Signed, report: Report) -> Broken | None:
     last_signed = max(about.marks, default=0)
     retired = max(about.retired, default=0)
@@ -110,14 +115,18 @@ def _verify_chain(chain: str, segments: list[Segment], about: _Signed, report: R
         first = segments[0].first - 1
         walk = Walk(chain, first, about.retired.get(first, GENESIS))
     begin = walk.seq
-    marks = {seq: digest for seq, digest in about.marks.items() if seq > begin}
+    marks = deque(sorted(seq for seq in about.marks if seq > begin))
     try:
         for segment in segments:
             report.segments += 1
             if segment.first != walk.seq + 1:
                 return Broken(chain, walk.seq + 1, f"records up to {segment.first - 1} were removed")
             for _, lines in pieces(segment.path):
-                broken = walk.follow(lines, marks)
+                end, due = walk.seq + len(lines), dict[int, bytes]()
+                while marks and marks[0] <= end:
+                    seq = marks.popleft()
+                    due[seq] = about.marks[seq]
+                broken = walk.follow(lines, due)
                 if broken is not None:
                     return broken
         if walk.seq < last_signed:

@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from edge.audit import chain as links
-from edge.audit.folder import Folder, Segment, head_of
+from edge.audit.folder import Folder, Segment, ages, head_of
 from edge.audit.record import VERSION, Record, canonical
-from edge.audit.retention import Limits, plan_retention
+from edge.audit.recovery import signed_lines
+from edge.audit.retention import DAY_S, Limits, plan_retention
 from edge.audit.segment import ROOM_LEAST_BYTES, ROOM_LOW_BYTES, ROOM_STEP_BYTES, OpenSegment
-from edge.audit.statements import CHECKPOINT, CLOSED, OPENED, RETIRED, Signer, last_hash, unchecked
+from edge.audit.statements import CHECKPOINT, CLOSED, OPENED, RETIRED, Signer, last_hash, last_statement
 
 BATCH_MAX: Final = 256
 QUEUE_MAX: Final = 2000
@@ -100,6 +101,7 @@ class Writer:
         self._signed_seq = 0
         self._signed_s = 0.0
         self._looked_s = self._tidied_s = float("-inf")
+        self._began = self.now_s(), _running_s()
         self._full = False
         self._grow_wanted = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -151,7 +153,7 @@ class Writer:
                 self._commit(batch)
             self._duties()
             with self._wake:
-                if self._stopping and (not self._queue or self.counts.failing):
+                if self._stopping and (not self._queue or self._broken or self._open is None):
                     break
         self._end()
 
@@ -231,9 +233,9 @@ class Writer:
         heads: dict[str, str] = {}
         for chain in self.folder.chains():
             path = self.folder.statements(chain)
-            last = list(unchecked(path.read_bytes()))[-1:] if path.exists() else []
-            if chain != self.chain and last:
-                heads[chain] = f"{last[0].seq}:{last[0].h}"
+            last = last_statement(path) if chain != self.chain and path.exists() else None
+            if last is not None:
+                heads[chain] = f"{last.seq}:{last.h}"
         self._sign(OPENED, heads)
 
     def _no_room(self, segment: OpenSegment) -> NotWrittenError | None:
@@ -284,9 +286,11 @@ class Writer:
         now_s = self.now_s()
         unsigned = self.seq - self._signed_seq
         try:
-            if unsigned >= CHECKPOINT_RECORDS or (unsigned and now_s - self._signed_s >= CHECKPOINT_S):
+            # A clock that was set back counts as well: else nothing would be signed until it is there again.
+            since_s = abs(now_s - self._signed_s)
+            if unsigned >= CHECKPOINT_RECORDS or (unsigned and since_s >= CHECKPOINT_S):
                 self._sign(CHECKPOINT)
-            if now_s - self._tidied_s >= TIDY_S and self._lock is not None:
+            if abs(now_s - self._tidied_s) >= TIDY_S and self._lock is not None:
                 self._tidied_s = now_s
                 self._tidy()
         except OSError as error:
@@ -294,9 +298,16 @@ class Writer:
 
     def _sign(self, kind: str, heads: dict[str, str] | None = None) -> None:
         now_ms = int(self.now_s() * 1000)
-        line = self._signer.sign(kind, seq=self.seq, digest=self.digest, time_ms=now_ms, heads=heads)
-        # A checkpoint that a power cut takes is made again by the next; a flush would keep changes waiting.
-        _append(self.folder, self.chain, line, durable=kind != CHECKPOINT)
+        line = self._signer.keep(
+            self.folder.statements(self.chain),
+            kind,
+            seq=self.seq,
+            digest=self.digest,
+            time_ms=now_ms,
+            heads=heads,
+            # One that a power cut takes is made again by the next; a flush would keep changes waiting.
+            durable=kind != CHECKPOINT,
+        )
         self._signed_seq, self._signed_s = self.seq, now_ms / 1000
         self.counts.checkpoint_ms = now_ms
         self.on_statement(line)
@@ -315,9 +326,15 @@ class Writer:
         """Let go of segments whose time is over, each with a signed statement before it goes."""
         self._look()
         now_s = self.now_s()
-        aged = [(one, now_s - one.path.stat().st_mtime) for one in self.folder.segments()]
+        ahead_s = (now_s - self._began[0]) - (_running_s() - self._began[1])
+        if ahead_s > DAY_S:
+            log.error(
+                "audit_clock_jumped", ahead_s=round(ahead_s), then="nothing is let go of until a restart"
+            )
+            return
         open_path = self._open.segment.path if self._open else None
-        aged = [(one, age_s) for one, age_s in aged if one.path != open_path]
+        closed = [one for one in self.folder.segments() if one.path != open_path]
+        aged = ages(closed, now_s, self.limits.age_max_s(full=self._full))
         for segment in plan_retention(aged, self.limits, full=self._full):
             self._retire(segment.chain, segment)
 
@@ -331,10 +348,10 @@ class Writer:
             signer = self._signer
             path = self.folder.statements(chain)
             if not own:
+                signed_lines(path)  # without a torn one at the end
                 signer = Signer(self.key, chain, last_hash(path.read_bytes()) if path.exists() else "")
-            line = signer.sign(RETIRED, seq=seq, digest=digest, time_ms=int(self.now_s() * 1000))
-            _append(self.folder, chain, line, durable=True)
-            segment.path.unlink()
+            signer.keep(path, RETIRED, seq=seq, digest=digest, time_ms=int(self.now_s() * 1000))
+            self.folder.remove(segment)
             log.info("audit_segment_retired", chain=chain, up_to=seq)
         finally:
             if lock is not None:
@@ -357,17 +374,17 @@ class Writer:
             if self._open is not None:
                 self._open.seal()
                 self._open = None
-            if self._lock is not None:
+            # With outcomes that were not written it stays open: the next process marks what they belong to.
+            if self._lock is not None and not self._queue:
                 self._sign(CLOSED)
-                os.close(self._lock)
-                self._lock = None
         except OSError as error:
             log.error("audit_not_closed", error=str(error))
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
 
-def _append(folder: Folder, chain: str, line: bytes, *, durable: bool) -> None:
-    with folder.statements(chain).open("ab") as file:
-        file.write(line)
-        file.flush()
-        if durable:
-            os.fdatasync(file.fileno())
+def _running_s() -> float:
+    """What no setting of the clock changes; a machine that sleeps counts on."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -19,6 +19,7 @@ WITHIN_S: Final = 5.0
 SLOWLY_S: Final = 600.0
 """Verification reads everything."""
 TOKEN_FRESH_S: Final = 30.0
+T = TypeVar("T")
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -67,21 +68,19 @@ class SinkClient:
 
     async def state(self, chain: str) -> State:
         """For its writer: it counts as alive from here on."""
-        return msgspec.json.decode(await self._call("GET", f"/chains/{chain}"), type=State)
+        return self._read(await self._call("GET", f"/chains/{chain}"), State)
 
     async def states(self, chain: str = "") -> dict[str, State]:
         """Of all chains, or of one if it is there. Asking is no sign of life of a writer, as `state` is."""
         params = {"chain": chain} if chain else None
-        return msgspec.json.decode(await self._call("GET", "/chains", params), type=dict[str, State])
+        return self._read(await self._call("GET", "/chains", params), dict[str, State])
 
     async def append(self, chain: str, lines: bytes) -> State:
-        return msgspec.json.decode(
-            await self._call("POST", f"/chains/{chain}/records", data=lines), type=State
-        )
+        return self._read(await self._call("POST", f"/chains/{chain}/records", data=lines), State)
 
     async def sign(self, chain: str, first: int, statements: bytes, key: str) -> State:
         path, params = f"/chains/{chain}/statements", {"first": str(first), "key": key}
-        return msgspec.json.decode(await self._call("POST", path, params, data=statements), type=State)
+        return self._read(await self._call("POST", path, params, data=statements), State)
 
     async def records(self, chain: str, after: int) -> bytes:
         return await self._call("GET", f"/chains/{chain}/records", {"after": str(after)})
@@ -90,26 +89,33 @@ class SinkClient:
         return await self._call("GET", f"/chains/{chain}/statements", {"first": str(first)})
 
     async def keys(self) -> list[str]:
-        return msgspec.json.decode(await self._call("GET", "/keys"), type=list[str])
+        return self._read(await self._call("GET", "/keys"), list[str])
 
     async def left(self, by: str) -> dict[str, State]:
         """Chains whose writer is gone; the caller has them for a while to itself."""
-        return msgspec.json.decode(await self._call("POST", "/left", {"by": by}), type=dict[str, State])
+        return self._read(await self._call("POST", "/left", {"by": by}), dict[str, State])
 
     async def open_intents(self, chain: str) -> list[Record]:
-        return msgspec.json.decode(await self._call("GET", f"/chains/{chain}/open"), type=list[Record])
+        return self._read(await self._call("GET", f"/chains/{chain}/open"), list[Record])
 
     async def aged(self) -> list[Aged]:
-        return msgspec.json.decode(await self._call("GET", "/aged"), type=list[Aged])
+        return self._read(await self._call("GET", "/aged"), list[Aged])
 
     async def search(self, query: Query) -> Page:
         params = {key: str(value) for key, value in query._asdict().items() if value}
-        return msgspec.json.decode(await self._call("GET", "/search", params), type=Page)
+        return self._read(await self._call("GET", "/search", params), Page)
 
     async def verification(self, anchors: Sequence[bytes]) -> Report:
         lines = b"".join(line.rstrip(b"\n") + b"\n" for line in anchors)
         answer = await self._call("POST", "/verification", data=lines, within_s=SLOWLY_S)
-        return msgspec.json.decode(answer, type=Report)
+        return self._read(answer, Report)
+
+    def _read(self, body: bytes, type_: type[T]) -> T:
+        """Raises OSError: a sink of another version, or something in between, is as good as away."""
+        try:
+            return msgspec.json.decode(body, type=type_)
+        except msgspec.MsgspecError as error:
+            raise OSError(f"{self.name} answered something else: {error}") from error
 
     async def _call(
         self,
@@ -141,7 +147,7 @@ class SinkClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise OSError(f"{self.name}: {error or type(error).__name__}") from error
         if answer.status in (409, 507):
-            refusal = msgspec.json.decode(body, type=Refusal)
+            refusal = self._read(body, Refusal)
             raise NotTakenError(refusal.reason, refusal.why)
         if answer.status != 200:
             raise OSError(

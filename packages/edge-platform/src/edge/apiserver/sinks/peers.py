@@ -23,13 +23,16 @@ async def follow_peers(received: Received, peers: Sequence[SinkClient], every_s:
         for peer in peers:
             try:
                 await catch_up(received, peer)
-            except (OSError, NotTakenError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 log.info("audit_peer_not_followed", peer=peer.name, error=str(error))
         await asyncio.sleep(every_s)
 
 
 async def catch_up(received: Received, peer: SinkClient) -> None:
-    """Take over what the peer has and we have not. Raises OSError, NotTakenError."""
+    """Take over what the peer has and we have not; what does not follow ours is left there.
+
+    Raises OSError, ValueError.
+    """
     theirs = await peer.states()
     if theirs:
         for key in await peer.keys():
@@ -38,7 +41,10 @@ async def catch_up(received: Received, peer: SinkClient) -> None:
         ours = await asyncio.to_thread(received.state, chain)
         behind = state.seq > ours.seq or state.statements > ours.statements
         if behind and (ours.silent_s > WRITERS_FIRST_S or not ours.seq):
-            await _take_over(received, peer, chain, state)
+            try:
+                await _take_over(received, peer, chain, state)
+            except NotTakenError as error:
+                log.warning("audit_not_taken_over", chain=chain, peer=peer.name, error=str(error))
 
 
 async def _take_over(received: Received, peer: SinkClient, chain: str, state: State) -> None:

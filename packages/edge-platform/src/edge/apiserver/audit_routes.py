@@ -20,8 +20,9 @@ from edge.apiserver.openapi.operation import AUDIT, Operation, Param
 from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, BrokenRecord
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
+from edge.apiserver.rows.numbers import number
 from edge.audit.ports import Reading
-from edge.audit.query import PAGE, RESULTS, BadQueryError, Entry, Query, Visible
+from edge.audit.query import PAGE, PAGE_MAX, RESULTS, BadQueryError, Entry, Query, Visible
 from edge.iam.scope import PLATFORM, parse_scope, scope_text
 from edge_kube.errors import KubeError
 from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
@@ -84,6 +85,8 @@ class AuditRoutes:
             if resource.resource == RECORDS:
                 return self._one if resource.name else self._list
             if resource.resource == "verification" and not resource.name:
+                exchange.stream = True  # it takes as long as there are records
+                exchange.goes_on = lambda: self._may_verify(exchange)
                 return self._verify
         raise Missing(
             "no-such-path",
@@ -97,7 +100,7 @@ class AuditRoutes:
             **{key: target.first(key) for key in EXACT},
             from_ms=_time(target.first("from"), "from"),
             to_ms=_time(target.first("to"), "to"),
-            limit=int(target.first("limit")) if target.first("limit").isdecimal() else PAGE,
+            limit=number(target, "limit", PAGE_MAX, least=1, default=PAGE),
         )
         visible = self._visible(exchange.caller.caller.name, target.first("scope"))
         try:
@@ -122,11 +125,10 @@ class AuditRoutes:
         return document(page.items[0])
 
     async def _verify(self, exchange: "Exchange") -> web.StreamResponse:
-        user = exchange.caller.caller.name
-        if not self._rights.index.check(user, PLATFORM, "get", AUDIT_GROUP, "verification"):
+        if not self._may_verify(exchange):
             raise Forbidden(
                 "forbidden",
-                what=f'User "{user}" cannot have the audit trail verified',
+                what=f'User "{exchange.caller.caller.name}" cannot have the audit trail verified',
                 why=f"that needs get on verification.{AUDIT_GROUP} at the platform",
                 do="ask a platform admin",
             )
@@ -134,7 +136,7 @@ class AuditRoutes:
             try:
                 anchors = await self._copies.lines() if self._copies is not None else []
                 report = await self._reading.verify(anchors)
-            except (OSError, KubeError) as error:
+            except (OSError, KubeError, ValueError) as error:  # a file of keys that holds something else
                 raise _away(error) from error
         broken = report.broken
         return document(
@@ -151,6 +153,10 @@ class AuditRoutes:
                 else BrokenRecord(broken.chain, broken.seq, broken.why, broken.expected, broken.found),
             )
         )
+
+    def _may_verify(self, exchange: "Exchange") -> bool:
+        user = exchange.caller.caller.name
+        return self._rights.index.check(user, PLATFORM, "get", AUDIT_GROUP, "verification")
 
     def _visible(self, user: str, within: str) -> Visible:
         """Asked in a thread, a few times a search: each scope is looked up once, on the loop."""

@@ -1,14 +1,17 @@
 """An index of one segment, made from it when somebody asks: a small SQLite file beside it, never the truth.
 
 One row per id: the intent makes it, the outcome completes it. A row points at its lines, so that nothing but
-what is searched by is kept twice. A damaged index is thrown away and made anew.
+what is searched by is kept twice. A damaged index is thrown away and made anew. One that cannot be written,
+the volume being full or read-only, is gone on with in memory.
 """
 
 import contextlib
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -46,29 +49,9 @@ ON CONFLICT (id) DO UPDATE SET phase = excluded.phase, code = excluded.code,
 class SegmentIndex:
     """One connection, for one thread. `catch_up` first: a segment that is written to has grown."""
 
-    def __init__(self, folder: Folder, segment: Segment) -> None:
+    def __init__(self, segment: Segment, rows: sqlite3.Connection) -> None:
         self.segment = segment
-        self._path = folder.path / "index" / f"{segment.name}.idx"
-        self.rows = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError:
-            for path in self._path.parent.glob(f"{self._path.name}*"):
-                path.unlink(missing_ok=True)
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        made = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
-        made.row_factory = sqlite3.Row
-        try:
-            if made.execute("PRAGMA user_version").fetchone()[0] != EDITION:
-                made.executescript(_TABLES)
-        except sqlite3.DatabaseError:
-            made.close()
-            raise
-        return made
+        self.rows = rows
 
     def catch_up(self) -> None:
         """Take in the lines that have come since."""
@@ -76,6 +59,9 @@ class SegmentIndex:
             self.rows.execute("BEGIN IMMEDIATE")
             found = self.rows.execute("SELECT bytes FROM progress").fetchone()
             at = start = found[0] if found else 0
+            if start > self.segment.path.stat().st_size:  # what was never acknowledged was cut off again
+                self.rows.execute("DELETE FROM entries")
+                at = start = 0
             for at_piece, lines in pieces(self.segment.path, start):
                 at = at_piece
                 for line in lines:
@@ -86,23 +72,70 @@ class SegmentIndex:
                 self.rows.execute("DELETE FROM progress")
                 self.rows.execute("INSERT INTO progress VALUES (?)", (at,))
 
-    def span(self) -> tuple[int, int]:
-        """Times of the first and the last entry; (0, 0) without any."""
-        first, last = self.rows.execute("SELECT min(began), max(began) FROM entries").fetchone()
-        return (first or 0, last or 0)
-
     def close(self) -> None:
         self.rows.close()
 
 
 @contextmanager
 def index_of(folder: Folder, segment: Segment) -> Generator[SegmentIndex]:
-    made = SegmentIndex(folder, segment)
+    """Raises OSError: the segment is gone, or its index was damaged, and is made anew when asked again."""
+    path = folder.index(segment)
+    made = _made(segment, path)
     try:
-        made.catch_up()
         yield made
+    except sqlite3.DatabaseError as error:
+        _throw_away(path)
+        raise OSError(f"the index of {segment.name} was damaged; ask again, and it is made anew") from error
     finally:
         made.close()
+
+
+def _made(segment: Segment, path: Path) -> SegmentIndex:
+    try:
+        try:
+            return _caught_up(segment, _connect(path))
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            _throw_away(path)
+            return _caught_up(segment, _connect(path))
+    except (sqlite3.Error, OSError):  # full, read-only, or held by another search
+        return _caught_up(segment, _copied(path))
+
+
+def _caught_up(segment: Segment, rows: sqlite3.Connection) -> SegmentIndex:
+    made = SegmentIndex(segment, rows)
+    try:
+        if rows.execute("PRAGMA user_version").fetchone()[0] != EDITION:
+            rows.executescript(_TABLES)
+        made.catch_up()
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    made = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, uri=uri)
+    made.row_factory = sqlite3.Row
+    return made
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """In memory, with what the one on the disk holds: nothing where that cannot be read as it is."""
+    log = path.with_name(f"{path.name}-wal")
+    with contextlib.suppress(sqlite3.Error, OSError):
+        if path.exists() and not (log.exists() and log.stat().st_size):
+            made = _connect(":memory:")
+            with closing(_connect(f"file:{quote(str(path))}?immutable=1", uri=True)) as kept:
+                kept.backup(made)
+            return made
+    return _connect(":memory:")
+
+
+def _throw_away(path: Path) -> None:
+    for one in path.parent.glob(f"{path.name}*"):
+        one.unlink(missing_ok=True)
 
 
 def _row(record: Record, at: int, size: int) -> tuple[object, ...]:

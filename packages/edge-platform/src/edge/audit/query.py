@@ -6,11 +6,12 @@ Answers come from the indexes of the segments that may hold any. Order between c
 """
 
 import base64
+import contextlib
 import heapq
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -36,7 +37,11 @@ PAGE: Final = 50
 PAGE_MAX: Final = 500
 LOOKED_AT_MAX: Final = 20_000
 """Entries that one call passes over at most; a page that comes short says where to go on."""
+CLOCKS_APART_MS: Final = 3_600_000
+"""How far the clock of a gateway may be before that of the volume that keeps its records."""
+TIME_MAX_MS: Final = 10**15
 RESULTS: Final = ("success", "failure", "unknown", "open")
+_CODE: Final = re.compile(r"[0-9]{3}|[0-9]xx")
 
 
 class Query(NamedTuple):
@@ -116,6 +121,7 @@ Visible = Callable[[str, str], bool]
 
 def search(folder: Folder, query: Query, visible: Visible) -> Page:
     """Blocks. Raises BadQueryError, OSError."""
+    check(query)
     limit = max(1, min(query.limit, PAGE_MAX))
     items: list[Entry] = []
     looked_at, last = 0, read_cursor(query.cursor)
@@ -140,11 +146,10 @@ class _Reading:
         self._stack = stack
         self._from_ms = query.from_ms
         self._where, self._values = _where(query)
-        self._files: dict[Path, BinaryIO] = {}
 
     def merged(self) -> Iterator[_Found]:
         """Rows of all segments, newest first. A segment is opened when the time has come to it."""
-        # By last write: what a segment holds is not newer than that.
+        # By last write: what a segment holds is not newer than that, as far as clocks agree.
         heads: list[tuple[_Found, Iterator[_Found]]] = []
         for newest_ms, segment in sorted(
             ((_written_ms(one), one) for one in self._folder.segments()), reverse=True
@@ -153,18 +158,20 @@ class _Reading:
                 break
             while heads and -heads[0][0].minus_ms > newest_ms:
                 yield _advance(heads)
-            rows = self._rows(segment)
+            rows = self._stack.enter_context(contextlib.closing(self._rows(segment)))
             first = next(rows, None)
             if first is not None:
                 heapq.heappush(heads, (first, rows))
         while heads:
             yield _advance(heads)
 
-    def _rows(self, segment: Segment) -> Iterator[_Found]:
-        index = self._stack.enter_context(index_of(self._folder, segment))
+    def _rows(self, segment: Segment) -> Generator[_Found]:
+        """Its index is closed when they end: of a year's segments not all are open at a time."""
         sql = f"SELECT * FROM entries WHERE {self._where} ORDER BY began DESC, id"  # noqa: S608 - own words
-        for row in index.rows.execute(sql, self._values):
-            yield _Found(-row["began"], row["id"], segment.chain, segment.first, row, segment)
+        # A segment whose time was over meanwhile has nothing.
+        with contextlib.suppress(FileNotFoundError), index_of(self._folder, segment) as index:
+            for row in index.rows.execute(sql, self._values):
+                yield _Found(-row["began"], row["id"], segment.chain, segment.first, row, segment)
 
     def entry(self, same: list[_Found]) -> Entry:
         """The whole of it, read from the lines."""
@@ -172,22 +179,50 @@ class _Reading:
         last: Record | None = None
         for one in same:
             if one.row["first_at"] is not None:
-                first = self._line(one.segment, one.row["first_at"], one.row["first_size"])
+                first = _line(one.segment, one.row["first_at"], one.row["first_size"])
             if one.row["last_at"] is not None:
-                found = self._line(one.segment, one.row["last_at"], one.row["last_size"])
+                found = _line(one.segment, one.row["last_at"], one.row["last_size"])
+                if found is None:
+                    continue
                 if last is None or _RANK.get(found.phase, 0) >= _RANK.get(last.phase, 0):
                     last = found
         begin = first or last
-        if begin is None:
-            raise ValueError(f"the index has no line for {same[0].id}")
-        return _joined(begin, last)
+        return _joined(begin, last) if begin is not None else _unreadable(same[0])
 
-    def _line(self, segment: Segment, at: int, size: int) -> Record:
-        file = self._files.get(segment.path)
-        if file is None:
-            file = self._files[segment.path] = self._stack.enter_context(segment.path.open("rb"))
+
+def _line(segment: Segment, at: int, size: int) -> Record | None:
+    """None for what was altered since it was indexed, so that it is none any more."""
+    with segment.path.open("rb") as file:
         file.seek(at)
-        return read_record(file.read(size)[BODY:])
+        try:
+            return read_record(file.read(size)[BODY:])
+        except msgspec.MsgspecError:
+            return None
+
+
+def _unreadable(found: _Found) -> Entry:
+    """What the index knows of it."""
+    row = found.row
+    return Entry(
+        id=found.id,
+        time=row["began"],
+        phase=row["phase"],
+        result=result_of(row["phase"], row["code"]),
+        code=row["code"],
+        reason="the record is not as it was written: run edge audit verify",
+        actor=Actor(user=row["user"]),
+        req=Asked(
+            verb=row["verb"],
+            group=row["grp"],
+            resource=row["resource"],
+            sub=row["sub"],
+            cluster=row["cluster"],
+            namespace=row["namespace"],
+            name=row["name"],
+        ),
+        scope=row["scope"],
+        chain=found.chain,
+    )
 
 
 def _advance(heads: list[tuple[_Found, Iterator[_Found]]]) -> _Found:
@@ -202,7 +237,7 @@ def _advance(heads: list[tuple[_Found, Iterator[_Found]]]) -> _Found:
 
 def _written_ms(segment: Segment) -> int:
     try:
-        return segment.path.stat().st_mtime_ns // 1_000_000
+        return segment.path.stat().st_mtime_ns // 1_000_000 + CLOCKS_APART_MS
     except FileNotFoundError:  # its time was over meanwhile
         return -1
 
@@ -264,6 +299,15 @@ def _fits(phase: str, code: int, query: Query) -> bool:
     return not query.code or code == int(query.code)
 
 
+def check(query: Query) -> None:
+    """Raises BadQueryError for what cannot be asked, wherever the records are kept."""
+    if query.result and query.result not in RESULTS:
+        raise BadQueryError("result", query.result, ", ".join(RESULTS))
+    if query.code and not _CODE.fullmatch(query.code):
+        raise BadQueryError("code", query.code, "a status such as 403, or a class such as 4xx")
+    read_cursor(query.cursor)
+
+
 def _where(query: Query) -> tuple[str, list[Any]]:
     resource, _, sub = query.resource.partition("/")
     resource, _, group = resource.partition(".")
@@ -279,11 +323,6 @@ def _where(query: Query) -> tuple[str, list[Any]]:
         "name": query.name,
         "scope": query.scope,
     }
-    if query.result and query.result not in RESULTS:
-        raise BadQueryError("result", query.result, ", ".join(RESULTS))
-    code = query.code
-    if code and not (code.isdecimal() or (len(code) == 3 and code[0].isdecimal() and code[1:] == "xx")):
-        raise BadQueryError("code", code, "a status such as 403, or a class such as 4xx")
     parts = [f"{column} = ?" for column, value in equal.items() if value]
     values: list[Any] = [value for value in equal.values() if value]
     if query.from_ms:
@@ -315,6 +354,8 @@ def read_cursor(text: str) -> tuple[int, str]:
     try:
         plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
         began, _, id_ = plain.partition(".")
-        return int(began), id_
+        if not 0 < int(began) < TIME_MAX_MS:
+            raise ValueError(began)
     except ValueError:
         raise BadQueryError("cursor", text, "the cursor of the page before") from None
+    return int(began), id_

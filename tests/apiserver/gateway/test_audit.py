@@ -1,10 +1,11 @@
 """A record before each change and its outcome after, on a real API server (O6; design §10, §4)."""
 
 import asyncio
+import base64
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.audit.chain import BODY
 from edge.audit.folder import Folder
+from edge.audit.kept import FolderReading
 from edge.audit.record import Record, read_record
-from edge.audit.verify import verify
+from edge.audit.verify import Report, verify
 from edge.audit.writer import Writer
 from edge_kube.client import Client
 from edge_kube.core import ConfigMap
@@ -179,6 +181,39 @@ async def test_a_shell_is_recorded_with_its_program_and_without_arguments(
     assert b"S3cr3t" not in b"".join(path.read_bytes() for path in folder.glob("*.log"))
 
 
+async def test_a_command_line_in_one_argument_is_recorded_without_arguments(
+    audited: RunningGateway, folder: Path
+) -> None:
+    token, name = await audited.token(), fresh_name()
+    path = f"/api/v1/namespaces/default/pods/{name}/exec?command=/bin/mysql%20-p/S3cr3t"
+    assert (await change(audited, "POST", path, token)).status in (400, 404)
+    (entry,) = await asked(audited, token, resource="pods/exec", name=name)
+    assert entry["req"]["command"] == "mysql"
+    assert b"S3cr3t" not in b"".join(path.read_bytes() for path in folder.glob("*.log"))
+
+
+async def test_a_dry_run_is_told_apart_however_it_was_asked_for(audited: RunningGateway) -> None:
+    token, name = await audited.token(), fresh_name()
+    assert (await change(audited, "POST", MAPS, token, configmap(name))).status == 201
+    await audited.kubectl(token, "delete", "configmap", name, "-n", "default", "--dry-run=server")
+    assert (await change(audited, "DELETE", f"{MAPS}/{name}?dryRun=All", token)).status == 200
+    tried = await asked(audited, token, name=name, verb="delete")
+    assert [one["req"].get("dryRun") for one in tried] == [True, True]
+
+
+async def test_what_the_api_server_named_is_recorded_by_that_name(audited: RunningGateway) -> None:
+    token, name = await audited.token(), f"{fresh_name()}-"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": name}}
+    kind = {"headers": {"Accept": "application/vnd.kubernetes.protobuf"}}
+    assert (await change(audited, "POST", MAPS, token, body, **kind)).status == 201
+    (entry,) = [
+        one
+        for one in await asked(audited, token, resource="configmaps", verb="create")
+        if one["req"].get("name", "").startswith(name)
+    ]
+    assert entry["result"] == "success"
+
+
 async def test_sign_ins_are_recorded_and_unknown_names_are_not_written_down(
     audited: RunningGateway, folder: Path
 ) -> None:
@@ -293,7 +328,11 @@ async def test_pages_follow_each_other_and_filters_narrow(audited: RunningGatewa
     when = (await asked(audited, token, name=mine[2]))[0]["time"]
     newer = await asked(audited, token, resource="configmaps", **{"from": str(when)})
     assert [one["req"]["name"] for one in newer] == mine[:1:-1]
-    for bad in ({"from": "yesterday"}, {"result": "perhaps"}, {"code": "x"}, {"cursor": "!"}):
+    far = base64.urlsafe_b64encode(b"9" * 30 + b".x").decode()
+    for bad in (
+        {"from": "yesterday"}, {"result": "perhaps"}, {"code": "x"}, {"code": "9" * 5000}, {"cursor": "!"},
+        {"cursor": far}, {"limit": "0"}, {"limit": "many"}, {"limit": "9" * 5000},
+    ):  # fmt: skip
         assert (await audited.get(f"{AUDIT}/records", token=token, params=bad)).status == 400
 
 
@@ -324,6 +363,22 @@ async def test_the_trail_is_verified_and_a_change_of_the_file_is_told(
     found = (await audited.get(f"{AUDIT}/verification", token=token)).json()
     assert found["whole"] is False
     assert found["broken"]["why"] == "it was altered"
+
+
+async def test_verification_may_take_longer_than_a_request(
+    gateway_cluster: LightCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = FolderReading.verify
+
+    async def slowly(reading: FolderReading, anchors: Sequence[bytes] = ()) -> Report:
+        await asyncio.sleep(2.5)
+        return await really(reading, anchors)
+
+    monkeypatch.setattr(FolderReading, "verify", slowly)
+    more = {"server.requestTimeout": "2s", "audit.acknowledgeWithin": "2s"}
+    async with RunningGateway(gateway_cluster.connection, settings(tmp_path / "trail", **more)) as gateway:
+        answer = await gateway.get(f"{AUDIT}/verification", token=await gateway.token())
+    assert (answer.status, answer.json()["whole"]) == (200, True)
 
 
 async def test_the_api_servers_own_record_has_the_same_id(audited: RunningGateway, folder: Path) -> None:

@@ -11,7 +11,7 @@ from tests.support.trails import intent
 from edge.audit.events import kubernetes_event
 from edge.audit.masking import mask, masked_body
 from edge.audit.query import Entry
-from edge.audit.record import canonical
+from edge.audit.record import Asked, canonical
 
 BODIES: dict[str, tuple[str, Any]] = {
     "a Secret": (
@@ -33,6 +33,24 @@ BODIES: dict[str, tuple[str, Any]] = {
         "users",
         [{"op": "replace", "path": "/spec/encryptedPassword", "value": "hunter2"}],
     ),
+    "a JSON patch of a variable by its place": (
+        "deployments",
+        [{"op": "replace", "path": "/spec/template/spec/containers/0/env/2/value", "value": "hunter2"}],
+    ),
+    "a JSON patch of what kubectl applied last": (
+        "secrets",
+        [
+            {
+                "op": "replace",
+                "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+                "value": "hunter2",
+            }
+        ],
+    ),
+    "a JSON patch with a variable": (
+        "deployments",
+        [{"op": "add", "path": "/spec/env/-", "value": {"name": "TOKEN", "value": "hunter2"}}],
+    ),
 }  # fmt: skip
 
 
@@ -51,6 +69,22 @@ def test_what_is_no_secret_changes_the_hash_and_is_named_by_path() -> None:
     two = masked_body("deployments", b'{"spec": {"replicas": 4, "template": {"tokenSecretName": "x"}}}')
     assert one[0] != two[0]
     assert one[1] == ("spec.replicas", "spec.template.tokenSecretName")
+
+
+def test_a_json_patch_is_named_by_the_paths_that_it_leads_to() -> None:
+    patch = [
+        {"op": "test", "path": "/metadata/uid", "value": "1"},
+        {"op": "replace", "path": "/spec/replicas", "value": 3},
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "b", "c": "d"}},
+        {"op": "remove", "path": "/metadata/annotations/example.com~1old"},
+    ]
+    _, paths, _ = masked_body("deployments", json.dumps(patch).encode())
+    assert paths == (
+        "spec.replicas",
+        "metadata.labels.a",
+        "metadata.labels.c",
+        "metadata.annotations.example.com/old",
+    )
 
 
 @pytest.mark.parametrize("body", [b"", None, b"k8s\x00protobuf hunter2", b"[" * 100_000, b'"hunter2"'])
@@ -90,7 +124,7 @@ def test_an_entry_becomes_a_kubernetes_audit_event() -> None:
     )  # fmt: skip
     event = kubernetes_event(entry)
     assert (event["kind"], event["apiVersion"], event["level"]) == ("Event", "audit.k8s.io/v1", "Metadata")
-    assert event["requestURI"] == "/apis/apps/v1/namespaces/press/deployments/web"
+    assert event["requestURI"] == "/apis/apps/v1/namespaces/press/deployments"
     assert event["objectRef"] == {
         "resource": "deployments", "namespace": "press", "name": "web", "apiGroup": "apps",
         "apiVersion": "v1", "resourceVersion": "77",
@@ -99,3 +133,28 @@ def test_an_entry_becomes_a_kubernetes_audit_event() -> None:
     assert (event["stage"], event["responseStatus"]["code"]) == ("ResponseComplete", 201)
     assert event["requestReceivedTimestamp"] == "2023-11-14T22:13:20.000000Z"
     assert event["annotations"]["authorization.k8s.io/decision"] == "allow"
+
+
+@pytest.mark.parametrize(
+    ("asked", "uri"),
+    [
+        (
+            Asked(verb="delete", version="v1", resource="pods", namespace="press", name="web", dry_run=True),
+            "/api/v1/namespaces/press/pods/web?dryRun=All",
+        ),
+        (
+            Asked(verb="create", version="v1", resource="pods", sub="exec", namespace="press", name="web"),
+            "/api/v1/namespaces/press/pods/web/exec",
+        ),
+        (Asked(verb="sign-in", path="/oauth/token"), "/oauth/token"),
+        (
+            Asked(
+                verb="patch", group="apps", version="v1", resource="deployments", cluster="berlin", name="a"
+            ),
+            "/clusters/berlin/apis/apps/v1/deployments/a",
+        ),
+    ],
+)
+def test_an_event_has_the_address_that_was_asked(asked: Asked, uri: str) -> None:
+    entry = Entry(id="1", time=1, phase="intent", result="open", req=asked)
+    assert kubernetes_event(entry)["requestURI"] == uri

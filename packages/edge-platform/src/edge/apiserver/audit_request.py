@@ -6,7 +6,7 @@ Bodies go through the masks before anything is taken from them (S5).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 from aiohttp import web
@@ -116,7 +116,14 @@ def with_body(record: Record, resource: str, body: bytes | None) -> Record:
         name = as_map(as_map(document).get("metadata")).get("name")
         if isinstance(name, str):
             req = replace(req, name=name[:253])
+    if req.verb in ("delete", "deletecollection") and "All" in _dry_run(document):
+        req = replace(req, dry_run=True)  # kubectl says it in the body
     return replace(record, body_sha256=digest, changed=changed, req=req)
+
+
+def _dry_run(options: Any) -> list[Any]:
+    found = as_map(options).get("dryRun")
+    return cast("list[Any]", found) if isinstance(found, list) else []
 
 
 class _Meta(msgspec.Struct, frozen=True, rename="camel"):
@@ -146,6 +153,8 @@ def outcome_of(record: Record, now_ms: int, code: int, reason: str = "", body: A
                 name = name or answer.metadata.name
             if code >= 400:  # never the message: it may repeat a value
                 reason = reason or answer.reason[:80]
+    elif isinstance(body, bytes) and code < 400 and record.req.verb == "create":
+        name = name or object_name(body)
     return Record(
         id=record.id,
         phase=OUTCOME,
@@ -176,9 +185,14 @@ def _asked(exchange: "Exchange") -> Asked:
         namespace=resource.namespace,
         name=resource.name or exchange.action.name,
         # Arguments may hold passwords; the program alone tells a shell from a probe.
-        command=target.first("command").rpartition("/")[2][:80] if resource.subresource in UPGRADED else "",
+        command=_program(target.first("command")) if resource.subresource in UPGRADED else "",
         dry_run=target.first("dryRun") == "All",
     )
+
+
+def _program(command: str) -> str:
+    """Of a command line in one argument too."""
+    return (command.split() or [""])[0].rpartition("/")[2][:80]
 
 
 def sign_in_record(id_: str, now_ms: int, *, user: Mapping[str, str], origin: Origin, reason: str) -> Record:

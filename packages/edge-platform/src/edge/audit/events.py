@@ -59,12 +59,14 @@ def _object(entry: Entry) -> dict[str, str]:
 
 def _uri(req: Asked) -> str:
     above = f"/clusters/{req.cluster}" if req.cluster else ""
+    asked = "?dryRun=All" if req.dry_run else ""
     if req.path or not req.resource:
-        return f"{above}{req.path}"
+        return f"{above}{req.path}{asked}"
     root = f"/apis/{req.group}/{req.version}" if req.group else f"/api/{req.version}"
     namespace = f"/namespaces/{req.namespace}" if req.namespace else ""
-    tail = "".join(f"/{part}" for part in (req.name, req.sub) if part)
-    return f"{above}{root}{namespace}/{req.resource}{tail}"
+    name = "" if req.verb == "create" and not req.sub else req.name  # of what is created, the body says it
+    tail = "".join(f"/{part}" for part in (name, req.sub) if part)
+    return f"{above}{root}{namespace}/{req.resource}{tail}{asked}"
 
 
 def _annotations(entry: Entry) -> dict[str, str]:

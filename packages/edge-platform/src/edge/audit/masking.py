@@ -24,6 +24,8 @@ _SECRET_KEY: Final = re.compile(
 _NAMES_SECRETS: Final = re.compile(
     r"(ref|refs|name|names|namespace|policy|seconds|expire|type)$", re.IGNORECASE
 )
+_LAST_APPLIED_TAIL: Final = LAST_APPLIED.replace("/", "~1")
+_VARIABLE: Final = re.compile(r"/env/\d+/value$")
 
 
 def masked_body(resource: str, body: bytes | None) -> tuple[str, tuple[str, ...], Any]:
@@ -39,14 +41,14 @@ def masked_body(resource: str, body: bytes | None) -> tuple[str, tuple[str, ...]
         return "", (), None
     if not isinstance(document, dict | list):
         return "", (), None
-    masked = mask(cast("Any", document), secret=resource == "secrets")
+    masked: Any = mask(cast("Any", document), secret=resource == "secrets")
     digest = hashlib.sha256(msgspec.json.encode(masked, order="sorted")).hexdigest()
     paths: list[str] = []
-    for path in _paths(masked, ""):
+    for path in _patched(cast("list[Any]", masked)) if isinstance(masked, list) else _paths(masked, ""):
         if len(paths) == PATHS_MAX:
             break
         paths.append(path[:PATH_MAX])
-    return digest, tuple(paths), masked
+    return digest, tuple(paths), cast("Any", masked)
 
 
 def mask(value: Any, *, secret: bool = False, depth: int = 0) -> Any:
@@ -82,6 +84,8 @@ def _patches_secret(fields: dict[str, Any], *, secret: bool) -> bool:
     if not isinstance(path, str) or "op" not in fields:
         return False
     parts = path.split("/")
+    if _VARIABLE.search(path) or path.endswith(_LAST_APPLIED_TAIL):  # what it holds is not told by a name
+        return True
     return any(_is_secret(part) for part in parts) or (secret and ("data" in parts or "stringData" in parts))
 
 
@@ -90,6 +94,16 @@ def _hidden(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict) and depth < DEPTH_MAX:
         return {key: _hidden(one, depth + 1) for key, one in cast("dict[str, Any]", value).items()}
     return MASK
+
+
+def _patched(entries: list[Any]) -> Iterator[str]:
+    """Where the entries of a JSON patch lead, and what their values set below."""
+    for entry in entries:
+        fields = cast("dict[str, Any]", entry if isinstance(entry, dict) else {})
+        path = fields.get("path")
+        if isinstance(path, str) and fields.get("op") != "test":
+            parts = (part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
+            yield from _paths(fields.get("value"), ".".join(parts))
 
 
 def _paths(value: Any, at: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 `Person.types` fails at any traceback.
 """
 
+import asyncio
 import base64
 import json
 import secrets
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import yaml
 from tests.support.gateway import RunningGateway, make_user
-from tests.support.person import Person
+from tests.support.person import Person, path_with_edge
 
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -85,6 +86,19 @@ async def test_a_refusal_and_a_conflict_are_told_in_the_gateways_words(
     assert (code, "conflict" in err) == (1, True)
     assert "applied" in await admin.gets("apply", "-f", "-", "--force-conflicts", stdin=changed)
     await admin.gets("delete", "configmap", name)
+
+
+async def test_who_has_seen_enough_of_a_long_list_ends_it_in_silence(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    person = Person(gateway, tmp_path, await gateway.token())
+    env = {**person.env, "PATH": path_with_edge(tmp_path / "bin")}
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", '{ edge get clusterroles -o json; echo "ended with $?" >&2; } | head -n 1'),
+        env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (out, err) == (b"{\n", b"ended with 0\n")
 
 
 async def test_too_many_requests_are_waited_for_and_a_long_wait_is_told(

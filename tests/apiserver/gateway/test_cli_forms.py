@@ -113,6 +113,82 @@ async def test_bash_completes_with_the_script(gateway: RunningGateway, tmp_path:
     assert out.decode().splitlines() == ["ada admin", "sessions"]
 
 
+async def runs(shell: str, script: str, person: Person, here: Path) -> str:
+    """What a shell says that has `edge`."""
+    env = {**person.env, "PATH": path_with_edge(here / "bin")}
+    process = await asyncio.create_subprocess_exec(
+        *(shell, "-c", script),
+        env=env,
+        cwd=here,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+async def test_a_name_that_looks_like_a_command_is_never_carried_out(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    token, name = await gateway.token(), "$(touch carried-out)"
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    assert (await gateway.ask("POST", path, token=token, json=role)).status == 201
+    try:
+        person = Person(gateway, tmp_path, token)
+        bash = await person.gets("completion", "bash") + (
+            "COMP_WORDS=(edge get clusterroles '$'); COMP_CWORD=3; _edge\n"
+            "printf '%s\\n' \"${COMPREPLY[@]}\"\n"
+        )
+        assert await runs("bash", bash, person, tmp_path) == "\\$\\(touch\\ carried-out\\)\n"
+        fish = await person.gets("completion", "fish") + "complete -C 'edge get clusterroles '\n"
+        assert "touch carried-out" in await runs("fish", fish, person, tmp_path)
+        zsh = await zsh_completes(person, tmp_path, "get", "clusterroles", "$")
+        assert zsh.splitlines() == [name]
+        assert not (tmp_path / "carried-out").exists()
+    finally:
+        await gateway.ask("DELETE", f"{path}/$(touch%20carried-out)", token=token)
+
+
+async def zsh_completes(person: Person, here: Path, *words: str) -> str:
+    """With `_edge` in a folder of `fpath`, as a new shell calls it for the first time."""
+    folder = here / "functions"
+    folder.mkdir(exist_ok=True)
+    (folder / "_edge").write_text(await person.gets("completion", "zsh"))
+    line = " ".join(f"'{word}'" for word in ("edge", *words))
+    return await runs(
+        "zsh",
+        f"fpath=({folder} $fpath); autoload -U compinit; compinit -D; compadd() {{ print -rl -- $found }}\n"
+        f"words=({line}); CURRENT=$#words; _edge\n",
+        person,
+        here,
+    )
+
+
+async def test_zsh_completes_with_the_script_at_the_first_try(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    person = Person(gateway, tmp_path, await gateway.token())
+    assert (await zsh_completes(person, tmp_path, "get", "users", "ad")).splitlines() == ["ada", "admin"]
+    assert "users" in (await zsh_completes(person, tmp_path, "get", "")).splitlines()
+
+
+async def test_fish_completes_with_the_script_and_names_of_files_where_edge_has_none(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    person = Person(gateway, tmp_path, await gateway.token())
+    (tmp_path / "rollout.yaml").touch()
+    script = await person.gets("completion", "fish") + (
+        "complete -C 'edge get users ad'\necho =\ncomplete -C 'edge apply -f roll'\necho =\n"
+        "complete -C 'edge get '\n"
+    )
+    names, files, kinds = (await runs("fish", script, person, tmp_path)).split("=\n")
+    assert names.split() == ["ada", "admin"]
+    assert files.split() == ["rollout.yaml"]
+    assert "users" in kinds.split()
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 async def test_other_shells_load_the_script(gateway: RunningGateway, tmp_path: Path, shell: str) -> None:
     person = Person(gateway, tmp_path)

@@ -27,6 +27,7 @@ from edge.embedded.commands import AddVerb
 
 BASE: Final = "/oapis/audit.theriseunion.io/v1alpha1"
 PAGE: Final = 500
+VERIFIED_WITHIN_S: Final = 3600.0
 FILTERS: Final = (
     ("user", "name of who did it"),
     ("verb", "create, update, patch, delete, sign-in, …"),
@@ -48,12 +49,10 @@ def add_verbs(add: AddVerb) -> None:
     export = words.add_parser("export", help="every entry that fits, a JSON object a line")
     for one in (query, export):
         for name, text in FILTERS:
-            one.add_argument(f"--{name}", dest=f"by_{name}", default="", help=text)
-        one.add_argument(
-            "--result", dest="by_result", default="", choices=("", *RESULTS), help="how it ended"
-        )
+            one.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), default="", help=text)
+        one.add_argument("--result", dest="by_result", default="", choices=RESULTS, help="how it ended")
         add_flags(one)
-    query.add_argument("--limit", type=int, default=50, help="entries to show")
+    query.add_argument("--limit", type=_count, default=50, help="entries to show")
     output.add_output(query)
     query.set_defaults(run=_query)
     export.add_argument(
@@ -70,6 +69,12 @@ def add_verbs(add: AddVerb) -> None:
     check.set_defaults(run=_verify)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text[:10]) == 0:
+        raise argparse.ArgumentTypeError(f'"{text[:40]}" is no number of entries: give 1 or more')
+    return int(text[:10])
+
+
 def _query(given: argparse.Namespace) -> int:
     found: list[Entry] = []
     for entry in _entries(given, min(PAGE, given.limit)):
@@ -82,7 +87,7 @@ def _query(given: argparse.Namespace) -> int:
     if not found:
         print("nothing was found")
     for entry in found:
-        print(_told(entry))
+        print(output.visible(_told(entry)))
     return 0
 
 
@@ -101,7 +106,7 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    found = _verified_here(given) if given.folder else ask(given, "GET", f"{BASE}/verification")
+    found = _verified_here(given) if given.folder else _verified_there(given)
     broken = found["broken"]
     if not output.is_for_people(given):
         output.show(given, found, ["broken" if broken else "whole"])
@@ -116,6 +121,11 @@ def _verify(given: argparse.Namespace) -> int:
         f" {found['unsigned']} after the last signature, {found['retired']} gone because their time was over"
     )
     return 0
+
+
+def _verified_there(given: argparse.Namespace) -> dict[str, Any]:
+    output.say("Every record is read: with millions of them it takes minutes.")
+    return ask(given, "GET", f"{BASE}/verification", within_s=VERIFIED_WITHIN_S)
 
 
 def _verified_here(given: argparse.Namespace) -> dict[str, Any]:
@@ -164,10 +174,11 @@ def _told(entry: Entry) -> str:
         f" {word} {value}" for word, value in (("-n", req.namespace), ("in", req.cluster)) if value
     )
     name = f" {req.name}" if req.name else ""
+    only = " (dry run)" if req.dry_run else ""
     why = f" {entry.reason}" if entry.reason else ""
     who = entry.actor.user or "(nobody)"
     how = f"{entry.code or '-'} {entry.result}{why}"
-    return f"{when}  {who}  {req.verb} {what}{name}{where}  {how}  {entry.origin.ip}"
+    return f"{when}  {who}  {req.verb} {what}{name}{where}{only}  {how}  {entry.origin.ip}"
 
 
 def _time(ms: int) -> str:

@@ -16,11 +16,15 @@ from edge_sdk.client import EdgeClient
 
 HIDDEN: Final = "__complete"
 NAMES_MAX: Final = 200
+# Names come from objects that anybody may have made: no shell may take one for a command. So bash gets them
+# quoted, and never through `compgen -W`, which carries out what is in them.
 SCRIPTS: Final = {
     "bash": """_edge() {
-    local IFS=$'\\n'
-    local found="$(edge __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
-    COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+    COMPREPLY=()
+    local one
+    while IFS= read -r one; do
+        COMPREPLY+=("$(printf %q "$one")")
+    done < <(edge __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -o default -F _edge edge
 """,
@@ -30,10 +34,19 @@ _edge() {
     found=(${(f)"$(edge __complete "${(@)words[2,CURRENT]}" 2>/dev/null)"})
     compadd -a found || _files
 }
-compdef _edge edge
+if [[ $funcstack[1] = _edge ]]; then
+    _edge "$@"
+else
+    compdef _edge edge
+fi
 """,
     "fish": """function __edge
-    edge __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null
+    set -l found (edge __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    if set -q found[1]
+        printf '%s\\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
 complete -c edge -f -a '(__edge)'
 """,

@@ -39,11 +39,16 @@ def run(given: argparse.Namespace) -> int:
     document = connected(given, lambda edge: edge.calls.get_openapi(), signed_in=False)
     schemas: dict[str, Json] = document["components"]["schemas"]
     schema = next(
-        one
-        for one in schemas.values()
-        if (about := one.get("x-edge-kind"))
-        and (about["group"], about["plural"]) == (place.group, place.plural)
+        (
+            one
+            for one in schemas.values()
+            if (about := one.get("x-edge-kind"))
+            and (about["group"], about["plural"]) == (place.group, place.plural)
+        ),
+        None,
     )
+    if schema is None:
+        raise CommandError(f"This gateway knows no {place.plural} yet: it is older than this program.")
     for at, field in enumerate(fields):
         inner = _inside(schema, schemas)
         found = inner.get("properties", {}).get(field)

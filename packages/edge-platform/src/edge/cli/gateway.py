@@ -17,6 +17,7 @@ from edge_sdk.client import CallError, EdgeClient, GatewayError
 
 T = TypeVar("T")
 
+ANSWER_WITHIN_S: Final = 30.0
 DEFAULT_SERVER: Final = "http://127.0.0.1:9090"
 RIGHT_SERVER: Final = " Is --server right?"
 OTHER_CA: Final = " Name the file of the certificates to trust with --ca."
@@ -42,9 +43,16 @@ def ca_of(given: argparse.Namespace) -> str:
 
 
 def connected(
-    given: argparse.Namespace, work: Callable[[EdgeClient], Awaitable[T]], *, signed_in: bool = True
+    given: argparse.Namespace,
+    work: Callable[[EdgeClient], Awaitable[T]],
+    *,
+    signed_in: bool = True,
+    within_s: float = ANSWER_WITHIN_S,
 ) -> T:
-    """What the work returns. signed_in: it needs a token. Raises CommandError with the gateway's words."""
+    """What the work returns. signed_in: it needs a token. Raises CommandError with the gateway's words.
+
+    within_s: for each answer. What goes wrong with the output is raised as it is.
+    """
     server, session, token = server_of(given), kept(), ""
     ours = session.server == server  # what one gateway gave is shown to no other
     if signed_in:
@@ -60,7 +68,7 @@ def connected(
         return await renewed(session, refused, ca) if is_kept else refused
 
     async def run() -> T:
-        async with EdgeClient(server, source if token else "", ca=ca) as edge:
+        async with EdgeClient(server, source if token else "", ca=ca, timeout_s=within_s) as edge:
             return await work(edge)
 
     try:
@@ -69,19 +77,22 @@ def connected(
         raise CommandError(_sentence(error), code=2 if error.http_status in (400, 422) else 1) from None
     except CallError as error:
         raise CommandError(f"{error}{OTHER_CA if 'certificate' in str(error) else RIGHT_SERVER}") from None
-    except (OSError, ValueError) as error:  # a CA file that is none, an address that is none
-        raise CommandError(
-            f"The gateway at {server} was not asked: {error}. Check --server and --ca."
-        ) from None
 
 
-def ask(given: argparse.Namespace, method: str, path: str, body: Any = None) -> Any:
+def ask(
+    given: argparse.Namespace,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    within_s: float = ANSWER_WITHIN_S,
+) -> Any:
     """The gateway's answer. Raises CommandError with its words."""
 
     async def work(edge: EdgeClient) -> Any:
         return await edge.call(method, path, object, body=body)
 
-    return connected(given, work)
+    return connected(given, work, within_s=within_s)
 
 
 def _sentence(error: GatewayError) -> str:

@@ -18,9 +18,12 @@ Document = dict[str, Any]
 
 
 def default_file() -> Path:
-    """The first of KUBECONFIG, else ~/.kube/config: where kubectl writes."""
+    """The first of KUBECONFIG, else ~/.kube/config: where kubectl writes. Raises CommandError."""
     named = next((part for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part), "")
-    return Path(named) if named else Path.home() / ".kube" / "config"
+    try:
+        return Path(named) if named else Path.home() / ".kube" / "config"
+    except RuntimeError:
+        raise CommandError("There is no home folder: name a file with -f, or set KUBECONFIG.", 2) from None
 
 
 def put_into(path: Path, new: Document, *, use: bool) -> None:

@@ -46,7 +46,7 @@ def _login(given: argparse.Namespace) -> int:
     client = given.client_id or os.environ.get("EDGE_CLIENT_ID") or PUBLISHED[0]
     secret = os.environ.get("EDGE_CLIENT_SECRET") or (PUBLISHED[1] if client == PUBLISHED[0] else "")
     beginning = Kept(server, given.user, client=client, secret=secret)
-    password = sys.stdin.readline().rstrip("\n") if given.password_stdin else _asked(given.user, server)
+    password = _piped() if given.password_stdin else _asked(given.user, server)
     form = {"grant_type": "password", "username": given.user, "password": password, **beginning.as_client}
 
     async def work(edge: EdgeClient) -> tuple[Token, Path]:
@@ -101,7 +101,17 @@ def _forget() -> None:
         raise CommandError(f"{path} was not removed: {error.strerror or error}.") from None
 
 
+def _piped() -> str:
+    try:
+        return sys.stdin.readline().rstrip("\n")
+    except UnicodeDecodeError:
+        raise CommandError("The password on standard input is no UTF-8.", 2) from None
+
+
 def _asked(user: str, server: str) -> str:
     if not sys.stdin.isatty():
         raise CommandError("There is no terminal to ask for the password. Use --password-stdin.", 2)
-    return getpass.getpass(f"Password of {user} at {server}: ")
+    try:
+        return getpass.getpass(f"Password of {user} at {server}: ")
+    except EOFError:
+        raise CommandError("No password was given.", 2) from None

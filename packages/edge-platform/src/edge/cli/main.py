@@ -14,6 +14,7 @@ nothing runs; 130 when interrupted.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from edge.cli import (
     kubeconfig,
     login,
     oauth_client,
+    output,
     sessions,
     version,
 )
@@ -52,17 +54,50 @@ def build() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a sign that is in a name or in a help
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(words)
+        finally:
+            if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` closes it
+                sys.stdout.flush()
+    except BrokenPipeError:  # `edge get users | head`: the reader has seen enough
+        _no_more_output()
+        return 0
+    except OSError as error:  # a full disk behind the output: what comes of the network is a CommandError
+        _no_more_output()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"edge stopped: {error.strerror or error}{where}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(words: list[str]) -> int:
     parser = build()
     if words[:1] == [completion.HIDDEN]:
         return completion.complete(parser, words[1:])
+    if any(not _is_text(word) for word in words):
+        print(
+            "An argument is not UTF-8: names of objects are, and names of files must be here.",
+            file=sys.stderr,
+        )
+        return 2
     given = parser.parse_args(words)
     try:
         return given.run(given)
     except CommandError as error:
-        print(error, file=sys.stderr)
+        print(output.visible(str(error)), file=sys.stderr)
         return error.code
-    except BrokenPipeError:  # `edge get users | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
+
+
+def _is_text(word: str) -> bool:
+    """Bytes that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in word)
+
+
+def _no_more_output() -> None:
+    """What is still in the buffer must not fail again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

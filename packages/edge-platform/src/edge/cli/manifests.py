@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import yaml
 
 from edge.cli.gateway import CommandError
@@ -16,7 +17,14 @@ def objects_in(filename: str) -> list[Manifest]:
     try:
         text = sys.stdin.read() if filename == "-" else Path(filename).read_text()
         found = [one for one in yaml.safe_load_all(text) if one is not None]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msgspec.json.encode(found)
+    except RecursionError:
+        raise CommandError(f"{filename} was not read: it is nested too deeply, or holds itself", 2) from None
+    except TypeError:  # YAML reads `on:`, `yes:` and `~:` as no words
+        raise CommandError(
+            f'{filename} was not read: a key in it is no text; put quotes around it, as in "on"', 2
+        ) from None
+    except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:  # a date that is none, a bad byte
         raise CommandError(f"{filename} was not read: {error}", 2) from None
     apart = [one for each in found for one in _taken_apart(each)]
     if not apart or not all(_is_object(one) for one in apart):

@@ -10,6 +10,7 @@ edge oauth-client delete wiki
 
 import argparse
 from typing import Any, Final
+from urllib.parse import quote
 
 from edge.cli import output
 from edge.cli.gateway import CommandError, add_flags, ask
@@ -69,7 +70,11 @@ def _create(given: argparse.Namespace) -> int:
 
 def _rotate(given: argparse.Namespace) -> int:
     body = {"keepPreviousFor": given.keep_previous}
-    return _told(given, ask(given, "POST", f"{CLIENTS}/{given.name}/secret", body))
+    return _told(given, ask(given, "POST", f"{_path(given)}/secret", body))
+
+
+def _path(given: argparse.Namespace) -> str:
+    return f"{CLIENTS}/{quote(given.name, safe='')}"
 
 
 def _told(given: argparse.Namespace, client: dict[str, Any]) -> int:
@@ -84,7 +89,7 @@ def _told(given: argparse.Namespace, client: dict[str, Any]) -> int:
 
 
 def _delete(given: argparse.Namespace) -> int:
-    ask(given, "DELETE", f"{CLIENTS}/{given.name}")
+    ask(given, "DELETE", _path(given))
     if output.is_for_people(given):
         print(f"deleted {given.name}")
     elif given.output == "name":

@@ -30,8 +30,20 @@ def show(given: argparse.Namespace, value: Any, names: Iterable[str] = ()) -> No
             print(name)
 
 
+def visible(text: str) -> str:
+    """For a terminal: signs that would steer it are shown as escapes, whoever wrote them into an object.
+
+    (kubernetes/kubernetes 101695, CVE-2021-25743)
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """The first row is the head."""
+    rows = [[visible(text) for text in row] for row in rows]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

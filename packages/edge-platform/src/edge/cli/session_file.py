@@ -44,14 +44,20 @@ class Kept(msgspec.Struct, omit_defaults=True):
 
 
 def kept_file() -> Path:
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    """Raises CommandError where nobody knows a home, as in a container with a user id of its own."""
+    try:
+        home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    except RuntimeError:
+        raise CommandError(
+            "There is no home folder to keep a session in: set HOME, or use EDGE_TOKEN."
+        ) from None
     return Path(home) / "edge" / "session.json"
 
 
 def kept() -> Kept:
     try:
         return msgspec.json.decode(kept_file().read_bytes(), type=Kept)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, CommandError):
         return Kept()
 
 

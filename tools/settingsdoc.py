@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, cast
 
 from msgspec import NODEFAULT, inspect
 from msgspec.structs import FieldInfo, fields
 
 from edge.apiserver import settings as gateway
+from edge.apiserver.sinks import settings as sinks
 from edge.controller import settings as controller
 from edge_sdk.secret import Secret
 from edge_sdk.settings import Section
@@ -15,6 +17,7 @@ from edge_sdk.settings import Section
 SERVICES: Final[Mapping[str, Mapping[str, type[Section]]]] = {
     "edge-apiserver": gateway.SECTIONS,
     "edge-controller": controller.SECTIONS,
+    "edge-audit": sinks.SECTIONS,
 }
 INTRO: Final = """\
 # Configuration
@@ -85,7 +88,7 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"`{value!r}`" if not isinstance(value, str) else f"`{_cell(value)}`"
+    return f"`{_cell(str(value) if isinstance(value, str | Path) else repr(value))}`"
 
 
 def _mapping(found: object) -> Mapping[str, Any]:

@@ -58,7 +58,11 @@ class Duration:
         return hash(self.s)
 
     def __repr__(self) -> str:
-        return f"{self.s:g}s"
+        """As it may be written: 30d, 24h, 15m, 30s, 250ms."""
+        for unit, size_s in (("d", 2 * 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+            if self.s >= size_s and self.s % _UNITS_S[unit] == 0:
+                return f"{self.s / _UNITS_S[unit]:.0f}{unit}"
+        return f"{self.s * 1000:.10g}ms" if self.s else "0s"
 
     @classmethod
     def of(cls, text: str | float) -> "Duration":
@@ -87,7 +91,10 @@ class Size:
         return hash(self.bytes)
 
     def __repr__(self) -> str:
-        return f"{self.bytes}B"
+        for unit in ("Gi", "Mi", "Ki"):
+            if self.bytes and self.bytes % _UNITS_BYTES[unit] == 0:
+                return f"{self.bytes // _UNITS_BYTES[unit]}{unit}"
+        return str(self.bytes)
 
     @classmethod
     def of(cls, text: str | int) -> "Size":

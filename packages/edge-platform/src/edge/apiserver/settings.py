@@ -94,7 +94,9 @@ class JwtSettings(Section):
     secret: Annotated[
         Secret,
         setting(
-            "Unset or a published value: one is made and kept.", env="JWT_SECRET", also=("auth.jwt.secret",)
+            "Unset or a published value: Ed25519 keys are made, kept and turned.",
+            env="JWT_SECRET",
+            also=("auth.jwt.secret",),
         ),
     ] = Secret("")
     issuer: Annotated[str, setting(env="OAUTH_ISSUER_URL", also=("auth.jwt.issuerUrl",))] = (

@@ -17,6 +17,7 @@ from edge.audit.folder import Folder
 from edge.audit.query import BadQueryError, Page, Query, search
 from edge.audit.retention import Limits
 
+FIRST_S = 1_700_000_000
 ONE_A_SEGMENT = Limits(segment_bytes=1, refuse_ratio=1.1)
 
 
@@ -33,10 +34,21 @@ def few_files() -> Iterator[None]:
 
 
 def test_a_search_over_many_segments_needs_few_open_files(tmp_path: Path, few_files: None) -> None:
-    write_chain(tmp_path, 120, limits=ONE_A_SEGMENT)
-    assert len(Folder(tmp_path).segments()) > 60
-    assert found(tmp_path, user="nobody") == Page([], "")
-    assert len(found(tmp_path, user="ada", limit=100).items) == 60
+    """One a day, as they come."""
+
+    async def write() -> None:
+        async with trail(tmp_path, limits=ONE_A_SEGMENT) as made:
+            for day in range(60):
+                await made.begin(intent(f"day-{day}", now_ms=(FIRST_S + day * 86_400) * 1000))
+
+    asyncio.run(write())
+    segments = Folder(tmp_path).segments()
+    for day, segment in enumerate(segments):
+        os.utime(segment.path, (FIRST_S + day * 86_400, FIRST_S + day * 86_400))
+    assert len(segments) == 60
+    for _ in range(2):  # without indexes, and with them
+        assert found(tmp_path, user="nobody") == Page([], "")
+        assert len(found(tmp_path, user="ada", limit=100).items) == 60
 
 
 @pytest.mark.parametrize("state", ["new", "begun", "complete"])

@@ -91,6 +91,9 @@ def index_of(folder: Folder, segment: Segment) -> Generator[SegmentIndex]:
 
 
 def _made(segment: Segment, path: Path) -> SegmentIndex:
+    complete = _complete(segment, path)
+    if complete is not None:
+        return complete
     try:
         try:
             return _caught_up(segment, _connect(path))
@@ -101,6 +104,18 @@ def _made(segment: Segment, path: Path) -> SegmentIndex:
             return _caught_up(segment, _connect(path))
     except (sqlite3.Error, OSError):  # full, read-only, or held by another search
         return _caught_up(segment, _copied(path))
+
+
+def _complete(segment: Segment, path: Path) -> SegmentIndex | None:
+    """One that has all of a closed segment changes no more: it is read as it lies there, without a lock."""
+    with contextlib.suppress(sqlite3.Error, OSError):
+        size, found, rows = segment.path.stat().st_size, None, _connect_as_it_is(path)
+        with contextlib.suppress(sqlite3.Error):
+            found = rows.execute("SELECT bytes FROM progress").fetchone()
+        if found is not None and found[0] == size:
+            return SegmentIndex(segment, rows)
+        rows.close()
+    return None
 
 
 def _caught_up(segment: Segment, rows: sqlite3.Connection) -> SegmentIndex:
@@ -121,13 +136,17 @@ def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     return made
 
 
+def _connect_as_it_is(path: Path) -> sqlite3.Connection:
+    return _connect(f"file:{quote(str(path))}?immutable=1", uri=True)
+
+
 def _copied(path: Path) -> sqlite3.Connection:
     """In memory, with what the one on the disk holds: nothing where that cannot be read as it is."""
     log = path.with_name(f"{path.name}-wal")
     with contextlib.suppress(sqlite3.Error, OSError):
         if path.exists() and not (log.exists() and log.stat().st_size):
             made = _connect(":memory:")
-            with closing(_connect(f"file:{quote(str(path))}?immutable=1", uri=True)) as kept:
+            with closing(_connect_as_it_is(path)) as kept:
                 kept.backup(made)
             return made
     return _connect(":memory:")

@@ -12,11 +12,29 @@ from edge.cli.gateway import CommandError
 Manifest = dict[str, Any]
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes plain words for what kubectl takes them: 22:30 and 2026-01-31 are texts, not 1350 and a date."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_float(node)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+
 def objects_in(filename: str) -> list[Manifest]:
     """Lists are taken apart. Raises CommandError."""
     try:
         text = sys.stdin.read() if filename == "-" else Path(filename).read_text()
-        found = [one for one in yaml.safe_load_all(text) if one is not None]
+        found = [one for one in yaml.load_all(text, _Loader) if one is not None]
         msgspec.json.encode(found)
     except RecursionError:
         raise CommandError(f"{filename} was not read: it is nested too deeply, or holds itself", 2) from None
@@ -24,7 +42,7 @@ def objects_in(filename: str) -> list[Manifest]:
         raise CommandError(
             f'{filename} was not read: a key in it is no text; put quotes around it, as in "on"', 2
         ) from None
-    except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:  # a date that is none, a bad byte
+    except (OSError, ValueError, OverflowError, yaml.YAMLError) as error:  # a number or byte that is none
         raise CommandError(f"{filename} was not read: {error}", 2) from None
     apart = [one for each in found for one in _taken_apart(each)]
     if not apart or not all(_is_object(one) for one in apart):

@@ -53,8 +53,9 @@ class Target:
         return [value for name, value in self.query if name == key]
 
     def flag(self, key: str) -> bool:
-        """Whether a boolean parameter is on, the way Kubernetes reads it: present, and not 0 or false."""
-        return any(name == key and value.lower() not in ("0", "false") for name, value in self.query)
+        """Whether a boolean parameter is on, the way Kubernetes reads it: the first counts, not 0 or false."""
+        first = next((value for name, value in self.query if name == key), "0")
+        return first.lower() not in ("0", "false")
 
     def under(self, count: int) -> "Target":
         """The same target without its first `count` segments."""
@@ -190,7 +191,7 @@ def native_segments(resource: Resource) -> tuple[str, ...]:
 def verb_of(method: str, resource: Resource, target: Target) -> str:
     """get, list, watch, create, update, patch, delete or deletecollection."""
     verb = VERBS[method]
-    if verb == "get" and (resource.watch_path or (not resource.subresource and target.flag("watch"))):
+    if verb == "get" and _is_watch(resource, target):
         return "watch"
     if verb == "get" and not resource.name:
         return "list"
@@ -203,10 +204,12 @@ def verb_of(method: str, resource: Resource, target: Target) -> str:
 
 def is_stream(resource: Resource | None, target: Target) -> bool:
     """Whether the answer has no natural end: such a request has no time-out (G12)."""
-    if resource is None:
-        return False
-    watch = resource.watch_path or target.flag("watch")
-    return watch or resource.subresource in LONG_RUNNING
+    return resource is not None and (_is_watch(resource, target) or resource.subresource in LONG_RUNNING)
+
+
+def _is_watch(resource: Resource, target: Target) -> bool:
+    """What Kubernetes answers with events: a named object that is read with ?watch comes as it is."""
+    return resource.watch_path or (not resource.name and target.flag("watch"))
 
 
 def action_of(method: str, resource: Resource, target: Target, cluster: str = "") -> Action:

@@ -80,7 +80,8 @@ class Forwarding:
     async def _answer(self, request: web.BaseRequest, response: aiohttp.ClientResponse) -> web.StreamResponse:
         headers = [*answered(response.headers.items()), *SECURITY_HEADERS]
         length = response.content_length
-        if self._masked is not None and not self._watch:
+        if self._masked is not None and (not self._watch or length is not None):
+            # What has a length is no watch, whatever was asked for: an object, a list, or why there is none.
             return whole_answer(response.status, headers, self._mask(await response.read()))
         if length is not None and length <= WHOLE_BELOW_BYTES:
             return whole_answer(response.status, headers, await response.read())

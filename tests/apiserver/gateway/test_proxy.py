@@ -143,7 +143,10 @@ async def test_password_hashes_are_masked_in_every_form_of_the_native_api(
         # Kubernetes answers these with the object or the list, and not with events.
         *(f"{native}/admin?watch=1", f"{native}?watch=0&watch=1&{one}", f"{USERS}/admin?watch=1"),
     ):
-        for headers in ({}, table, proto, {"Accept-Encoding": "gzip"}):
+        for headers in (
+            {}, table, proto, {"Accept-Encoding": "gzip"}, {"Accept": "application/yaml"},
+            {"Accept": "application/cbor,application/json"},
+        ):  # fmt: skip
             answer = await gateway.get(path, token=token, headers=headers)
             assert b"$2b$" not in answer.body, path
             assert answer.status in (200, 406), (path, headers, answer.body)

@@ -5,6 +5,7 @@ secret fields are the exception: they are masked, a watch line by line.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -72,17 +73,21 @@ class Forwarding:
         headers = passed_on(request.headers.items())
         if self._masked is None:
             return headers
-        # What is to be masked must be readable: no compression, and no protobuf of an object's metadata.
+        # What is to be masked must be readable: no compression, and nothing but JSON in whatever form.
         kept = [(name, value) for name, value in headers if name.lower() not in ("accept-encoding", "accept")]
-        kinds = [part for part in request.headers.get("Accept", "").split(",") if "protobuf" not in part]
-        return [*kept, ("Accept", ",".join(kinds).strip() or "application/json")]
+        kinds = [part.strip() for part in request.headers.get("Accept", "").split(",") if _is_json(part)]
+        return [*kept, ("Accept", ",".join(kinds) or "application/json")]
 
     async def _answer(self, request: web.BaseRequest, response: aiohttp.ClientResponse) -> web.StreamResponse:
-        headers = [*answered(response.headers.items()), *SECURITY_HEADERS]
+        headers = answered(response.headers.items())
         length = response.content_length
+        if request.method == "HEAD":
+            return _head_alone(response.status, headers, length)
         if self._masked is not None and (not self._watch or length is not None):
             # What has a length is no watch, whatever was asked for: an object, a list, or why there is none.
-            return whole_answer(response.status, headers, self._mask(await response.read()))
+            body = await response.read()
+            told = response.status >= HTTPStatus.BAD_REQUEST and response.content_type == "text/plain"
+            return whole_answer(response.status, headers, body if told else self._mask(body))
         if length is not None and length <= WHOLE_BELOW_BYTES:
             return whole_answer(response.status, headers, await response.read())
         return await self._stream(request, response, headers)
@@ -105,8 +110,7 @@ class Forwarding:
         self, request: web.BaseRequest, response: aiohttp.ClientResponse, headers: Headers
     ) -> web.StreamResponse:
         out = web.StreamResponse(status=response.status)
-        for name, value in headers:
-            out.headers[name] = value
+        _set(out, headers)
         if response.content_length is not None and self._masked is None:
             out.content_length = response.content_length
         await out.prepare(request)
@@ -130,7 +134,7 @@ class Forwarding:
         finally:
             if upstream.transport is not None:
                 upstream.transport.abort()
-        refused = whole_answer(head.status, [*answered(head.headers), *SECURITY_HEADERS], body)
+        refused = whole_answer(head.status, answered(head.headers), body)
         refused.force_close()
         return refused
 
@@ -138,10 +142,30 @@ class Forwarding:
 def whole_answer(status: int, headers: Headers, body: bytes) -> web.Response:
     """An answer that is in memory, with the upstream's own headers."""
     out = web.Response(status=status, body=body)
-    out.headers.popall("Content-Type", None)
-    for name, value in headers:
-        out.headers[name] = value
+    _set(out, headers)
     return out
+
+
+def _is_json(accepted: str) -> bool:
+    """Whether a part of the header Accept is answered with JSON."""
+    return accepted.partition(";")[0].strip().lower() in ("application/json", "application/*", "*/*")
+
+
+def _head_alone(status: int, headers: Headers, length: int | None) -> web.StreamResponse:
+    """The answer to a HEAD, which tells the length of what a GET would bring."""
+    out = web.StreamResponse(status=status)
+    _set(out, headers)
+    if length is not None:
+        out.content_length = length
+    return out
+
+
+def _set(out: web.StreamResponse, headers: Headers) -> None:
+    """The upstream's headers, each as often as it came: kubectl prints every Warning. Then our own."""
+    out.headers.popall("Content-Type", None)
+    out.headers.extend(headers)
+    for name, value in SECURITY_HEADERS:
+        out.headers[name] = value
 
 
 def without_bearer(headers: Headers) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from edge.apiserver.paths import (
     Resource,
     action_of,
     also_needed,
+    begins_at_once,
     full_group,
     is_stream,
     native_segments,
@@ -199,3 +200,18 @@ def test_short_groups_are_spelled_out() -> None:
 def test_streams_are_told_by_parsed_attributes(path: str, expected: bool) -> None:
     target = read_target(path)
     assert is_stream(read_resource(target.segments[1:], core=True), target) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "at_once"),
+    [
+        ("/api/v1/namespaces/a/pods?watch=1", True),
+        ("/api/v1/namespaces/a/pods/p/log", True),
+        ("/api/v1/namespaces/a/pods/p/log?follow=false", True),
+        ("/api/v1/namespaces/a/pods/p/log?follow=true", False),
+        ("/api/v1/namespaces/a/services/s/proxy/events", False),
+    ],
+)
+def test_only_streams_that_begin_at_once_are_given_up_when_they_do_not(path: str, at_once: bool) -> None:
+    target = read_target(path)
+    assert begins_at_once(read_resource(target.segments[1:], core=True), target) is at_once

@@ -73,7 +73,9 @@ class Breaker:
             except Unreachable as error:
                 raise self._gone(str(error)) from error
             except (TimeoutError, asyncio.CancelledError):
-                if self._answers == before and time.monotonic() - start >= self._slow_s:
+                # A stream may be quiet for as long as it likes: its client's leaving tells nothing.
+                waited = not stream and time.monotonic() - start >= self._slow_s
+                if waited and self._answers == before:
                     self._silence()
                 raise
 

@@ -53,7 +53,7 @@ class Target:
         return [value for name, value in self.query if name == key]
 
     def flag(self, key: str) -> bool:
-        """Whether a boolean parameter is on, the way Kubernetes reads it: the first counts, not 0 or false."""
+        """Whether a boolean parameter is on, as Kubernetes reads it: the first counts, if not 0 or false."""
         first = next((value for name, value in self.query if name == key), "0")
         return first.lower() not in ("0", "false")
 
@@ -210,6 +210,14 @@ def is_stream(resource: Resource | None, target: Target) -> bool:
 def _is_watch(resource: Resource, target: Target) -> bool:
     """What Kubernetes answers with events: a named object that is read with ?watch comes as it is."""
     return resource.watch_path or (not resource.name and target.flag("watch"))
+
+
+def begins_at_once(resource: Resource | None, target: Target) -> bool:
+    """Whether the head of a stream comes at once. That of a followed log comes with its first line, which a
+    quiet container may write tomorrow, and what is behind a proxy answers when it likes."""
+    if resource is None or resource.subresource in UPGRADED:
+        return False
+    return resource.subresource != "log" or not target.flag("follow")
 
 
 def action_of(method: str, resource: Resource, target: Target, cluster: str = "") -> Action:

@@ -36,14 +36,18 @@ class Forwarding:
         masked: tuple[str, str] | None = None,
         watch: bool = False,
         timeout_s: float | None = 30.0,
+        head_within_s: float | None = None,
     ) -> None:
-        """masked: (group, resource) whose secrets leave the answer. timeout_s: None for streams."""
+        """masked: (group, resource) whose secrets leave the answer. timeout_s: None for streams.
+
+        head_within_s: of streams that begin at once."""
         self._upstream = upstream
         self._path = path
         self._identity = identity
         self._masked = masked
         self._watch = watch
         self._timeout_s = timeout_s
+        self._head_within_s = head_within_s
 
     async def send(self, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
         """Raises Unreachable, TimeoutError, aiohttp.ClientError, Problem."""
@@ -65,6 +69,7 @@ class Forwarding:
             headers=headers,
             body=body,
             timeout_s=self._timeout_s,
+            head_within_s=self._head_within_s,
         )
         async with response:
             return await self._answer(request, response)

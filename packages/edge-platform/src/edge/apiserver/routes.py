@@ -23,6 +23,7 @@ from edge.apiserver.paths import (
     Target,
     action_of,
     also_needed,
+    begins_at_once,
     full_group,
     is_stream,
     native_segments,
@@ -34,7 +35,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.spread import Spread
 from edge.apiserver.store import Collection
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstream import HEAD_WITHIN_S, Upstream
 from edge.iam.patterns import path_of
 from edge.iam.questions import sees_scope
 from edge.iam.scope import scope_text
@@ -263,6 +264,8 @@ class Router:
                 exchange.shows_secrets = exchange.verb in READ_VERBS
         session = exchange.caller
         identity = sent_as(session.caller, is_admin=session.is_admin, member=bool(cluster))
+        reads = exchange.stream and exchange.request.method in ("GET", "HEAD")
+        head_within_s = HEAD_WITHIN_S if reads and begins_at_once(resource, target) else None
 
         async def handle(exchange: "Exchange") -> web.StreamResponse:
             async def send(upstream: Upstream) -> web.StreamResponse:
@@ -273,6 +276,7 @@ class Router:
                     masked=masked,
                     watch=exchange.verb == "watch",
                     timeout_s=None if exchange.stream else self._timeout_s,
+                    head_within_s=head_within_s,
                 )
                 return await forwarding.send(exchange.request, exchange.body)
 

@@ -22,7 +22,7 @@ from edge_sdk.problem import Problem, Unavailable
 
 CONNECT_WITHIN_S: Final = 3.0
 HEAD_WITHIN_S: Final = 30.0
-"""Of readings that are streams, which have no other time-out."""
+"""Of streams that begin at once, which have no other time-out."""
 RELOAD_AFTER_S: Final = 30.0
 KEPT_S: Final = 30.0
 """API servers close idle connections after 90 s: we do so first, and meet few that are dead."""
@@ -69,15 +69,17 @@ class Upstream:
         headers: Headers = (),
         body: bytes | None = None,
         timeout_s: float | None,
+        head_within_s: float | None = None,
     ) -> aiohttp.ClientResponse:
         """Send and return the answer's head; the caller reads or releases it.
 
         path: encoded path and query. identity: impersonation headers. timeout_s: until the answer is read to
-        its end, None for streams. Raises Unreachable, Silent, TimeoutError, aiohttp.ClientError.
+        its end, None for streams. head_within_s: later than that is Silent; None: it may take its time.
+        Raises Unreachable, Silent, TimeoutError, aiohttp.ClientError.
         """
         session = await self._fresh()
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_WITHIN_S)
-        head = asyncio.timeout(HEAD_WITHIN_S if timeout_s is None and method in ("GET", "HEAD") else None)
+        head = asyncio.timeout(head_within_s)
         try:
             async with head:
                 answer = await session.request(
@@ -93,7 +95,7 @@ class Upstream:
         except TimeoutError:
             if not head.expired():
                 raise
-            raise Silent(f"no answer began within {HEAD_WITHIN_S:g} s") from None
+            raise Silent(f"no answer began within {head_within_s:g} s") from None
         self._has_answered()
         return answer
 

@@ -4,13 +4,17 @@ Headers and ends of answers, before a real API server or before a listener that 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import pytest_asyncio
 from tests.apiserver.gateway.test_smuggling import CLUSTERS, cluster_at
-from tests.support.gateway import RunningGateway
-from tests.support.upstreams import Shop, raw_server, shop
+from tests.apiserver.gateway.test_streams import EXEC
+from tests.support.gateway import RunningGateway, make_user
+from tests.support.rawhttp import exchange, request
+from tests.support.upstreams import Shop, raw_server, reverse_proxy, shop
 
 from edge.apiserver import routes
 from edge.apiserver.breaker import SILENCES_MAX
@@ -18,7 +22,14 @@ from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 
+SETTINGS = {"server.loopbackUpstreams": "true"}
 PROXY = "/api/v1/namespaces/a/services/web/proxy"
+
+
+@pytest_asyncio.fixture
+async def gateway(gateway_cluster: LightCluster) -> AsyncIterator[RunningGateway]:
+    async with RunningGateway(gateway_cluster.connection, SETTINGS) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -105,3 +116,81 @@ async def test_who_leaves_a_quiet_log_does_not_make_its_cluster_look_dead(
                 async with asyncio.timeout(1.0):
                     await gateway.session.get(url, headers={"Authorization": f"Bearer {token}"})
         assert (await gateway.get(f"{base}/version", token=token)).status == 200
+
+
+CHUNKED = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nnot\r\n5;more=1\r\n here\r\n0\r\n\r\n"
+)
+COOKIES = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+    b"X-Stream-Protocol-Version: v4.channel.k8s.io\r\nSet-Cookie: edge-session=theirs; Path=/\r\n"
+    b"Access-Control-Allow-Origin: *\r\n\r\n"
+)
+SPDY = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
+
+
+async def upgraded(gateway: RunningGateway, path: str, within_s: float = 4) -> bytes:
+    asked = request("POST", path, await gateway.token(), [*SPDY, "Content-Length: 0"])
+    return await exchange(gateway.port, asked, within_s=within_s)
+
+
+@asynccontextmanager
+async def entered(
+    gateway: RunningGateway, kube: Client, way: str, answer: bytes, seen: list[bytes]
+) -> AsyncGenerator[str]:
+    """A path behind which every upgrade is answered in this way, and the connection stays open."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"Upgrade:" in head:
+            seen.append(head)
+            writer.write(answer)
+            await reader.read()
+
+    async with raw_server(serve) as port:
+        if way == "member":
+            async with joined(gateway, kube, "switching", port) as base:
+                yield f"{base}{EXEC}"
+        else:
+            async with reverse_proxy(kube, "/switching/*", port, name="switching"):
+                await gateway.until("/switching/here", 502, token=await gateway.token())
+                yield "/switching/here"
+
+
+@pytest.mark.parametrize("way", ["member", "reverse proxy"])
+async def test_a_refused_upgrade_is_told_at_once_and_without_its_chunks(
+    gateway: RunningGateway, kube: Client, way: str
+) -> None:
+    async with entered(gateway, kube, way, CHUNKED, []) as path:
+        answer = await upgraded(gateway, path)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 403")
+    assert body == b"not here"
+
+
+@pytest.mark.parametrize("way", ["member", "reverse proxy"])
+async def test_an_upstream_sets_no_cookie_of_the_platforms_while_it_switches_protocols(
+    gateway: RunningGateway, kube: Client, way: str
+) -> None:
+    async with entered(gateway, kube, way, COOKIES, []) as path:
+        head = (await upgraded(gateway, path, within_s=1)).lower()
+    assert head.startswith(b"http/1.1 101")
+    assert b"upgrade: spdy/3.1\r\n" in head
+    assert b"x-stream-protocol-version: v4.channel.k8s.io\r\n" in head
+    assert b"cookie" not in head
+    assert b"access-control" not in head
+
+
+async def test_a_group_in_any_script_is_the_same_for_shells_as_for_plain_requests(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    seen: list[bytes] = []
+    name = f"script-{secrets.token_hex(3)}"
+    await make_user(kube, name, admin=True, groups=("bediener-süd", "运维"))
+    await gateway.knows(name, admin=True)
+    async with entered(gateway, kube, "member", COOKIES, seen) as path:
+        asked = request("POST", path, await gateway.token(name), [*SPDY, "Content-Length: 0"])
+        await exchange(gateway.port, asked, within_s=1)
+    for group in ("bediener-süd", "运维"):
+        assert f"Impersonate-Group: edge:group:{group}\r\n".encode() in seen[0]

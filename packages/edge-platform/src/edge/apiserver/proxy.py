@@ -133,7 +133,7 @@ class Forwarding:
             request.method, self._path, identity=self._identity, headers=offered
         )
         if head.status == 101:
-            return await splice(request, head, upstream)
+            return await splice(request, head, answered(head.headers), upstream)
         try:
             body = await rest_of_body(upstream, head)
         finally:

@@ -7,7 +7,8 @@ somebody (CVE-2018-1002105, CVE-2020-8559).
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -16,12 +17,16 @@ from aiohttp.web_protocol import RequestHandler
 
 from edge_sdk.problem import Problem, Unavailable
 
+Headers = Sequence[tuple[str, str]]
 PROTOCOLS: Final = frozenset({"websocket", "spdy/3.1"})
 HEAD_MAX_BYTES: Final = 64 * 1024
 BODY_MAX_BYTES: Final = 64 * 1024
+BODY_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 30.0
 CLOSE_WITHIN_S: Final = 10.0
 NO_CONTENT: Final = frozenset({"", "0"})
+HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def wanted_protocol(headers: Iterable[tuple[str, str]]) -> str:
@@ -117,11 +122,14 @@ class ClientSide(Side):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status line and headers of the upstream's answer, as bytes and read."""
+    """Status line and headers of the upstream's answer."""
 
     status: int
-    raw: bytes
     headers: tuple[tuple[str, str], ...]
+
+    def first(self, name: str) -> str:
+        """name: in lower case. "" when it is not there."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
 
 
 async def read_head(side: Side) -> Head:
@@ -149,11 +157,12 @@ def _parsed(raw: bytes) -> Head:
     pairs = tuple(
         (name.strip(), value.strip()) for name, sep, value in (line.partition(":") for line in lines) if sep
     )
-    if not version.startswith("HTTP/1.") or not code.isdigit() or len(pairs) != len(lines):
+    clean = not any(sign in line for line in lines for sign in "\r\n\0")
+    if not version.startswith("HTTP/1.") or not code.isdigit() or len(pairs) != len(lines) or not clean:
         raise _no_answer("its answer is not HTTP")
     if int(code) < 200 and int(code) != 101:
         raise _no_answer(f"its answer {code} is none to an upgrade")
-    return Head(int(code), raw, pairs)
+    return Head(int(code), pairs)
 
 
 def _no_answer(why: str) -> Unavailable:
@@ -168,14 +177,31 @@ def _no_answer(why: str) -> Unavailable:
 
 async def rest_of_body(side: Side, head: Head) -> bytes:
     """Body of an answer that is no 101, at most 64 KiB; the connection is of no use afterwards."""
-    length = next((value for name, value in head.headers if name.lower() == "content-length"), "")
+    length = head.first("content-length")
     want = min(int(length), BODY_MAX_BYTES) if length.isdigit() else BODY_MAX_BYTES
+    chunked = "chunked" in head.first("transfer-encoding").lower()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(BODY_WITHIN_S):
             while len(side.early) < want and not side.closed.done():
+                if chunked and side.early.endswith(LAST_CHUNK):
+                    break
                 side.arrived.clear()
                 await side.arrived.wait()
-    return bytes(side.early[:want])
+    return unchunked(bytes(side.early)) if chunked else bytes(side.early[:want])
+
+
+def unchunked(data: bytes) -> bytes:
+    """What the chunks hold that are there. Pure."""
+    pieces: list[bytes] = []
+    at = 0
+    while (end := data.find(b"\r\n", at)) >= 0:
+        size = data[at:end].partition(b";")[0].strip()
+        if not HEX.fullmatch(size) or int(size, 16) == 0:
+            break
+        at = end + 2 + int(size, 16)
+        pieces.append(data[end + 2 : at])
+        at += 2
+    return b"".join(pieces)
 
 
 class Taken(web.StreamResponse):
@@ -192,8 +218,10 @@ class Taken(web.StreamResponse):
         return None
 
 
-async def splice(request: web.BaseRequest, head: Head, upstream: Side) -> Taken:
-    """Take the client's connection away from aiohttp, pass on the 101, and copy until one side ends."""
+async def splice(request: web.BaseRequest, head: Head, headers: Headers, upstream: Side) -> Taken:
+    """Take the client's connection away from aiohttp, pass on the 101, and copy until one side ends.
+
+    headers: of the 101, as far as the client may have them."""
     handler = request.protocol
     transport = request.transport
     if transport is None:
@@ -202,7 +230,7 @@ async def splice(request: web.BaseRequest, head: Head, upstream: Side) -> Taken:
     client.connection_made(transport)
     client.early += cast("bytes", getattr(handler, "_message_tail", b""))  # sent right behind its head
     transport.set_protocol(client)
-    transport.write(head.raw)
+    transport.write(_switching(head, headers))
     upstream.join(client)
     client.join(upstream)
     try:
@@ -216,3 +244,9 @@ async def splice(request: web.BaseRequest, head: Head, upstream: Side) -> Taken:
                 end.close()  # sends what is still in its buffer
                 asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, end.abort)
     return Taken()
+
+
+def _switching(head: Head, headers: Headers) -> bytes:
+    lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {head.first('upgrade')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

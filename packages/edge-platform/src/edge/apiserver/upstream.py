@@ -122,7 +122,7 @@ class Upstream:
         try:
             if side.transport is None:
                 raise Unreachable("the connection was closed at once")
-            side.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+            side.transport.write("\r\n".join([*lines, "", ""]).encode())
             answer = await read_head(side)
         except BaseException:
             if side.transport is not None:

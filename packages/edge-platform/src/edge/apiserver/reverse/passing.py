@@ -190,7 +190,7 @@ class Passing:
         offered = [*without_bearer(headers), ("Connection", "Upgrade"), ("Upgrade", protocol)]
         side, head = await self._entry.service.upgrade(request.method, path, offered)
         if head.status == 101:
-            return await splice(request, head, side)
+            return await splice(request, head, self._down(head.headers), side)
         try:
             body = await rest_of_body(side, head)
         finally:

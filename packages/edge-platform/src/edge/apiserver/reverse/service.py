@@ -103,7 +103,7 @@ class Service:
         try:
             if side.transport is None:
                 raise Unreachable("the connection was closed at once")
-            side.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+            side.transport.write("\r\n".join([*lines, "", ""]).encode())
             head = await read_head(side)
         except BaseException:
             if side.transport is not None:

@@ -194,3 +194,34 @@ async def test_a_group_in_any_script_is_the_same_for_shells_as_for_plain_request
         await exchange(gateway.port, asked, within_s=1)
     for group in ("bediener-süd", "运维"):
         assert f"Impersonate-Group: edge:group:{group}\r\n".encode() in seen[0]
+
+
+async def test_a_redirect_of_a_member_leads_into_the_same_member(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """Kubernetes adds the last slash of a proxy's path by a redirect that knows nothing of /clusters."""
+    token = await gateway.token()
+    async with member_shop(gateway, kube, "led") as (made, base):
+        made.answers[PROXY] = (301, {"Location": f"{PROXY}/?a=b"}, b"")
+        made.answers[f"{PROXY}/away"] = (302, {"Location": "https://docs.example.com/"}, b"")
+        answer = await gateway.get(f"{base}{PROXY}", token=token)
+        assert (answer.status, answer.headers["Location"]) == (301, f"{base}{PROXY}/?a=b")
+        away = await gateway.get(f"{base}{PROXY}/away", token=token)
+        assert away.headers["Location"] == "https://docs.example.com/"
+
+
+async def test_kubectl_asks_a_member_whether_it_is_ready(gateway: RunningGateway, east: LightCluster) -> None:
+    token = await gateway.token()
+    for path in ("/healthz", "/livez", "/readyz"):
+        assert await gateway.kubectl(token, "get", "--raw", path, path="/clusters/east") == "ok"
+    assert "etcd" in await gateway.kubectl(token, "get", "--raw", "/readyz?verbose", path="/clusters/east")
+
+
+async def test_below_a_base_address_kubectl_finds_the_documents_of_kubernetes(
+    gateway: RunningGateway,
+) -> None:
+    """G13; kubectl explain and the validation of what is applied read them."""
+    token = await gateway.token()
+    for base in ("/kapis", "/oapis"):
+        assert "FIELDS" in await gateway.kubectl(token, "explain", "configmap", path=base)
+        assert (await gateway.get(f"{base}/openapi/v3", token=token)).status == 200

@@ -22,7 +22,10 @@ TENANT_RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
 }
 BASES: Final = ("oapis", "kapis")
 UNDER_BASE: Final = frozenset(
-    {"oauth", "oapis", "kapis", "api", "apis", "clusters", "healthz", "readyz", "health"}
+    {
+        *("oauth", "oapis", "kapis", "api", "apis", "clusters", "openapi", ".well-known"),
+        *("healthz", "livez", "readyz", "health"),
+    }
 )
 UPGRADED: Final = frozenset({"exec", "attach", "portforward", "proxy"})
 LONG_RUNNING: Final = frozenset({*UPGRADED, "log"})

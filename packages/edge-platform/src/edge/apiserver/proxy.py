@@ -37,10 +37,11 @@ class Forwarding:
         watch: bool = False,
         timeout_s: float | None = 30.0,
         head_within_s: float | None = None,
+        base: str = "",
     ) -> None:
         """masked: (group, resource) whose secrets leave the answer. timeout_s: None for streams.
 
-        head_within_s: of streams that begin at once."""
+        head_within_s: of streams that begin at once. base: where the upstream's own root is here."""
         self._upstream = upstream
         self._path = path
         self._identity = identity
@@ -48,6 +49,7 @@ class Forwarding:
         self._watch = watch
         self._timeout_s = timeout_s
         self._head_within_s = head_within_s
+        self._base = base
 
     async def send(self, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
         """Raises Unreachable, TimeoutError, aiohttp.ClientError, Problem."""
@@ -84,7 +86,7 @@ class Forwarding:
         return [*kept, ("Accept", ",".join(kinds) or "application/json")]
 
     async def _answer(self, request: web.BaseRequest, response: aiohttp.ClientResponse) -> web.StreamResponse:
-        headers = answered(response.headers.items())
+        headers = self._led_back(answered(response.headers.items()))
         length = response.content_length
         if request.method == "HEAD":
             return _head_alone(response.status, headers, length)
@@ -96,6 +98,15 @@ class Forwarding:
         if length is not None and length <= WHOLE_BELOW_BYTES:
             return whole_answer(response.status, headers, await response.read())
         return await self._stream(request, response, headers)
+
+    def _led_back(self, headers: Headers) -> Headers:
+        """A member's redirect stays in the member: without its base the same path is one of the host's."""
+        if not self._base:
+            return headers
+        return [
+            (name, f"{self._base}{value}" if name.lower() == "location" and _is_path(value) else value)
+            for name, value in headers
+        ]
 
     def _mask(self, body: bytes) -> bytes:
         if self._masked is None or not body:
@@ -139,7 +150,7 @@ class Forwarding:
         finally:
             if upstream.transport is not None:
                 upstream.transport.abort()
-        refused = whole_answer(head.status, answered(head.headers), body)
+        refused = whole_answer(head.status, self._led_back(answered(head.headers)), body)
         refused.force_close()
         return refused
 
@@ -149,6 +160,10 @@ def whole_answer(status: int, headers: Headers, body: bytes) -> web.Response:
     out = web.Response(status=status, body=body)
     _set(out, headers)
     return out
+
+
+def _is_path(location: str) -> bool:
+    return location.startswith("/") and not location.startswith("//")
 
 
 def _is_json(accepted: str) -> bool:

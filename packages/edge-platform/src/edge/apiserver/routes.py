@@ -54,7 +54,8 @@ OWN_QUESTIONS: Final = frozenset(
     {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
 )
 OWN_GROUPS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
-KUBERNETES_ROOTS: Final = frozenset({"api", "apis", "openapi", "version"})
+KUBERNETES_ROOTS: Final = frozenset({"api", "apis", "openapi", "version", "healthz", "livez", "readyz"})
+"""What is asked of a Kubernetes API. Whether it is healthy, of a member alone: here that is our own path."""
 
 
 class Router:
@@ -277,6 +278,7 @@ class Router:
                     watch=exchange.verb == "watch",
                     timeout_s=None if exchange.stream else self._timeout_s,
                     head_within_s=head_within_s,
+                    base=f"/clusters/{cluster}" if cluster else "",
                 )
                 return await forwarding.send(exchange.request, exchange.body)
 

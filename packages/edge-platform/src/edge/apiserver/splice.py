@@ -15,6 +15,7 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from edge.apiserver.lifesigns import ask_for_signs
 from edge_sdk.problem import Problem, Unavailable
 
 Headers = Sequence[tuple[str, str]]
@@ -63,6 +64,9 @@ class Side(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            ask_for_signs(sock)
 
     def data_received(self, data: bytes) -> None:
         self.bytes_read += len(data)

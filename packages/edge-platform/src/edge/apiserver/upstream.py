@@ -15,6 +15,7 @@ from yarl import URL
 
 from edge.apiserver.breaker import Silent, Unreachable
 from edge.apiserver.dialing import Dialer
+from edge.apiserver.lifesigns import new_socket
 from edge.apiserver.splice import Head, Side, read_head
 from edge_kube.config import ConfigError, Connection
 from edge_kube.once import BrokenOffError, sent_once
@@ -168,7 +169,11 @@ class Upstream:
 
     def _new_session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=0, ssl=self._context or True, keepalive_timeout=KEPT_S, resolver=self._dialer
+            limit=0,
+            ssl=self._context or True,
+            keepalive_timeout=KEPT_S,
+            resolver=self._dialer,
+            socket_factory=new_socket,
         )
         return aiohttp.ClientSession(
             connector=connector,

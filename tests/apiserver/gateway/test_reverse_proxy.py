@@ -431,3 +431,33 @@ async def test_an_upstream_that_is_the_gateway_again_ends_in_508(
         await gateway.until("/loop/a", 401, token=token)
         looped = await gateway.get("/loop/a", token=token, headers={"Via": "1.1 edge-apiserver"})
         assert (looped.status, looped.json()["edge"]["code"]) == (508, "LoopDetected")
+
+
+async def test_many_event_streams_leave_connections_for_other_requests(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"text/event-stream" in head:
+                writer.write(events + b"2\r\n: \r\n")
+                await reader.read()
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    token = await gateway.token()
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+    async with (
+        raw_server(serve) as port,
+        reverse_proxy(kube, "/events/*", port, name="events"),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        await gateway.until("/events/a", 200, token=token)
+        opened = [session.get(f"{gateway.url}/events/{n}", headers=headers) for n in range(120)]
+        streams = await asyncio.gather(*opened)
+        assert {one.status for one in streams} == {200}
+        async with asyncio.timeout(5):
+            assert (await gateway.get("/events/plain", token=token)).body == b"ok"
+        for one in streams:
+            one.close()

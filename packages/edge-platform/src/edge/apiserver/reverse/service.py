@@ -14,6 +14,7 @@ from yarl import URL
 
 from edge.apiserver.breaker import Breaker, Unreachable
 from edge.apiserver.dialing import Dialer, Lookup
+from edge.apiserver.lifesigns import new_socket
 from edge.apiserver.splice import Head, Side, read_head
 from edge.apiserver.upstream import CONNECT_WITHIN_S, told
 from edge.operate.addresses import full_name, service_of
@@ -21,7 +22,6 @@ from edge.operate.types import ReverseProxy
 from edge_kube.once import sent_once
 from edge_sdk.problem import Unavailable
 
-CONNECTIONS_MAX: Final = 100
 ANSWER_LINE_MAX: Final = 32 * 1024
 KEPT_S: Final = 1.5
 """How long an idle connection is kept. Servers close theirs after 2 s (gunicorn), 5 s (Node.js, Apache) or
@@ -123,11 +123,11 @@ class Service:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=0,
-                limit_per_host=CONNECTIONS_MAX,
                 ssl=self._context or True,
                 keepalive_timeout=KEPT_S,
                 resolver=self._dialer,
                 ttl_dns_cache=5,
+                socket_factory=new_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

@@ -183,6 +183,36 @@ def test_a_secret_below_a_misspelt_key_is_not_shown(tmp_path: Path) -> None:
     assert "s3cr3t" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("flags", "key", "why"),
+    [
+        ({"server.bindAddress": "0.0.0.0:99999"}, "server.bindAddress", "no such port"),
+        ({"server.tls.port": "9090"}, "server.tls.port", "server.port has it"),
+        ({"server.tls.port": "8080"}, "server.tls.port", "documented ports"),
+        ({"server.port": "8443"}, "server.tls.port", "server.port has it"),
+        (
+            {"authorization.webhook.enabled": "true", "authorization.webhook.bindAddress": "0.0.0.0:70000"},
+            "authorization.webhook.bindAddress",
+            "no such port",
+        ),
+        ({"server.readTimeout": "0s"}, "server.readTimeout", "no request could be served"),
+        ({"authorization.cacheTTL": "0s"}, "authorization.cacheTTL", "listed again and again"),
+    ],
+)
+def test_what_could_not_be_listened_on_or_would_never_end_is_refused_with_its_key(
+    flags: dict[str, str], key: str, why: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(file=None, environ={}, flags=flags)
+    (found,) = refused.value.violations
+    assert (found.field, why in str(found)) == (key, True)
+
+
+def test_ports_that_the_system_chooses_are_in_nobodys_way() -> None:
+    flags = {"server.bindAddress": "127.0.0.1:0", "server.onlyFirst": "true", "server.tls.port": "0"}
+    assert read_settings(file=None, environ={}, flags=flags).binds == (("127.0.0.1", 0),)
+
+
 def test_a_word_that_is_no_flag_is_named() -> None:
     with pytest.raises(FlagError, match="serve"):
         read_flags(["serve"])

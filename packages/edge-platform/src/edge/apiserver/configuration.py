@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -30,6 +31,8 @@ from edge.iam.redirects import redirect_violation
 from edge_sdk.problem import Violation
 from edge_sdk.settings import Settings, SettingsError, load
 
+PORT_MAX: Final = 65535
+CACHE_TTL_MIN_S: Final = 1.0
 _CLIENT_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9])?")
 
 
@@ -66,9 +69,12 @@ def _contradictions(settings: GatewaySettings) -> Iterator[Violation]:
     if limit.burst < limit.qps:
         accepted = f"{limit.qps:g} or more"
         yield Violation("rateLimit.burst", limit.burst, "it is below rateLimit.qps", accepted)
-    if settings.request_timeout_s <= 0:
-        yield Violation("server.requestTimeout", "0s", "no request could be served", "1s or more")
     yield from _of_server(settings.server)
+    yield from _of_ports(settings)
+    ttl = settings.authorization.cache_ttl
+    if ttl.s < CACHE_TTL_MIN_S:
+        why = "all kinds would be listed again and again"
+        yield Violation("authorization.cacheTTL", ttl, why, f"{CACHE_TTL_MIN_S:g}s or more; 300s is usual")
     yield from _of_sessions(authentication)
     yield from outside_contradictions(authentication.oidc, authentication.ldap)
     yield from lockout_contradictions(authentication.lockout)
@@ -77,7 +83,31 @@ def _contradictions(settings: GatewaySettings) -> Iterator[Violation]:
     yield from _of_audit(settings.audit, settings.request_timeout_s)
 
 
+def _of_ports(settings: GatewaySettings) -> Iterator[Violation]:
+    """What could not be listened on. Port 0 is any that is free."""
+    server, webhook = settings.server, settings.authorization.webhook
+    listeners = [("server.bindAddress" if server.bind_address else "server.port", settings.binds[0][1])]
+    if server.tls.enabled:
+        listeners.append(("server.tls.port", server.tls.port))
+    if webhook.enabled:
+        listeners.append(("authorization.webhook.bindAddress", webhook.bind[1]))
+    taken = {port: "the documented ports are always served" for _, port in settings.binds[1:]}
+    for key, port in listeners:
+        if port > PORT_MAX:
+            yield Violation(key, port, "there is no such port", f"a port up to {PORT_MAX}")
+        elif port and port in taken:
+            yield Violation(key, port, f"it is taken: {taken[port]}", "a port of its own")
+        taken[port] = f"{key} has it"
+
+
 def _of_server(server: ServerSettings) -> Iterator[Violation]:
+    for key, given in (
+        ("requestTimeout", server.request_timeout),
+        ("readTimeout", server.read_timeout),
+        ("writeTimeout", server.write_timeout),
+    ):
+        if given.s <= 0:
+            yield Violation(f"server.{key}", given, "no request could be served", "1s or more")
     if server.tls.client_ca_file and server.tls.client_ca_secret:
         why, accepted = "the authorities come from one place", "it, or clientCASecretName"
         yield Violation("server.tls.clientCAFile", server.tls.client_ca_file, why, accepted)

@@ -30,6 +30,12 @@ async def test_a_body_of_20_mb_is_refused(gateway: RunningGateway, tmp_path: Pat
     assert (await gateway.get("/healthz")).status == 200
 
 
+async def test_the_bound_of_a_body_without_a_token_is_told_as_it_is(gateway: RunningGateway) -> None:
+    answer = await gateway.ask("POST", "/oauth/token", data=b"x" * 300_000)
+    assert answer.status == 413
+    assert "longer than 256 KiB" in answer.json()["message"]
+
+
 async def test_too_many_requests_are_429_with_a_time_to_come_back(gateway_cluster: LightCluster) -> None:
     limits = {"rateLimit.qps": "5", "rateLimit.burst": "5", "rateLimit.maxDelay": "200ms"}
     async with RunningGateway(gateway_cluster.connection, limits) as gateway:

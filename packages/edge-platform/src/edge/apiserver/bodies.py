@@ -6,7 +6,8 @@ from aiohttp import web
 
 from edge_sdk.problem import TooLarge
 
-BODY_MAX_BYTES: Final = 3 * 1024 * 1024
+MIB: Final = 1024 * 1024
+BODY_MAX_BYTES: Final = 3 * MIB
 KEPT: Final = web.RequestKey("edge.body", bytes)
 
 
@@ -41,6 +42,10 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         "body-too-large",
         what="The body of the request was refused",
-        why=f"it is longer than {limit // (1024 * 1024)} MiB, more than an object may hold",
+        why=f"it is longer than {_size(limit)}, more than is needed here",
         do="send a smaller object; large files belong into a volume or an image",
     )
+
+
+def _size(limit: int) -> str:
+    return f"{limit // MIB} MiB" if limit >= MIB else f"{limit // 1024} KiB"

@@ -7,7 +7,7 @@ import secrets
 import pytest
 from tests.support.gateway import USERS, KubectlFailed, RunningGateway, make_user
 
-from edge.iam.types import IAMRoleBinding
+from edge.iam.types import IAMRoleBinding, User
 from edge_kube.client import Client
 from edge_kube.core import ConfigMap, Namespace
 from edge_kube.harness import LightCluster
@@ -42,6 +42,28 @@ async def test_kubectl_gets_applies_watches_and_deletes(gateway: RunningGateway)
     assert "deleted" in await gateway.kubectl(token, "delete", "configmap", name)
     with pytest.raises(KubectlFailed, match="not found"):
         await gateway.kubectl(token, "get", "configmap", name)
+
+
+PERSON = """
+apiVersion: iam.theriseunion.io/v1alpha1
+kind: User
+metadata: {name: %s, labels: {%s}}
+spec: {email: ada@example.com}
+"""
+
+
+async def test_a_masked_object_that_is_applied_twice_is_unchanged_and_what_is_left_out_goes(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """P4: kubectl finds its note of what it applied last, without which it warns and changes."""
+    token, name = await gateway.token(), f"applied-{secrets.token_hex(3)}"
+    apply = ("apply", "-f", "-")
+    assert "created" in await gateway.kubectl(token, *apply, stdin=PERSON % (name, "team: blue"))
+    again = await gateway.kubectl(token, *apply, stdin=PERSON % (name, "team: blue"), check=False)
+    assert again.strip().endswith("unchanged")
+    await gateway.kubectl(token, *apply, stdin=PERSON % (name, ""))
+    assert dict((await kube.get(User, name)).metadata.labels) == {}
+    await kube.delete(User, name)
 
 
 async def test_requests_arrive_in_the_callers_name(gateway: RunningGateway) -> None:

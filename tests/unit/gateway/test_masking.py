@@ -47,7 +47,22 @@ def test_no_shape_of_an_answer_shows_a_password_hash(shape: str) -> None:
 def test_the_rest_of_the_object_stays() -> None:
     masked = json.loads(mask_document(IAM, "users", json.dumps(user()).encode()))
     assert masked["spec"] == {"email": "ada@example.com"}
-    assert masked["metadata"]["annotations"] == {"colour": "blue"}
+    assert masked["metadata"]["annotations"] == {"colour": "blue", LAST_APPLIED: '{"spec":{}}'}
+
+
+def test_what_kubectl_noted_stays_as_it_is_when_it_holds_no_secret() -> None:
+    """P4: kubectl compares it byte for byte with what it applies now."""
+    noted = '{"apiVersion":"v1","spec":{"email":"a\\u003cb"},"z":1}\n'
+    found = {"metadata": {"annotations": {LAST_APPLIED: noted}}, "spec": {}}
+    masked = json.loads(mask_document(IAM, "users", json.dumps(found).encode()))
+    assert masked["metadata"]["annotations"] == {LAST_APPLIED: noted}
+
+
+@pytest.mark.parametrize("noted", ["", "no json " + SECRET, "[]", 5, None, "[" * 100_000, '{"a":1e999}'])
+def test_a_note_that_is_no_object_is_dropped(noted: object) -> None:
+    found = {"metadata": {"annotations": {LAST_APPLIED: noted}}, "spec": {}}
+    masked = json.loads(mask_document(IAM, "users", json.dumps(found).encode()))
+    assert masked["metadata"]["annotations"] == {}
 
 
 def test_a_clusters_kubeconfig_and_token_are_taken_out() -> None:

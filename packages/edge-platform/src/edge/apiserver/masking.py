@@ -1,6 +1,7 @@
 """What the gateway never shows: password hashes to anybody, credentials of clusters to most (I14, X14). Pure.
 
-kubectl's annotation of the last applied object repeats the fields, so it is masked by the same rule.
+kubectl's annotation of the last applied object repeats the fields, so it is masked by the same rule. The rest
+of it stays: without it kubectl would not know what to take away, and would change unchanged objects (P4).
 """
 
 from collections.abc import Callable, Mapping
@@ -45,8 +46,26 @@ def mask_object(group: str, resource: str, obj: Json) -> Json:
     mask(as_map(obj.get("spec")))
     metadata = as_map(obj.get("metadata"))
     metadata.pop("managedFields", None)
-    as_map(metadata.get("annotations")).pop(LAST_APPLIED, None)
+    annotations = as_map(metadata.get("annotations"))
+    if LAST_APPLIED in annotations:
+        applied = _applied(mask, annotations.pop(LAST_APPLIED))
+        if applied:
+            annotations[LAST_APPLIED] = applied
     return obj
+
+
+def _applied(mask: Callable[[Json], None], text: Any) -> str:
+    """What kubectl has noted of the last object applied, without the secret fields; "" for what is no object.
+
+    As it was, byte for byte, when there were none: kubectl compares it with what it applies now.
+    """
+    try:
+        before, after = msgspec.json.decode(text), msgspec.json.decode(text)
+        mask(as_map(as_map(after).get("spec")))
+        masked = text if before == after else msgspec.json.encode(after).decode()
+    except (msgspec.DecodeError, TypeError, ValueError, ArithmeticError, RecursionError):
+        return ""  # anybody may write anything there
+    return masked if isinstance(before, dict) else ""
 
 
 def mask_document(group: str, resource: str, body: bytes) -> bytes:

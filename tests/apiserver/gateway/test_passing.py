@@ -21,6 +21,7 @@ from edge.apiserver.breaker import SILENCES_MAX
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
+from edge_kube.meta import Key
 
 SETTINGS = {"server.loopbackUpstreams": "true"}
 PROXY = "/api/v1/namespaces/a/services/web/proxy"
@@ -225,3 +226,27 @@ async def test_below_a_base_address_kubectl_finds_the_documents_of_kubernetes(
     for base in ("/kapis", "/oapis"):
         assert "FIELDS" in await gateway.kubectl(token, "explain", "configmap", path=base)
         assert (await gateway.get(f"{base}/openapi/v3", token=token)).status == 200
+
+
+async def test_a_renewed_kubeconfig_costs_no_request_that_is_in_hand(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/slow" in head:
+            asked.set()
+            await go_on.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere")
+
+    async with raw_server(serve) as port, joined(gateway, kube, "renewed", port) as base:
+        token = await gateway.token()
+        slow = asyncio.create_task(gateway.ask("POST", f"{base}/api/v1/slow", token=token))
+        await asked.wait()
+        moved = cluster_at("renewed", 1)
+        await kube.merge(Cluster, Key("", "renewed"), {"spec": moved["spec"]})
+        await gateway.until(f"{base}/version", 503, token=token)
+        go_on.set()
+        answer = await slow
+    assert (answer.status, answer.body) == (200, b"here")

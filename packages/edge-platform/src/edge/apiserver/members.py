@@ -4,7 +4,6 @@ A member that does not take connections is answered for at once with 503 and its
 seconds later; it never holds a request of another cluster up. Its credential never leaves this process.
 """
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from edge.apiserver.breaker import Breaker
+from edge.apiserver.closing import Closing
 from edge.apiserver.dialing import Dialer, ForbiddenAddress, Lookup, system_lookup
 from edge.apiserver.masking import as_map
 from edge.apiserver.upstream import Upstream
@@ -22,6 +22,8 @@ from edge_kube.meta import Key
 from edge_sdk.problem import Missing, Unavailable
 
 HOST: Final = "host"
+IN_HAND_S: Final = 60.0
+"""What requests have to end when their member is reached in another way from now on."""
 T = TypeVar("T")
 
 
@@ -83,7 +85,7 @@ class Members:
         self.lookup = lookup
         self._kubeconfigs: dict[str, str] = {}
         self._members: dict[str, Member] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Closing()
 
     def cluster_changed(self, key: Key, raw: bytes | None) -> bool:
         """Take in a Cluster as it came. False when it is reached as before."""
@@ -96,9 +98,8 @@ class Members:
             self._kubeconfigs[key.name] = kubeconfig
         member = self._members.pop(key.name, None)
         if member is not None:
-            task = asyncio.get_running_loop().create_task(member.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            # A credential that is renewed costs no request that is in hand; a cluster that is gone ends them.
+            self._closing.later(member.close, 0.0 if raw is None else IN_HAND_S)
         return True
 
     def member(self, name: str) -> Member:
@@ -123,6 +124,7 @@ class Members:
     async def close(self) -> None:
         for member in self._members.values():
             await member.close()
+        await self._closing.all_now()
 
     def connection(self, name: str) -> Connection:
         """How the cluster is reached, with our credential for it. Raises Unavailable."""

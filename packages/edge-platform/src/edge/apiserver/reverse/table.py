@@ -1,11 +1,11 @@
 """The ReverseProxy objects that are in force, as the watch brings them: which of them answers a request."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from edge.apiserver.closing import Closing
 from edge.apiserver.dialing import ForbiddenAddress
 from edge.apiserver.reverse.service import Service
 from edge.operate.matching import Match, in_force
@@ -57,7 +57,7 @@ class Table:
         self._objects: dict[Key, ReverseProxy] = {}
         self._entries: dict[Key, Entry] = {}
         self._ordered: tuple[Entry, ...] = ()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Closing()
 
     def changed(self, key: Key, _: bytes | None, raw: bytes | None) -> None:
         """Listener of the collection: in force, or out of it, in the turn in which the event arrives."""
@@ -80,9 +80,7 @@ class Table:
     async def close(self) -> None:
         for entry in self._entries.values():
             await entry.service.close()
-        for task in self._closing:
-            task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._closing.all_now()
 
     def _settle(self) -> None:
         known = [(one, match) for one in self._objects.values() if (match := usable_match(one)) is not None]
@@ -97,7 +95,8 @@ class Table:
         ]
         for key in gone:
             # A changed object loses no request that is in hand; one that is gone is not asked any more.
-            self._close(self._entries.pop(key).service, after_s=IN_HAND_S if key in wanted else 0.0)
+            service = self._entries.pop(key).service
+            self._closing.later(service.close, IN_HAND_S if key in wanted else 0.0)
         for key, (proxy, match) in wanted.items():
             if key not in self._entries:
                 self._open(key, proxy, match)
@@ -124,15 +123,3 @@ class Table:
             )
         except (ForbiddenAddress, ValueError, OSError) as error:
             log.warning("reverse_proxy_not_served", namespace=key.namespace, name=key.name, error=str(error))
-
-    def _close(self, service: Service, *, after_s: float) -> None:
-        task = asyncio.get_running_loop().create_task(_closed(service, after_s))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-
-async def _closed(service: Service, after_s: float) -> None:
-    try:
-        await asyncio.sleep(after_s)
-    finally:
-        await service.close()

@@ -79,6 +79,10 @@ def test_programs_are_refused_in_every_kubeconfig(plugin: str, tmp_path: Path) -
         ({}, "no current-context"),
         ({"current-context": "x"}, '"x" in contexts; it has none'),
         (config(server="tcp://10.0.0.1"), "must be a URL"),
+        (config(server="https://10.0.0.1:99999"), "must be a URL"),
+        (config(server="https://[::1"), "must be a URL"),
+        (config(server="https://10.0.0.1?x=1"), "must be a URL"),
+        (config(server="https://ada:hunter2@10.0.0.1"), "user name or password"),
         (config({"client-certificate-data": "???"}), "no base64"),
         (config({"token": 7}), "not a string"),
         (config(None, **{"proxy-url": "http://x"}), "proxy-url"),
@@ -88,6 +92,7 @@ def test_an_unusable_kubeconfig_says_what_is_wrong_with_it(source: Any, says: st
     with pytest.raises(ConfigError) as refused:
         load_kubeconfig(source)
     assert says in str(refused.value)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_broken_yaml_is_never_quoted() -> None:

@@ -204,11 +204,7 @@ def _connection(
                 "use a token or a client certificate"
             )
     server = _text(cluster, "server", "cluster").rstrip("/")
-    parts = urlsplit(server)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(
-            f'server of the cluster is "{server}"; it must be a URL such as https://10.0.0.1:6443'
-        )
+    _check_server(server)
     if _text(cluster, "proxy-url", "cluster"):
         raise ConfigError(
             "proxy-url in a kubeconfig is not supported; give an address that is reachable directly"
@@ -233,6 +229,24 @@ def _connection(
         basic=(username, password) if username else None,
         namespace=namespace,
     )
+
+
+def _check_server(server: str) -> None:
+    """Raises ConfigError, which shows no password that is in it."""
+    if "@" in server:
+        raise ConfigError(
+            "server of the cluster holds a user name or password; give them with the user instead"
+        )
+    try:
+        parts = urlsplit(server)
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        known = known and not parts.query and not parts.fragment
+    except ValueError:  # a port that there is not, or half an address of IPv6
+        known = False
+    if not known:
+        raise ConfigError(
+            f'server of the cluster is "{server}"; it must be a URL such as https://10.0.0.1:6443'
+        )
 
 
 def _data_or_file(source: Mapping[str, Any], name: str, folder: Path | None) -> tuple[bytes, str]:

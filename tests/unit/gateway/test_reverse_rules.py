@@ -108,6 +108,8 @@ def test_odd_spellings_of_addresses_are_refused(host: str) -> None:
         "0.1.2.3", "::", "224.0.0.1",
         "ff02::1", "255.255.255.255", "::ffff:169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::", "127.0.0.1", "127.9.9.9", "::1", "100.100.100.200", "::7f00:1",
+        "168.63.129.16", "192.0.0.192", "64:ff9b:1::a9fe:a9fe", "::ffff:0:a9fe:a9fe",
+        "2001:0:4136:e378:8000:63bf:5601:5601",
     ],
 )  # fmt: skip
 def test_addresses_where_nothing_is_dialled(address: str) -> None:

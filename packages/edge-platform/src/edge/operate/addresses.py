@@ -14,9 +14,14 @@ SERVICE: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 NUMBER: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
 METADATA: Final = frozenset(
     ipaddress.ip_address(one)
-    for one in ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200")
+    for one in (
+        *("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200"),
+        *("168.63.129.16", "192.0.0.192"),  # of clouds whose second such address is not link-local
+    )
 )
 NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
+TRANSLATED: Final = ipaddress.ip_network("::ffff:0:0:0/96")
 METADATA_NETWORKS: Final = (ipaddress.ip_network("fd00:ec2::/32"),)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -74,9 +79,11 @@ def why_not(address: Address, *, loopback_allowed: bool = False) -> str:
 def _inside(address: Address) -> ipaddress.IPv4Address | None:
     if address.version == 4:
         return None
-    if address in NAT64:
+    if address in NAT64 or address in NAT64_LOCAL or address in TRANSLATED:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if address.ipv4_mapped or address.sixtofour:
         return address.ipv4_mapped or address.sixtofour
+    if address.teredo:
+        return address.teredo[1]
     value = int(address)
     return ipaddress.IPv4Address(value) if 1 < value < 2**32 else None  # ::a.b.c.d, given up long ago

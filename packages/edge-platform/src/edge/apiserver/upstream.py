@@ -53,6 +53,7 @@ class Upstream:
         self._tls = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
+        self._name = connection.server_name or None
         self._netloc = parts.netloc
         self._prefix = parts.path.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
@@ -90,6 +91,7 @@ class Upstream:
                     data=body,
                     timeout=timeout,
                     allow_redirects=False,
+                    server_hostname=self._name,
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unreachable(told(error)) from error
@@ -114,7 +116,7 @@ class Upstream:
                     host,
                     self._port,
                     ssl=self._context,
-                    server_hostname=(self._connection.server_name or self._host) if self._tls else None,
+                    server_hostname=(self._name or self._host) if self._tls else None,
                 )
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise Unreachable(str(error) or "no answer") from error
@@ -142,7 +144,8 @@ class Upstream:
             session = await self._fresh()
             timeout = aiohttp.ClientTimeout(total=within_s)
             url = URL(f"{self._connection.server}/readyz", encoded=True)
-            async with session.get(url, headers=self._credential(), timeout=timeout) as response:
+            asked = session.get(url, headers=self._credential(), timeout=timeout, server_hostname=self._name)
+            async with asked as response:
                 return response.status == 200
         except (OSError, TimeoutError, aiohttp.ClientError, ConfigError):
             return False

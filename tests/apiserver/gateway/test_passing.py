@@ -250,3 +250,13 @@ async def test_a_renewed_kubeconfig_costs_no_request_that_is_in_hand(
         go_on.set()
         answer = await slow
     assert (answer.status, answer.body) == (200, b"here")
+
+
+async def test_a_member_that_breaks_a_connection_is_named(gateway: RunningGateway, kube: Client) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with raw_server(serve) as port, joined(gateway, kube, "breaks", port) as base:
+        answer = await gateway.ask("POST", f"{base}/api/v1/namespaces", token=await gateway.token(), json={})
+    assert (answer.status, answer.json()["edge"]["code"]) == (502, "UpstreamFailed")
+    assert 'Cluster "breaks" broke the connection' in answer.json()["message"]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 from aiohttp import web
 
 from edge.apiserver.answers import json_answer
@@ -35,7 +36,7 @@ from edge.apiserver.rights import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.spread import Spread
 from edge.apiserver.store import Collection
-from edge.apiserver.upstream import HEAD_WITHIN_S, Upstream
+from edge.apiserver.upstream import HEAD_WITHIN_S, Upstream, broke_off
 from edge.iam.patterns import path_of
 from edge.iam.questions import sees_scope
 from edge.iam.scope import scope_text
@@ -282,9 +283,15 @@ class Router:
                 )
                 return await forwarding.send(exchange.request, exchange.body)
 
-            if cluster:
+            if not cluster:
+                return await send(self._host)
+            try:
                 return await self._members.member(cluster).call(send, stream=exchange.stream)
-            return await send(self._host)
+            except aiohttp.ClientConnectionResetError:
+                raise  # the client's own, mostly
+            except aiohttp.ClientError as error:
+                what = f'Cluster "{cluster}" broke the connection'
+                raise broke_off(error, exchange.request.method, what=what) from error
 
         return handle
 

@@ -37,7 +37,7 @@ class MatcherError(Exception):
 
 
 class Match(NamedTuple):
-    """segments: of the literal part. wide: every path below it, and not the literal itself."""
+    """segments: of the literal part. wide: it, and every path below it."""
 
     segments: tuple[str, ...]
     wide: bool

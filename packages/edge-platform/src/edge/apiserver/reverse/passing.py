@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
 
 VIA: Final = "edge-apiserver"
+OVERRIDES: Final = frozenset(
+    {
+        *("x-http-method-override", "x-http-method", "x-method-override"),
+        *("x-original-url", "x-rewrite-url", "x-real-ip"),
+    }
+)
+"""Some services take method, path or address from these, and not from the request that was decided about."""
 Headers = list[tuple[str, str]]
 
 
@@ -106,7 +113,8 @@ class Passing:
 
     def _up(self, request: web.BaseRequest) -> Headers:
         pairs = list(request.headers.items())
-        headers = [*passed_on(pairs), *all_sent_up(pairs)]
+        kept = [(name, value) for name, value in passed_on(pairs) if _plain(name) not in OVERRIDES]
+        headers = [*kept, *all_sent_up(pairs)]
         if self._entry.spec.directives.wrap_transport is True:
             headers = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
         headers = changed_headers(headers, self._entry.up)
@@ -200,6 +208,10 @@ class Passing:
         _set(refused, self._down(head.headers))
         refused.force_close()
         return refused
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _set(out: web.StreamResponse, headers: Headers) -> None:

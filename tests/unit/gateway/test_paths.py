@@ -215,3 +215,9 @@ def test_streams_are_told_by_parsed_attributes(path: str, expected: bool) -> Non
 def test_only_streams_that_begin_at_once_are_given_up_when_they_do_not(path: str, at_once: bool) -> None:
     target = read_target(path)
     assert begins_at_once(read_resource(target.segments[1:], core=True), target) is at_once
+
+
+def test_a_long_command_is_one_request() -> None:
+    words = [("command", f"w{number}") for number in range(1500)]
+    path = f"/api/v1/namespaces/a/pods/p/exec?{urlencode(words)}"
+    assert read_target(path).all("command") == [word for _, word in words]

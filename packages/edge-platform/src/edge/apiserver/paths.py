@@ -38,6 +38,8 @@ VERBS: Final[Mapping[str, str]] = {
     "DELETE": "delete",
     "OPTIONS": "get",
 }
+PARAMETERS_MAX: Final = 2000
+"""Each word of a command that runs in a pod is one."""
 _KEEP = "-._~!$&'()*+,;=:@"
 
 
@@ -103,12 +105,12 @@ def _segment(part: str) -> str:
 
 def _pairs(query: str) -> tuple[tuple[str, str], ...]:
     try:
-        return tuple(parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=200))
+        return tuple(parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX))
     except ValueError:
         raise Problem(
             "bad-query",
             what="The query of the request was not understood",
-            why="it is not UTF-8, or has more than 200 parameters",
+            why=f"it is not UTF-8, or has more than {PARAMETERS_MAX} parameters",
             do="encode it with percent signs as UTF-8",
         ) from None
 

@@ -83,6 +83,33 @@ async def test_who_does_not_read_the_answer_keeps_nobody_waiting(tight: RunningG
         writer.transport.abort()
 
 
+async def test_an_answer_that_is_not_taken_is_not_held_for_ever(
+    tight: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TAKEN_EVERY_S", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", tight.port, limit=1024)
+    writer.write(request("GET", "/oapis/openapi.json") * 100)
+    await asyncio.sleep(2)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(2**30)
+    writer.close()
+
+
+async def test_who_takes_an_answer_slowly_gets_all_of_it(
+    tight: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TAKEN_EVERY_S", 0.3)
+    whole = await tight.get("/oapis/openapi.json")
+    asked = request("GET", "/oapis/openapi.json") * 40
+    reader, writer = await asyncio.open_connection("127.0.0.1", tight.port, limit=1024)
+    writer.write(asked)
+    taken = 0
+    while taken < 40 * len(whole.body):
+        taken += len(await reader.read(200_000))
+        await asyncio.sleep(0.02)
+    writer.close()
+
+
 @pytest.mark.parametrize("path", ["/oauth/token", "/api/v1/namespaces", USERS])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
 async def test_a_packed_body_is_never_inflated_here(tight: RunningGateway, path: str, encoding: str) -> None:

@@ -23,6 +23,9 @@ HEADERS_MAX: Final = 64
 HEAD_WITHIN_S: Final = 10.0
 IDLE_S: Final = 75.0
 LINGERING_S: Final = 2.0
+TAKEN_EVERY_S: Final = 30.0
+TAKEN_BYTES: Final = 64 * 1024
+"""What a client takes of an answer in that time at the least, which is held in memory until it is taken."""
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -48,6 +51,7 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_within_s = server.head_within_s
+        self._untaken_timer: asyncio.TimerHandle | None = None
         self._of = server
 
     def data_received(self, data: bytes) -> None:
@@ -75,7 +79,33 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_ended()
+        self._is_taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_again(None)
+
+    def resume_writing(self) -> None:
+        self._is_taken()
+        super().resume_writing()
+
+    def _look_again(self, left: int | None) -> None:
+        """Whether the client takes the answer. left: bytes that were waiting at the last look."""
+        if self.transport is None:
+            return
+        now = self.transport.get_write_buffer_size()
+        answer = self._current_request.answer if isinstance(self._current_request, Request) else None
+        # A stream waits for its client with little in memory: somebody reads a log page by page.
+        if left is not None and left - now < TAKEN_BYTES and isinstance(answer, web.Response):
+            self.transport.abort()
+            return
+        self._untaken_timer = self._loop.call_later(TAKEN_EVERY_S, self._look_again, now)
+
+    def _is_taken(self) -> None:
+        if self._untaken_timer is not None:
+            self._untaken_timer.cancel()
+            self._untaken_timer = None
 
     def _head_ended(self) -> None:
         if self._head_timer is not None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.upstreams import shop
 
 from edge.apiserver.breaker import Unreachable
+from edge.apiserver.dialing import Dialer
 from edge.apiserver.upstream import Upstream
 from edge.pki import issue, make_ca
 from edge_kube.config import Connection
@@ -35,6 +37,16 @@ async def test_the_name_that_a_kubeconfig_tells_counts_for_plain_requests_and_fo
             for name in ("east.example", "", "west.example")
         ]
     assert found == [(200, 101), (0, 0), (0, 0)]
+
+
+async def test_a_shell_goes_to_the_next_address_of_a_name_when_the_first_takes_nothing() -> None:
+    async def lookup(_: str, __: int) -> tuple[Sequence[str], str]:
+        return ["127.0.0.9", "127.0.0.1"], "east.example"
+
+    async with shop() as made:
+        connection = Connection(server=f"http://east.example:{made.port}")
+        upstream = Upstream(connection, dialer=Dialer("east.example", loopback_allowed=True, lookup=lookup))
+        assert await _reached(upstream) == (200, 101)
 
 
 async def _reached(upstream: Upstream) -> tuple[int, int]:

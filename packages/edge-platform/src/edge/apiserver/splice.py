@@ -8,6 +8,7 @@ somebody (CVE-2018-1002105, CVE-2020-8559).
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -24,6 +25,8 @@ HEAD_MAX_BYTES: Final = 64 * 1024
 BODY_MAX_BYTES: Final = 64 * 1024
 BODY_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 30.0
+ADDRESS_WITHIN_S: Final = 2.0
+"""Of a name with several addresses: the next one is tried after it."""
 CLOSE_WITHIN_S: Final = 10.0
 NO_CONTENT: Final = frozenset({"", "0"})
 HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
@@ -110,6 +113,21 @@ class Side(asyncio.Protocol):
             self.early.clear()
         if self.transport is not None:
             self.transport.resume_reading()
+
+
+async def dial(addresses: Sequence[str], port: int, context: ssl.SSLContext | None, name: str | None) -> Side:
+    """A connection to the first address that takes one. name: in the certificate. Raises OSError."""
+    *others, last = addresses
+    loop = asyncio.get_running_loop()
+    for address in others:
+        try:
+            async with asyncio.timeout(ADDRESS_WITHIN_S):
+                _, side = await loop.create_connection(Side, address, port, ssl=context, server_hostname=name)
+            return side
+        except OSError:  # a time-out is one
+            continue
+    _, side = await loop.create_connection(Side, last, port, ssl=context, server_hostname=name)
+    return side
 
 
 class ClientSide(Side):

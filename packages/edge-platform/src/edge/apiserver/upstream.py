@@ -16,7 +16,7 @@ from yarl import URL
 from edge.apiserver.breaker import Silent, Unreachable
 from edge.apiserver.dialing import Dialer
 from edge.apiserver.lifesigns import new_socket
-from edge.apiserver.splice import Head, Side, read_head
+from edge.apiserver.splice import Head, Side, dial, read_head
 from edge_kube.config import ConfigError, Connection
 from edge_kube.once import BrokenOffError, sent_once
 from edge_sdk.problem import Problem, Unavailable
@@ -107,17 +107,11 @@ class Upstream:
     ) -> tuple[Side, Head]:
         """A connection of its own that asks to leave HTTP, and the answer to that. Raises as `request`."""
         await self._fresh()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S * 2):
-                host = (await self._dialer.addresses(self._port))[0] if self._dialer else self._host
-                _, side = await loop.create_connection(
-                    Side,
-                    host,
-                    self._port,
-                    ssl=self._context,
-                    server_hostname=(self._name or self._host) if self._tls else None,
-                )
+                found = await self._dialer.addresses(self._port) if self._dialer else (self._host,)
+                name = (self._name or self._host) if self._tls else None
+                side = await dial(found, self._port, self._context, name)
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise Unreachable(str(error) or "no answer") from error
         lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self._netloc}"]

@@ -15,7 +15,7 @@ from yarl import URL
 from edge.apiserver.breaker import Breaker, Unreachable
 from edge.apiserver.dialing import Dialer, Lookup
 from edge.apiserver.lifesigns import new_socket
-from edge.apiserver.splice import Head, Side, read_head
+from edge.apiserver.splice import Head, Side, dial, read_head
 from edge.apiserver.upstream import CONNECT_WITHIN_S, told
 from edge.operate.addresses import full_name, service_of
 from edge.operate.types import ReverseProxy
@@ -81,17 +81,11 @@ class Service:
 
     async def upgrade(self, method: str, path: str, headers: Headers) -> tuple[Side, Head]:
         """A connection of its own that asks to leave HTTP, and the answer. Raises Unreachable, Problem."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S * 2):
-                address = (await self._dialer.addresses(self.port))[0]
-                _, side = await loop.create_connection(
-                    Side,
-                    address,
-                    self.port,
-                    ssl=self._context,
-                    server_hostname=self.host.strip("[]") if self._context is not None else None,
-                )
+                found = await self._dialer.addresses(self.port)
+                name = self.host.strip("[]") if self._context is not None else None
+                side = await dial(found, self.port, self._context, name)
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise Unreachable(str(error) or "no answer") from error
         named = (

@@ -1,6 +1,7 @@
 """A real API server asks the gateway whom to let through (I10; design §7.1, §5)."""
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -257,6 +258,24 @@ async def test_nobody_without_a_certificate_of_the_ca_gets_a_word_in(
     for context in (stranger, without):
         with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
             await gateway.session.post(reviewed.url, json=_review("ann"), ssl=context)
+
+
+async def test_nothing_is_open_after_the_listener_has_stopped_whatever_it_was_waiting_for(
+    reviewed: Reviewed, tmp_path: Path
+) -> None:
+    """One that has said nothing yet, one in the middle of TLS, one that is idle, and one that was refused."""
+    address = ("127.0.0.1", reviewed.port)
+    without = ssl.create_default_context(cadata=reviewed.cluster.authority.cert.decode())
+    async with RunningGateway(reviewed.cluster.connection, reviewed.settings(tmp_path)):
+        silent = await asyncio.open_connection(*address)
+        halfway = await asyncio.open_connection(*address)
+        halfway[1].write(b"\x16\x03\x01\x02\x00")  # the head of a ClientHello
+        idle = await asyncio.open_connection(*address, ssl=_tls(reviewed, tmp_path))
+        refused = await asyncio.open_connection(*address, ssl=without)
+    for reader, writer in (silent, halfway, idle, refused):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert await asyncio.wait_for(reader.read(), 1) == b""
+        writer.transport.abort()
 
 
 async def test_only_the_named_clients_may_ask_where_names_are_given(

@@ -11,10 +11,11 @@ Source: design §7.1.
 import asyncio
 import socket
 import ssl
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
-from weakref import WeakSet
 
 import structlog
 
@@ -29,12 +30,34 @@ CLOSES_WITHIN_S: Final = 2.0
 log = structlog.stdlib.get_logger("edge.apiserver")
 
 
+class Arrival(asyncio.Protocol):
+    """A connection of which nothing has been read yet."""
+
+    def __init__(self, welcome: Callable[[asyncio.Transport], None]) -> None:
+        self._welcome = welcome
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("reviews come over connections")
+        self._welcome(transport)
+
+
+@dataclass(slots=True)
+class Guest:
+    """raw: what lies below TLS."""
+
+    raw: asyncio.Transport
+    connection: ReviewConnection
+    has_shaken: bool = False
+
+
 class ReviewListener:
     def __init__(self, settings: WebhookSettings, reviewer: Reviewer) -> None:
         self._settings = settings
         self._reviewer = reviewer
         self._names = frozenset(settings.client_names)
-        self._connections: WeakSet[ReviewConnection] = WeakSet()
+        self._guests: dict[asyncio.Task[None], Guest] = {}
+        self._is_stopping = False
         self._loaded: tuple[bytes, ...] = ()
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -67,18 +90,22 @@ class ReviewListener:
                 log.warning("review_certificate_not_refreshed", error=str(error))
 
     async def stop(self) -> None:
-        """End listening; what is in hand is answered."""
+        """End listening; what is in hand is answered. No connection is open any more, nor being opened."""
+        self._is_stopping = True
         for closing in (self._server, self._socket):
             if closing is not None:
                 closing.close()
-        for one in tuple(self._connections):
-            one.finish()
-        ends_at = time.monotonic() + CLOSES_WITHIN_S
-        while any(one.is_open for one in tuple(self._connections)) and time.monotonic() < ends_at:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        for one in tuple(self._connections):
-            one.abort()
-        await asyncio.sleep(0)
+        for one in self._guests.values():
+            if one.has_shaken:
+                one.connection.finish()
+            else:
+                one.raw.abort()
+        if self._guests:
+            await asyncio.wait(self._guests, timeout=CLOSES_WITHIN_S)
+        for one in self._guests.values():
+            one.raw.abort()
+        if self._guests:
+            await asyncio.wait(self._guests)
         await self._reviewer.close()
 
     def _files(self) -> tuple[bytes, ...]:
@@ -95,19 +122,43 @@ class ReviewListener:
         before = self._server
         if before is not None:
             before.close()
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connection,
-            sock=listening.dup(),
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_WITHIN_S,
-            ssl_shutdown_timeout=1.0,
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Arrival(partial(self._welcome, context)), sock=listening.dup()
         )
-        self._loaded = files
+        if self._is_stopping:
+            server.close()
+            return
+        self._server, self._loaded = server, files
 
-    def _connection(self) -> ReviewConnection:
-        made = ReviewConnection(self._reviewer, self._admits)
-        self._connections.add(made)
-        return made
+    def _welcome(self, context: ssl.SSLContext, raw: asyncio.Transport) -> None:
+        if self._is_stopping:
+            raw.abort()
+            return
+        guest = Guest(raw, ReviewConnection(self._reviewer, self._admits))
+        task = asyncio.get_running_loop().create_task(self._host(guest, context))
+        self._guests[task] = guest
+        task.add_done_callback(self._guests.pop)
+
+    async def _host(self, guest: Guest, context: ssl.SSLContext) -> None:
+        """One connection from its first byte to its last. Hands are shaken here and not by the server, which
+        keeps to itself what it has not finished shaking: nobody could close that."""
+        try:
+            tls = await asyncio.get_running_loop().start_tls(
+                guest.raw,
+                guest.connection,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_WITHIN_S,
+                ssl_shutdown_timeout=1.0,
+            )
+            if tls is not None:
+                guest.has_shaken = True
+                guest.connection.connection_made(tls)
+                await guest.connection.closed.wait()
+        except OSError as error:  # of TLS too
+            log.info("reviewer_not_understood", error=str(error) or type(error).__name__)
+        finally:
+            guest.raw.abort()
 
     def _admits(self, name: str) -> bool:
         return not self._names or name in self._names

@@ -35,22 +35,25 @@ class ReviewConnection(asyncio.Protocol):
         self._rest = b""
         self._waiting: asyncio.Task[None] | None = None
         self._last = False
-        self._is_shaking = True
+        self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Once hands are shaken. What the peer has sent, or whether it has left, may be known before."""
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("reviews come over connections")
-        self._transport = transport
-        self._is_shaking = False
         name = _common_name(transport.get_extra_info("peercert"))
         if not self._admits(name):
             log.warning("reviewer_client_refused", name=name)
             self._last = True
-        if self._last:
+        if self._last or self.closed.is_set():
             transport.abort()
+            return
+        self._transport = transport
+        self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.closed.set()
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -58,17 +61,8 @@ class ReviewConnection(asyncio.Protocol):
         self._rest = self._rest + data if self._rest else data
         self._go_on()
 
-    @property
-    def is_open(self) -> bool:
-        """Also while hands are shaken."""
-        return self._is_shaking or self._transport is not None
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
     def finish(self) -> None:
-        """Answer what is in hand, then close; one that is still shaking hands closes after that."""
+        """Answer what is in hand, then close."""
         self._last = True
         if self._waiting is None and self._transport is not None:
             self._transport.close()

@@ -69,12 +69,14 @@ class Tile(Struct, array_like=True):
 
 
 class Alerts(Struct):
+    """Not known in this version, so null and not 0: no monitoring is there that would raise any."""
+
     critical: int
     warning: int
 
 
 class Overview(Struct, rename="camel"):
-    """A tally is null where the caller may list none of the kind; alerts, while nothing raises any.
+    """A tally is null where the caller may list none of the kind; alerts always, see there.
 
     nodes.total: with those of member clusters, of which no more than their number is known; its byState has
     the host's. problems: the worst first, then the newest; problemCount: of all. capped: there are more

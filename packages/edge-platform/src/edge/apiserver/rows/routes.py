@@ -49,7 +49,7 @@ OPERATIONS: Final = (
             Param("columns", "Ids of columns, with commas."),
             Param("labelSelector", "Kubernetes label selector."),
             Param("fieldSelector", "Columns with = or !=, and commas."),
-            Param("q", "Text in the name or the namespace."),
+            Param("q", "Text in the name, the display name or a label's value."),
             Param("sort", "Ids of columns, with commas; a minus for the other direction."),
             Param("limit", "Rows, 1 to 500.", int),
             Param("offset", "Rows to pass over.", int),

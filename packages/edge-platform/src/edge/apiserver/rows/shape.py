@@ -32,7 +32,7 @@ class ShownRow(Struct):
 
 
 class StaleCluster(Struct):
-    """One that gave no rows. since: epoch milliseconds. code: why."""
+    """One that gave no rows. since: epoch seconds. code: why."""
 
     cluster: str
     since: int

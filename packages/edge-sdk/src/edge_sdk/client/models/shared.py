@@ -53,6 +53,8 @@ class Affected(Model):
 
 
 class Alerts(Model):
+    """Not known in this version, so null and not 0: no monitoring is there that would raise any."""
+
     critical: int
     warning: int
 
@@ -486,7 +488,7 @@ class Trouble(Model):
 
 
 class Overview(Model):
-    """A tally is null where the caller may list none of the kind; alerts, while nothing raises any."""
+    """A tally is null where the caller may list none of the kind; alerts always, see there."""
 
     scope: str
     rv: str
@@ -547,7 +549,7 @@ class ShownRow(Model):
 
 
 class StaleCluster(Model):
-    """One that gave no rows. since: epoch milliseconds. code: why."""
+    """One that gave no rows. since: epoch seconds. code: why."""
 
     cluster: str
     since: int

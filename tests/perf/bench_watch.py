@@ -37,6 +37,7 @@ from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.apiserver.streams import Streams
 from edge.apiserver.watching.desk import World
+from edge.apiserver.watching.fleet import Fleets
 from edge.apiserver.watching.protocol import PROTOCOL
 from edge.apiserver.watching.routes import WatchRoutes
 from edge.apiserver.watching.sight import Eyes
@@ -88,12 +89,9 @@ async def serve() -> None:
     client, clock = Client(Connection("http://127.0.0.1:9")), SystemClock()
     rights = Rights(client, cache_size=1000, streams=Streams(), silence_s=lambda: 0.0, allow_all=True)
     served = collection.served
-    world = World(
-        Eyes(rights),
-        {(served.group, served.resource): collection},
-        Views(),
-        Upstreams(client, Members(), clock),
-    )
+    collections = {(served.group, served.resource): collection}
+    upstreams = Upstreams(client, Members(), clock)
+    world = World(Eyes(rights), collections, Views(), upstreams, Fleets(upstreams, collections))
     routes = WatchRoutes(world, CollectorRegistry(), clock, limiter=None)
 
     async def handle(request: Request) -> web.StreamResponse:

@@ -37,7 +37,8 @@ class Model:
     object: Any = None
     overview: Any = None
     ended: str = ""
-    stale: str = ""
+    cut_off: dict[str, str] = field(default_factory=dict[str, str])
+    """cluster → code."""
 
     def take(self, frame: dict[str, Any]) -> None:
         match frame["t"]:
@@ -60,11 +61,16 @@ class Model:
             case "end":
                 self.ended = frame["code"]
             case "stale":
-                self.stale = frame["cluster"]
+                self.cut_off[frame["cluster"]] = frame["code"]
             case "fresh":
-                self.stale = ""
+                del self.cut_off[frame["cluster"]]
             case _:
                 pass
+
+    @property
+    def stale(self) -> str:
+        """The clusters that are cut off."""
+        return ",".join(sorted(self.cut_off))
 
     @property
     def names(self) -> list[str]:

@@ -35,9 +35,13 @@ class Tenant:
         await self.bind()
 
     async def bind(self, role: str = "workspace-admin") -> None:
+        await self.bind_at("workspace", self.workspace, role, self.binding)
+
+    async def bind_at(self, scope: str, value: str, role: str, binding: str) -> None:
+        """Give the user a role at any scope."""
         await self._client.create(
             IAMRoleBinding(
-                metadata=ObjectMeta(name=self.binding, labels=_labels("workspace", self.workspace)),
+                metadata=ObjectMeta(name=binding, labels=_labels(scope, value)),
                 spec=IAMRoleBindingSpec(
                     role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role),
                     subjects=(Subject(kind="User", name=self.user),),
@@ -46,8 +50,8 @@ class Tenant:
             manager="test",
         )
 
-    async def unbind(self) -> None:
-        await self._client.delete(IAMRoleBinding, self.binding)
+    async def unbind(self, binding: str = "") -> None:
+        await self._client.delete(IAMRoleBinding, binding or self.binding)
 
 
 def _labels(scope: str, value: str) -> Mapping[str, str]:

@@ -1,58 +1,20 @@
 """Objects of member clusters and Events on the watch socket; a cluster that is cut off (C9; console §5.4)."""
 
-import asyncio
-import base64
 import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from tests.support.gateway import RunningGateway
+from tests.support.lines import Line, joined
 from tests.support.watching import Model, rows, watching
 from tests.support.workspaces import Tenant
 
 from edge.apiserver.watching import upstreams
-from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.core import Namespace
 from edge_kube.harness import LightCluster
 from edge_kube.meta import ObjectMeta
-
-
-class Line:
-    """A TCP line to an API server that can be cut and mended."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in tuple(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {writer, back}
-        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
-        self._writers -= {writer, back}
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
 
 
 @pytest_asyncio.fixture
@@ -61,23 +23,8 @@ async def line(
 ) -> AsyncIterator[tuple[str, Line]]:
     """A member cluster behind a line, and its name."""
     name = f"far-{secrets.token_hex(3)}"
-    found = Line(int(member_cluster.server.rpartition(":")[2]))
-    await found.mend()
-    text = member_cluster.kubeconfig.read_text().replace(
-        member_cluster.server, f"https://127.0.0.1:{found.port}"
-    )
-    kubeconfig = base64.b64encode(text.encode()).decode()
-    manifest = {
-        "apiVersion": "scope.theriseunion.io/v1alpha1",
-        "kind": "Cluster",
-        "metadata": {"name": name},
-        "spec": {"connection": {"type": "direct", "kubeconfig": kubeconfig}},
-    }
-    await kube.create(manifest, manager="test")
-    await gateway.until(f"/oapis/tenant/v1alpha1/clusters/{name}", 200, token=await gateway.token())
-    yield name, found
-    await kube.delete(Cluster, name)
-    await found.cut()
+    async with joined(gateway, kube, member_cluster, name) as found:
+        yield name, found
 
 
 async def test_a_member_that_is_cut_off_is_told_once_and_comes_back_with_all_that_was_missed(
@@ -144,6 +91,44 @@ async def test_a_member_that_is_down_at_first_is_stale_and_its_rows_come_when_it
         assert not model.stale
         assert (whole.object["metadata"]["name"], unknown.ended) == ("default", "NotFound")
         assert whole.object["kind"] == "Namespace"
+
+
+async def test_a_member_that_leaves_the_platform_ends_what_was_watched_in_it(
+    gateway: RunningGateway, kube: Client, member_cluster: LightCluster
+) -> None:
+    name = f"leaves-{secrets.token_hex(3)}"
+    async with watching(gateway, await gateway.token()) as watcher:
+        async with joined(gateway, kube, member_cluster, name):
+            model = await watcher.sub(rows("namespaces", group="", version="v1", cluster=name))
+            await watcher.until(lambda: "default" in model.names)
+        await watcher.until(lambda: model.ended)
+        assert model.ended == "NotFound"
+        again = await watcher.sub(rows("namespaces", group="", version="v1", cluster=name))
+        await watcher.until(lambda: again.ended)
+        assert again.ended == "NotFound"
+
+
+@pytest.mark.parametrize(
+    ("asked", "ended"),
+    [
+        ({"version": "v1/namespaces/default/../.."}, "NotFound"),
+        ({"version": "../../api/v1"}, "NotFound"),
+        ({"group": "apps/v1/../../.."}, "NotFound"),
+        ({"resource": "configmaps?watch=1"}, "NotFound"),
+        ({"namespace": "default/secrets?x="}, "BadRequest"),
+        ({"resource": "clusterroles", "group": "rbac.authorization.k8s.io", "namespace": "x"}, "BadRequest"),
+    ],
+)
+async def test_what_is_no_name_becomes_no_part_of_a_path_that_the_gateway_asks(
+    gateway: RunningGateway, asked: dict[str, str], ended: str
+) -> None:
+    """It asks in its own name, so nobody else may choose the path."""
+    what = {"group": "", "version": "v1", "resource": "configmaps", **asked}
+    resource = what.pop("resource")
+    async with watching(gateway, await gateway.token()) as watcher:
+        model = await watcher.sub(rows(resource, **what))
+        await watcher.until(lambda: model.ended)
+        assert model.ended == ended
 
 
 async def test_events_about_an_object_come_newest_first(gateway: RunningGateway, kube: Client) -> None:

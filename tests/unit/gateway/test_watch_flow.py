@@ -165,14 +165,96 @@ def test_a_cluster_that_is_cut_off_is_told_once_and_its_return_brings_a_new_wind
     talk.begin(1, ROWS)
     talk.opened(1, window(1))
     sent(talk, 0)
-    talk.stale(1, Stale("east", 1763799000))
-    talk.stale(1, Stale("east", 1763799000))
+    talk.stale(1, (Stale("east", 1763799000),))
+    talk.stale(1, (Stale("east", 1763799000),))
     (stale,) = sent(talk, 1)
     assert (stale["t"], stale["cluster"], stale["since"]) == ("stale", "east", 1763799000)
     talk.woken(1)
     assert sent(talk, 2) == []
-    talk.stale(1, None)
+    talk.stale(1, ())
     assert [frame["t"] for frame in sent(talk, 3)] == ["fresh", "snap"]
+
+
+def test_of_many_clusters_each_that_is_cut_off_is_told_and_the_limit_of_acks_holds() -> None:
+    talk = Conversation(0)
+    talk.begin(1, ROWS)
+    talk.opened(1, window(1))
+    gone = [Stale(f"site-{number:03}", 1763799000) for number in range(UNACKED_MAX + 10)]
+    talk.stale(1, gone)
+    first = sent(talk, 0)
+    assert [frame["t"] for frame in first] == ["snap", *["stale"] * (UNACKED_MAX - 1)]
+    assert talk.next_at_s(0) > 0, "nothing to come again for before the client acknowledges"
+    assert talk.flow.acked(UNACKED_MAX, 1)
+    rest = sent(talk, 1)
+    told = [frame["cluster"] for frame in (*first[1:], *rest)]
+    assert told == [one.cluster for one in gone]
+    talk.flow.acked(talk.flow.seq, 2)
+    talk.stale(1, gone[2:])
+    assert [(frame["t"], frame.get("cluster")) for frame in sent(talk, 2)] == [
+        ("fresh", "site-000"),
+        ("fresh", "site-001"),
+        ("snap", None),
+    ]
+    talk.stale(1, [one._replace(code="UpstreamTimeout") for one in gone[2:]])
+    assert sent(talk, 3) == [], "told once, whatever it is called later"
+
+
+def test_a_subscription_that_ends_while_frames_are_sent_takes_no_other_with_it() -> None:
+    """A frame takes as long as its client needs to read it; the next ones may be of no interest by then."""
+    talk = Conversation(0)
+    for id_ in (1, 2, 3):
+        talk.begin(id_, ROWS)
+        talk.opened(id_, window(id_))
+    frames = talk.frames(0)
+    assert json.loads(next(frames))["id"] == 1
+    talk.drop(2)
+    assert [json.loads(frame)["id"] for frame in frames] == [3]
+    shown = [window(1), window(2)]
+    for id_, one in zip((1, 3), shown, strict=True):
+        talk.opened(id_, one)
+    sent(talk, 1)
+    for id_, one in zip((1, 3), shown, strict=True):
+        resize(one, 9)
+        talk.woken(id_)
+    frames = talk.frames(2)
+    assert json.loads(next(frames))["id"] == 1
+    talk.ended(3, Missing("gone", what="It is gone"))
+    assert list(frames) == []
+    assert [frame["t"] for frame in sent(talk, 3)] == ["end"]
+
+
+def test_rights_that_change_while_frames_are_sent_hold_back_the_next_ones() -> None:
+    talk, shown = Conversation(0), [window(1), window(1)]
+    for id_, one in enumerate(shown):
+        talk.begin(id_, ROWS)
+        talk.opened(id_, one)
+    sent(talk, 0)
+    for id_, one in enumerate(shown):
+        resize(one, 9)
+        talk.woken(id_)
+    frames = talk.frames(1)
+    next(frames)
+    talk.held_back = True
+    assert list(frames) == []
+    talk.replaced(1, window())
+    talk.held_back = False
+    assert [(frame["t"], frame["id"], frame["rows"]) for frame in sent(talk, 2)] == [("snap", 1, [])]
+
+
+def test_news_that_come_while_the_last_frame_is_sent_are_not_forgotten() -> None:
+    talk, shown = Conversation(0), window(1)
+    talk.begin(1, ROWS)
+    talk.opened(1, shown)
+    sent(talk, 0)
+    resize(shown, 2)
+    talk.woken(1)
+    frames = talk.frames(1)
+    assert json.loads(next(frames))["set"] == [["k0", {"size": 2}]]
+    resize(shown, 3)
+    talk.woken(1)
+    assert list(frames) == []
+    (delta,) = sent(talk, 2)
+    assert delta["set"] == [["k0", {"size": 3}]]
 
 
 def test_ends_say_one_of_six_words_and_what_to_do() -> None:

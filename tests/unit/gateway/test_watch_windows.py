@@ -1,7 +1,9 @@
 """Windows of the watch socket, whatever happens in whatever order (G3; console §5.4)."""
 
 import json
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -214,3 +216,40 @@ def test_the_same_delta_is_the_same_bytes_for_all() -> None:
     machine.put("a", 1, "blue", secret=False, anew=False)
     assert window.delta(since) is window.delta(since)
     assert json.loads(window.delta(since))["set"] == [[next(iter(window.rows())).k, {"colour": "blue"}]]
+
+
+def test_an_object_that_is_not_understood_costs_the_others_nothing() -> None:
+    """A member cluster may send anything."""
+    machine = Machine()
+    machine.put("a", 1, "red", secret=False, anew=False)
+    strange = {"metadata": {"name": "b", "uid": "u", "resourceVersion": "77"}, "spec": "none"}
+    machine.collection.put(json.dumps(strange).encode())
+    machine.version = 77
+    machine.put("c", 2, "blue", secret=False, anew=False)
+    machine.view.touched([Id(0, Key("", name)) for name in "abc"])
+    machine.apply()
+    machine.settle()
+    assert machine.client.names == ["a", "c"]
+    machine.put("b", 3, "red", secret=False, anew=True)
+    machine.apply()
+    machine.settle()
+    assert machine.client.names == ["a", "c", "b"]
+
+
+def test_a_new_window_has_the_facets_of_now_though_its_rows_are_the_same() -> None:
+    machine = Machine()
+
+    def colours(found: Iterable[tuple[int, Stored]]) -> dict[str, Any]:
+        return {"colour": dict(Counter(spec(stored)["colour"] for _, stored in found))}
+
+    machine.view.source = replace(machine.view.source, facets=colours)
+    for number, name in enumerate("abcde"):
+        machine.put(name, number, "red", secret=False, anew=False)
+    machine.apply()
+    first = Held(machine.view, 0, LIMIT, lambda: None, lambda: None)
+    machine.put("e", 4, "blue", secret=False, anew=False)  # beyond the window
+    machine.put("a", 0, "blue", secret=False, anew=False)  # in it, in the same place
+    second = Held(machine.view, 0, LIMIT, lambda: None, lambda: None)
+    assert json.loads(second.snap())["facets"] == {"colour": {"red": 3, "blue": 2}}
+    assert json.loads(first.snap())["facets"] == {"colour": {"red": 3, "blue": 2}}
+    assert first.window is second.window, "they are shared again"

@@ -84,6 +84,8 @@ class Members:
         self._slow_s = slow_s
         self.lookup = lookup
         self._kubeconfigs: dict[str, str] = {}
+        self._revisions: dict[str, int] = {}
+        self._changes = 0
         self._members: dict[str, Member] = {}
         self._closing = Closing()
 
@@ -92,10 +94,13 @@ class Members:
         kubeconfig = "" if raw is None else _kubeconfig_of(raw)
         if raw is not None and self._kubeconfigs.get(key.name) == kubeconfig:
             return False
+        self._changes += 1
         if raw is None:
             self._kubeconfigs.pop(key.name, None)
+            self._revisions.pop(key.name, None)
         else:
             self._kubeconfigs[key.name] = kubeconfig
+            self._revisions[key.name] = self._changes
         member = self._members.pop(key.name, None)
         if member is not None:
             # A credential that is renewed costs no request that is in hand; a cluster that is gone ends them.
@@ -111,6 +116,10 @@ class Members:
         connection, breaker = self.connection(name), _breaker(name, self._seats, self._slow_s)
         upstream = Upstream(connection, dialer=self._dialer(connection), on_answer=breaker.answered)
         return self._members.setdefault(name, Member(name, upstream, breaker))
+
+    def revision(self, name: str) -> int:
+        """Another number whenever the cluster is reached in another way; 0 while there is none."""
+        return self._revisions.get(name, 0)
 
     def require(self, name: str) -> None:
         """Raises Missing (404) unless there is such a cluster, be it reachable or not."""

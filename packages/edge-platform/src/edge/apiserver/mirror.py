@@ -70,6 +70,10 @@ class Mirror:
         """How long the server has not been heard of about this kind."""
         return time.monotonic() - self._heard_at
 
+    def list_first(self) -> None:
+        """When the server answers again: then all that was missed is here by the time it is followed."""
+        self._version = ""
+
     async def run(self) -> None:
         failures = 0
         while True:

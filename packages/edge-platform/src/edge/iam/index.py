@@ -9,7 +9,7 @@ A question costs two dictionary look-ups once it has been asked before: identity
 ends it" and "the union of all levels" are the same answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from edge.iam.aggregation import Template
@@ -99,6 +99,8 @@ class Index:
         self._serial = 0
         self.on_drop: Callable[[list[Who] | None], None] = _nobody
         """Called after identities were dropped, with who they are, or None for all of them."""
+        self.on_scopes: Callable[[], None] = _nothing
+        """Called after what lies in some scope has changed, whoever has rights there."""
         self._by_subject: dict[str, dict[str, dict[str, Binding]]] = {}
         self._identities: dict[Who, Identity] = {}
         self._members: dict[str, set[Who]] = {}
@@ -177,6 +179,7 @@ class Index:
         """A ScopePattern that is in force; None takes its scope type away, and what is bound there."""
         if self.scopes.registered.put(owner, entry):
             self._drop_all()
+            self.on_scopes()
 
     def _roles_changed(self, names: Iterable[str]) -> None:
         found: set[str] = set()
@@ -187,12 +190,14 @@ class Index:
                 found.update(self.bindings[binding].subjects)
         return self._hit(found)
 
-    def _scopes_changed(self, keys: Iterable[str]) -> None:
+    def _scopes_changed(self, keys: Collection[str]) -> None:
         found: set[str] = set()
         for key in keys:
             for binding in self.by_scope.get(key, ()):
                 found.update(self.bindings[binding].subjects)
         self._hit(found)
+        if keys:
+            self.on_scopes()
 
     def _hit(self, subjects: Iterable[str]) -> None:
         found: set[Who] = set()
@@ -443,4 +448,8 @@ def _discard(sets: dict[str, set[T]], key: str, value: T) -> None:
 
 
 def _nobody(_: list[Who] | None) -> None:
+    return None
+
+
+def _nothing() -> None:
     return None

@@ -46,6 +46,14 @@ class Live:
         self.tick += 1
         self.built.set()
 
+    def with_all(self, dirty: "dict[int, dict[Key, None]]") -> "dict[int, dict[Key, None]]":
+        """What has changed or is gone, and everything that is there."""
+        of_all = ((id(one.collection), one.collection) for one in self.feed.sections.values())
+        return {
+            which: {**dirty.get(which, {}), **{stored.key: None for stored in collection}}
+            for which, collection in of_all
+        }
+
     def work_in(self, dirty: "dict[int, dict[Key, None]]") -> Iterator[None]:
         changed = False
         for name, section in self.feed.sections.items():
@@ -109,6 +117,7 @@ class Boards:
     _followed: dict[int, _Followed] = field(default_factory=dict[int, _Followed])
     _dirty: dict[int, dict[Key, None]] = field(default_factory=dict[int, dict[Key, None]])
     _noted: asyncio.Event = field(default_factory=asyncio.Event)
+    _bounds_moved: bool = False
     _running: "asyncio.Task[None] | None" = None
 
     def __len__(self) -> int:
@@ -167,14 +176,21 @@ class Boards:
         self._dirty.setdefault(which, {})[change.key] = None
         self._noted.set()
 
+    def bounds_changed(self) -> None:
+        """Something else lies in some scope: what is about a scope is counted anew."""
+        self._bounds_moved = True
+        self._noted.set()
+
     async def _run(self) -> None:
         """A change after a quiet time is worked in at once. Until cancelled."""
         while True:
             await self._noted.wait()
             self._noted.clear()
             dirty, self._dirty = self._dirty, {}
+            moved, self._bounds_moved = self._bounds_moved, False
             for live in tuple(self._live.values()):
-                await finish(live.work_in(dirty))
+                is_moved = moved and live.feed.is_bounded
+                await finish(live.work_in(live.with_all(dirty) if is_moved else dirty))
             await asyncio.sleep(RENEW_S)
 
 

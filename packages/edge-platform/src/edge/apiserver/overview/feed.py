@@ -68,6 +68,7 @@ class OverviewFeed:
     ) -> None:
         """Raises Forbidden for who may see none of the kinds, Problem (400) for no scope, Unavailable."""
         self.scope = scope_text(eyes.scope(scope or "platform"))
+        self.is_bounded = self.scope != "platform"
         self.sections: dict[str, Section] = {}
         for about, name in SECTIONS.items():
             collection, kind = collections[about], known(*about)

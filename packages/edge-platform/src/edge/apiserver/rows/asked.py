@@ -96,15 +96,31 @@ def read_asked(index: Index, path: Resource, target: Target) -> Asked:
 
 def _resource(path: Resource, namespace: str) -> Resource:
     resource = path.rest[0]
-    if not (_WORD.fullmatch(path.name) and _WORD.fullmatch(path.subresource) and _WORD.fullmatch(resource)):
+    if not all(map(_WORD.fullmatch, (path.name, path.subresource, resource))):
         raise Missing(
             "no-such-path",
             what="The path names no kind",
             do="use rows/GROUP/VERSION/RESOURCE, such as rows/core/v1/pods",
         )
+    check_namespace(namespace)
+    return full_group(Resource(path.name, path.subresource, resource, namespace))
+
+
+def check_kind(group: str, version: str, resource: str) -> None:
+    """These become parts of a path that the gateway asks in its own name. Raises Missing."""
+    if not all(map(_WORD.fullmatch, (group or "core", version, resource))):
+        raise Missing(
+            "unknown-resource",
+            what="There is no such kind",
+            why="its group, version or resource is no name",
+            do="see /apis and /api/v1 for what there is",
+        )
+
+
+def check_namespace(namespace: str) -> None:
+    """Raises Problem (400)."""
     if namespace and not _WORD.fullmatch(namespace):
         raise bad_scope("namespace", namespace, "no namespace is called that", "a namespace's name")
-    return full_group(Resource(path.name, path.subresource, resource, namespace))
 
 
 def _cluster_of(key: str) -> str:

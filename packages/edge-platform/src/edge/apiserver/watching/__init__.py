@@ -10,9 +10,10 @@
     sight.py         what a caller may see
     sources.py       from what a client asks for to a query
     upstreams.py     kinds that are not known by heart: one watch for all who ask
+    fleet.py         one kind in all clusters
     socket.py        the WebSocket itself
     routes.py        the paths, and how many sockets there are
 
-Memory is bounded by windows × rows: there is no queue of events anywhere. Whoever is slow gets less often
-what is newest, never everything late.
+What sockets cost is bounded by windows × rows: there is no queue of events anywhere. Whoever is slow gets
+less often what is newest, never everything late.
 """

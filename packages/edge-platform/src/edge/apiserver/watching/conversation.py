@@ -11,8 +11,8 @@ there is room for it. So a slow client costs no memory, and gets what is newest.
 
 import math
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from edge.apiserver.watching import protocol
@@ -46,18 +46,21 @@ class Stale(NamedTuple):
 
 @dataclass(slots=True)
 class Subscription:
-    """owes: a frame that the client waits for. stale: what it was told of its cluster.
+    """owes: a frame that the client waits for. stale, told: by cluster, those that are cut off and those that
+    the client was told of.
 
     etag: of an `access` alone, what the rights are at its scope.
     """
 
     id: int
     what: What
+    have: Have | None = None
+    """What the client says it has, until it is shown something."""
     shown: Shown | None = None
     seen: int = 0
     owes: Literal["", "snap", "same"] = ""
-    stale: Stale | None = None
-    told: Stale | None = None
+    stale: dict[str, Stale] = field(default_factory=dict[str, Stale])
+    told: dict[str, Stale] = field(default_factory=dict[str, Stale])
     etag: str = ""
     etag_told: str = ""
 
@@ -114,11 +117,11 @@ class Conversation:
             self._ready[id_] = None
         return was_idle
 
-    def stale(self, id_: int, stale: Stale | None) -> None:
-        """Its cluster does not answer, or answers again (None)."""
-        sub = self.subs.get(id_)
-        if sub is not None and sub.stale != stale:
-            sub.stale = stale
+    def stale(self, id_: int, stale: Iterable[Stale]) -> None:
+        """All of its clusters that do not answer now."""
+        sub, found = self.subs.get(id_), {one.cluster: one for one in stale}
+        if sub is not None and sub.stale != found:
+            sub.stale = found
             self._ready[id_] = None
 
     def emptied(self, id_: int) -> None:
@@ -139,15 +142,15 @@ class Conversation:
         self.subs[id_].etag = etag
 
     def frames(self, now_s: float) -> Iterator[bytes]:
-        """All that may go out now. Take each before the next, since it is numbered when it is made."""
+        """All that may go out now. Take each before the next, since it is numbered when it is made.
+
+        Between two of them anything may have happened: sending takes as long as the client takes to read.
+        """
         yield from self._urgent(now_s)
         if self.held_back or not self._ready or now_s < self.flow.flush_at_s():
             return
         for id_ in list(self._ready):
-            if not self.flow.has_room:
-                break
-            del self._ready[id_]
-            yield from self._news(self.subs[id_], now_s)
+            yield from self._news(id_, now_s)
         self.flow.flushed(now_s)
 
     def next_at_s(self, now_s: float) -> float:
@@ -172,39 +175,59 @@ class Conversation:
             return
         yield from self._access(now_s)
         for id_ in [id_ for id_ in self._ready if self.subs[id_].owes]:
-            if not self.flow.has_room:
-                return
-            del self._ready[id_]
-            yield from self._news(self.subs[id_], now_s)
+            yield from self._news(id_, now_s)
 
     def _access(self, now_s: float) -> Iterator[bytes]:
         for sub in [sub for sub in self.subs.values() if sub.owes_access]:
-            if not self.flow.has_room:
-                return
+            if not self._may_send(sub):
+                continue
             scope = sub.what.scope if isinstance(sub.what, Access) else ""
             body = protocol.encode({"scope": scope, "etag": sub.etag})
             sub.etag_told = sub.etag
             yield protocol.frame("access", self.flow.next_seq(now_s), sub.id, body)
 
-    def _news(self, sub: Subscription, now_s: float) -> Iterator[bytes]:
-        flow = self.flow
-        if sub.stale is None and sub.told is not None:
-            body = protocol.encode({"cluster": sub.told.cluster})
-            yield protocol.frame("fresh", flow.next_seq(now_s), sub.id, body)
+    def _may_send(self, sub: Subscription) -> bool:
+        return self.flow.has_room and not self.held_back and self.subs.get(sub.id) is sub
+
+    def _news(self, id_: int, now_s: float) -> Iterator[bytes]:
+        """What is due of one subscription. What there is no room for, or no right any more, stays due."""
+        sub = self.subs.get(id_)
+        if sub is None or id_ not in self._ready:
+            return
+        del self._ready[id_]
+        due = self._due(sub)
+        while self._may_send(sub):
+            found = next(due, None)
+            if found is None:
+                return
+            t, body = found
+            yield protocol.frame(t, self.flow.next_seq(now_s), id_, body)
+        if self.subs.get(id_) is sub:
+            self._ready[id_] = None
+
+    def _due(self, sub: Subscription) -> Iterator[tuple[str, bytes]]:
+        """Type and body of each frame; what is taken from here counts as told."""
+        for cluster in [cluster for cluster in sub.told if cluster not in sub.stale]:
+            del sub.told[cluster]
             sub.owes = "snap"
+            yield "fresh", protocol.encode({"cluster": cluster})
         if sub.shown is not None:
-            if sub.owes == "same":
-                body = protocol.encode({"rv": sub.shown.rv})
-                yield protocol.frame("same", flow.next_seq(now_s), sub.id, body)
-            elif sub.owes == "snap":
-                yield protocol.frame("snap", flow.next_seq(now_s), sub.id, sub.shown.snap())
-                sub.seen = sub.shown.tick
-            if sub.shown.tick != sub.seen:
-                self.coalesced += sub.shown.tick - sub.seen - 1
-                t, body = sub.shown.news(sub.seen)
-                yield protocol.frame(t, flow.next_seq(now_s), sub.id, body)
-                sub.seen = sub.shown.tick
-            sub.owes = ""
-        if sub.stale is not None and sub.told != sub.stale:
-            yield protocol.frame("stale", flow.next_seq(now_s), sub.id, protocol.encode(sub.stale._asdict()))
-        sub.told = sub.stale
+            yield from self._shown(sub, sub.shown)
+        for stale in list(sub.stale.values()):
+            if stale.cluster not in sub.told:
+                sub.told[stale.cluster] = stale
+                yield "stale", protocol.encode(stale._asdict())
+
+    def _shown(self, sub: Subscription, shown: Shown) -> Iterator[tuple[str, bytes]]:
+        owes, sub.owes = sub.owes, ""
+        if owes == "same":
+            yield "same", protocol.encode({"rv": shown.rv})
+        elif owes == "snap":
+            body = shown.snap()
+            sub.seen = shown.tick
+            yield "snap", body
+        if sub.shown is shown and shown.tick != sub.seen:
+            self.coalesced += shown.tick - sub.seen - 1
+            found = shown.news(sub.seen)
+            sub.seen = shown.tick
+            yield found

@@ -6,7 +6,7 @@ been worked out anew.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,8 +16,10 @@ import structlog
 from edge.apiserver.members import HOST
 from edge.apiserver.overview.boards import Boards
 from edge.apiserver.overview.feed import OverviewFeed
+from edge.apiserver.rows.asked import EVERY, bad_scope, check_namespace
 from edge.apiserver.watching import protocol, sources
-from edge.apiserver.watching.conversation import Conversation, Subscription
+from edge.apiserver.watching.conversation import Conversation, Stale, Subscription
+from edge.apiserver.watching.fleet import Fleet, Fleets, looks_of
 from edge.apiserver.watching.objectview import Blank, ObjectView
 from edge.apiserver.watching.protocol import Access, Events, Have, Mod, Obj, Ops, Overview, Rows
 from edge.apiserver.watching.sight import Eyes
@@ -38,7 +40,13 @@ class World:
     collections: Collections
     views: Views
     upstreams: Upstreams
+    fleets: Fleets
     boards: Boards = field(default_factory=Boards)
+
+    def scopes_changed(self) -> None:
+        """Something else lies in some scope."""
+        self.views.bounds_changed()
+        self.boards.bounds_changed()
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +54,7 @@ class Opened:
     """What a subscription holds on to, and has to let go."""
 
     query: Query | None = None
+    fleet: Fleet | None = None
     ends: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     def release(self) -> None:
@@ -111,14 +120,27 @@ class Desk:
                 if self._talk.subs.get(id_) is not sub:
                     continue
                 is_under_way = id_ in self._tasks or sub.shown is None
-                if is_under_way and not isinstance(sub.what, Access):  # begun with other rights
+                if (is_under_way or self._sees_other_clusters(sub)) and not isinstance(
+                    sub.what, Access
+                ):  # begun with other rights
+                    have = sub.have if sub.shown is None else None
                     self._stop(id_)
                     self._talk.emptied(id_)
-                    self._start(id_, None)
+                    self._start(id_, have)
                 else:
                     await self._again(sub)
             self._talk.held_back = self._world.eyes.generation(self._user) != generation
         self._wake()
+
+    def _sees_other_clusters(self, sub: Subscription) -> bool:
+        """Then no other subscription waits until those have answered."""
+        opened = self._opened.get(sub.id)
+        if opened is None or opened.fleet is None or not isinstance(sub.what, Rows):
+            return False
+        try:
+            return looks_of(self._world.eyes, self._user, sub.what).key != opened.fleet.looks.key
+        except Problem:  # which ends it
+            return False
 
     async def _again(self, sub: Subscription) -> None:
         """Look at one subscription with the rights of now."""
@@ -133,7 +155,9 @@ class Desk:
         running = self._tasks.pop(id_, None)
         if running is not None:
             running.cancel()
-        task = asyncio.get_running_loop().create_task(self._opening(self._talk.subs[id_], have))
+        sub = self._talk.subs[id_]
+        sub.have = have
+        task = asyncio.get_running_loop().create_task(self._opening(sub, have))
         self._tasks[id_] = task
         task.add_done_callback(partial(self._forget, id_))
 
@@ -259,12 +283,49 @@ class Desk:
             of = what.of
             asked = Rows("", "v1", "events", cluster=of.cluster, namespace=of.namespace)
             return sources.events(world.eyes, user, await self._place(sub, asked, opened, have), what)
+        what = msgspec.structs.replace(what, cluster=self._cluster_of(what))
+        if what.cluster == EVERY:
+            return await self._everywhere(sub, what, opened, have)
         place = await self._place(sub, what, opened, have)
         return sources.rows(world.eyes, user, place, what)
 
+    def _cluster_of(self, what: Rows) -> str:
+        """As lists of rows take it: the one that the scope is in, where none is named. Raises Problem (400).
+
+        The platform's own kinds are the host's, whichever cluster is meant.
+        """
+        if sources.is_of_host_alone(what.group, what.version, what.resource):
+            return ""
+        return what.cluster or self._world.eyes.cluster_of(what.scope)
+
+    async def _everywhere(self, sub: Subscription, what: Rows, opened: Opened, have: Have | None) -> Query:
+        """The host and all members in which the caller may see something; who is late is stale (C9).
+
+        Raises Missing, Forbidden, Problem (400), Unavailable.
+        """
+        fleets, eyes = self._world.fleets, self._world.eyes
+        fleet: Fleet
+
+        def told() -> None:
+            if fleet.has_begun:
+                self._tell_stale(sub, fleet.stale, have, is_empty=fleet.kind is None)
+
+        fleet = fleets.join(eyes, self._user, what, told)
+        opened.fleet = fleet
+        opened.ends.append(lambda: fleets.leave(fleet, told))
+        await fleet.begun()
+        told()
+        return sources.rows_of(fleet.extent(await fleet.known(), eyes, what), what)
+
     async def _place(self, sub: Subscription, what: Rows | Obj, opened: Opened, have: Have | None) -> Place:
-        """In memory, or an upstream watch that is shared. Raises Missing, Forbidden, Unavailable."""
+        """In memory, or an upstream watch that is shared.
+
+        Raises Missing, Forbidden, Problem (400), Unavailable.
+        """
         group, version, resource = sources.full(what.group, what.version, what.resource)
+        check_namespace(what.namespace)
+        if what.cluster == EVERY:
+            raise bad_scope("cluster", EVERY, "only rows are of all clusters", "the name of one cluster")
         if what.cluster in ("", HOST):
             found = sources.in_memory(self._world.collections, group, version, resource)
             if found is not None:
@@ -274,8 +335,12 @@ class Desk:
         upstream: Upstream
 
         def told() -> None:
-            self._tell_stale(sub, upstream, have)
-            self._wake()
+            if upstream.refusal is not None:
+                self._end(sub.id, upstream.refusal)
+                return
+            stale = () if upstream.stale is None else (upstream.stale,)
+            is_empty = upstream.stale is not None and not upstream.collection.synced
+            self._tell_stale(sub, stale, have, is_empty=is_empty)
 
         upstream = await self._world.upstreams.join(asked, told)
         opened.ends.append(lambda: self._world.upstreams.leave(upstream, told))
@@ -283,19 +348,25 @@ class Desk:
         kind = await upstream.listed()
         return sources.upstream_place(upstream.collection, asked.cluster, namespaced=kind.namespaced)
 
-    def _tell_stale(self, sub: Subscription, upstream: Upstream, have: Have | None) -> None:
-        """That its member does not answer, or answers again. C9: what a client has, it keeps.
+    def _tell_stale(
+        self, sub: Subscription, stale: Sequence[Stale], have: Have | None, *, is_empty: bool
+    ) -> None:
+        """Which members do not answer now. C9: what a client has, it keeps.
 
-        Who has nothing yet gets an empty window, so that a page need not wait for what may take days.
+        is_empty: nothing has come yet. Who has nothing then gets an empty window, so that a page need not
+        wait for what may take days.
         """
-        if self._talk.subs.get(sub.id) is not sub:
+        talk = self._talk
+        if talk.subs.get(sub.id) is not sub:
             return
-        if upstream.stale is None and isinstance(sub.shown, Blank):
-            self._talk.emptied(sub.id)
-        has_nothing = sub.shown is None and have is None
-        if upstream.stale is not None and has_nothing and not upstream.collection.synced:
-            self._talk.opened(sub.id, Blank(is_object=isinstance(sub.what, Obj)))
-        self._talk.stale(sub.id, upstream.stale)
+        if not is_empty and isinstance(sub.shown, Blank):
+            talk.emptied(sub.id)
+        if is_empty and sub.shown is None and have is None:
+            talk.opened(sub.id, Blank(is_object=isinstance(sub.what, Obj)))
+        if not {one.cluster for one in stale}.issuperset(sub.stale):
+            self._world.views.work_in()  # what it brings on its return must be in the window
+        talk.stale(sub.id, stale)
+        self._wake()
 
     def _waker(self, id_: int) -> Callable[[], None]:
         def woken() -> None:

@@ -112,6 +112,7 @@ class WatchRoutes:
             _, late = await asyncio.wait(waiting, timeout=LEAVES_WITHIN_S)
             for one in late:
                 one.cancel()
+        await self._world.fleets.close()
 
     def _count(self) -> int:
         return sum(map(len, self._sockets.values()))

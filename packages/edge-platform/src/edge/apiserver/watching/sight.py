@@ -6,6 +6,7 @@ makes it anew when the caller's rights have changed.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from edge.apiserver.members import HOST
@@ -17,6 +18,7 @@ from edge.apiserver.store import Served, Stored
 from edge.iam import visible as visibility
 from edge.iam.patterns import path_of
 from edge.iam.questions import access_at, scope_of
+from edge.iam.scope import cluster_of_scope
 from edge_kube.meta import Key
 from edge_sdk.problem import Forbidden
 
@@ -43,6 +45,22 @@ class Allowed:
     of: Callable[[Stored], str]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sights:
+    """What may be seen of a kind, by cluster; "": the host from memory. key: equal for equal sights."""
+
+    key: Hashable
+    at: Callable[[str], Sight | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AllAllowed:
+    """Row actions, by cluster. key: equal for callers who may do the same."""
+
+    key: Hashable
+    at: Callable[[str], Allowed]
+
+
 class Eyes:
     def __init__(self, rights: Rights) -> None:
         self._rights = rights
@@ -62,11 +80,17 @@ class Eyes:
 
         Raises Unavailable when too little is known of the rights.
         """
+        return self.everywhere(user, verbs, served).at(cluster)
+
+    def everywhere(self, user: str, verbs: Sequence[str], served: Served) -> Sights:
+        """The same in whichever cluster, by the rights of now. Raises Unavailable."""
         self._rights.freshness.require(verbs[0])
         if self._rights.allow_all:
-            return Sight(EVERYTHING, _everything)
-        about = (served.group, served.resource)
-        found = [visibility.visible(self._index, user, verb, *about) for verb in verbs]
+            return Sights(EVERYTHING, lambda _: Sight(EVERYTHING, _everything))
+        found = [visibility.visible(self._index, user, verb, served.group, served.resource) for verb in verbs]
+        return Sights(tuple(map(_content, found)), partial(self._at, served, found))
+
+    def _at(self, served: Served, found: Sequence[visibility.Sight], cluster: str) -> Sight | None:
         parts = [_in(cluster, sight) if cluster else sight for sight in found if not sight.everything]
         if not parts:
             return Sight(EVERYTHING, _everything)
@@ -87,16 +111,28 @@ class Eyes:
 
     def actions(self, user: str, served: Served, cluster: str = "") -> Allowed:
         """What of the row actions of a kind the caller is allowed, as rows of a list tell it (§5.3)."""
-        sights: list[tuple[str, visibility.Sight]] = []
-        known: dict[Hashable, visibility.Sight] = {}
+        return self.actions_everywhere(user, served).at(cluster)
+
+    def actions_everywhere(self, user: str, served: Served) -> AllAllowed:
+        """The same in whichever cluster, by the rights of now."""
+        found: list[tuple[str, visibility.Sight]] = []
         for one in actions_of(served.group, served.resource):
             resource = f"{served.resource}/{one.subresource}" if one.subresource else served.resource
             sight = _ALL
             if not self._rights.allow_all:
                 sight = visibility.visible(self._index, user, one.verb, served.group, resource)
-            if cluster and not sight.everything:
-                sight = _in(cluster, sight)
-            sights.append((one.letter, known.setdefault(_content(sight), sight)))  # equal ones are kept once
+            found.append((one.letter, sight))
+        key = tuple((letter, _content(sight)) for letter, sight in found)
+        return AllAllowed(key, partial(self._allowed, served, found))
+
+    def _allowed(
+        self, served: Served, found: Sequence[tuple[str, visibility.Sight]], cluster: str
+    ) -> Allowed:
+        sights: list[tuple[str, visibility.Sight]] = []
+        known: dict[Hashable, visibility.Sight] = {}
+        for letter, sight in found:
+            there = _in(cluster, sight) if cluster and not sight.everything else sight
+            sights.append((letter, known.setdefault(_content(there), there)))  # equal ones are kept once
         key = tuple((letter, _content(sight)) for letter, sight in sights)
         if all(sight.everything or not (sight.scopes or sight.names) for sight in known.values()):
             letters = "".join(letter for letter, sight in sights if sight.everything)
@@ -124,15 +160,22 @@ class Eyes:
             )
 
     def within(self, scope: str, served: Served, cluster: str = "") -> Callable[[Stored], bool] | None:
-        """Whether an object lies in a scope as people write it; None when that is no bound.
+        """Whether an object lies in a scope as people write it, whenever asked; None when that is no bound.
 
         Raises Problem (400) for a text that names no scope.
         """
         if not scope or scope == "platform":
             return None
-        key = self.scope(scope)
-        levels, below = self._levels(served, cluster), self._index.scopes.below(key)
-        return lambda item: any(level in below for level in levels(item))
+        key, levels, chain = self.scope(scope), self._levels(served, cluster), self._index.scopes.chain
+        return lambda item: any(key in chain(level) for level in levels(item))
+
+    def clusters_within(self, scope: str) -> frozenset[str] | None:
+        """Names of the clusters that a scope is about; None when that is no bound. Raises Problem (400)."""
+        return frozenset({self.cluster_of(scope)}) if scope and scope != "platform" else None
+
+    def cluster_of(self, scope: str) -> str:
+        """The cluster that a scope lies in, HOST for the host. Raises Problem (400)."""
+        return cluster_of_scope(self.scope(scope or "platform"))
 
     def _levels(self, served: Served, cluster: str) -> Callable[[Stored], Sequence[str]]:
         """The narrowest scopes that hold an object: where it is, and what a ScopePattern makes of it (I9)."""

@@ -116,6 +116,7 @@ class WatchSocket:
         self._desk = Desk(world, user, self.talk, self._wake.set)
         self._ends: Close | None = None
         self._retry_after_ms = 0
+        self._patience: asyncio.Timeout | None = None
         self.closed = asyncio.Event()
 
     def rights_changed(self) -> bool:
@@ -213,10 +214,12 @@ class WatchSocket:
             had_room = flow.has_room
             if not flow.acked(message.seq, now_s):
                 raise BadMessage(f"seq {message.seq} was never sent")
+            self._heard()
             if not had_room:
                 self._wake.set()
         elif isinstance(message, Pong):
             flow.pong(now_s)
+            self._heard()
         elif isinstance(message, Hello | SetPace):
             flow.pace = message.pace
         elif isinstance(message, Sub):
@@ -251,23 +254,30 @@ class WatchSocket:
             timer.cancel()
 
     async def _send_due(self) -> None:
-        """All frames that may go out now. Raises Close when the client is slow or dead."""
+        """All frames that may go out now. Raises Close when the client is slow or dead.
+
+        What is under way when the time is over is lost, so each sign of life puts the end off (`_heard`).
+        """
         talk = self.talk
-        while True:
-            now_s = time.monotonic()
-            left_s = talk.flow.gives_up_at_s() - now_s
-            if left_s <= 0:
-                raise Close(protocol.SLOW, "no ack or pong in time")
-            try:
-                async with asyncio.timeout(left_s):
-                    if talk.flow.wants_ping(now_s):
-                        await self._send(protocol.ping(int(time.time() * 1000)))
-                    with self._channel.joining():
-                        for frame in talk.frames(now_s):
-                            await self._send(frame)
-                return
-            except TimeoutError:
-                continue
+        now_s = time.monotonic()
+        if talk.flow.gives_up_at_s() <= now_s:
+            raise Close(protocol.SLOW, "no ack or pong in time")
+        try:
+            async with asyncio.timeout_at(talk.flow.gives_up_at_s()) as self._patience:
+                if talk.flow.wants_ping(now_s):
+                    await self._send(protocol.ping(int(time.time() * 1000)))
+                with self._channel.joining():
+                    for frame in talk.frames(now_s):
+                        await self._send(frame)
+        except TimeoutError:
+            raise Close(protocol.SLOW, "no ack or pong in time") from None
+        finally:
+            self._patience = None
+
+    def _heard(self) -> None:
+        """Of the client: what is being sent to it has time again."""
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(self.talk.flow.gives_up_at_s())
 
     async def _send(self, frame: bytes) -> None:
         await self._channel.send_frame(frame, WSMsgType.TEXT)

@@ -1,12 +1,15 @@
 """From what a client asks for, and what the caller may see, to a query that lives (console §5.3, §5.4)."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from edge.apiserver.paths import Resource, full_group
+from edge.apiserver.members import HOST
+from edge.apiserver.paths import OWN_SUFFIX, Resource, full_group
+from edge.apiserver.rows.asked import check_kind
+from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.columns import choose, columns_of
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import Item
@@ -26,7 +29,7 @@ from edge.apiserver.watching import operations
 from edge.apiserver.watching.protocol import ROWS_MAX, Events, Obj, Ops, Rows, names
 from edge.apiserver.watching.ranking import Descending
 from edge.apiserver.watching.sight import EVERYTHING, Eyes, Sight
-from edge.apiserver.watching.views import Source
+from edge.apiserver.watching.views import Growing, Source
 from edge.apiserver.watching.window import Row
 from edge_kube.meta import Key, kind_of
 from edge_kube.wire import ObjectDecoder, UndecodableError
@@ -61,12 +64,32 @@ class Place:
             return self.kind.item(stored)
         if not stored.memo:
             obj = msgspec.json.decode(stored.raw)
-            stored.memo.append(self.kind.fetched(obj, "" if self.cluster == "host" else self.cluster))
+            stored.memo.append(self.kind.fetched(obj, "" if self.cluster == HOST else self.cluster))
         return stored.memo[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where the rows of a window come from, and what of them the caller may see; by place among collections.
+
+    key: equal for equal extents. whose: added to uids, which are unique in one cluster only.
+    """
+
+    key: Hashable
+    collections: Sequence[Collection]
+    kind: RowKind
+    item: Callable[[int, Stored], Item]
+    sees: Callable[[int, Stored], bool]
+    actions: Callable[[int, Stored], str]
+    within: Callable[[int, Stored], bool]
+    namespaces: frozenset[str] | None = None
+    whose: Callable[[Item], str] = lambda _: ""
+    growing: Growing | None = None
 
 
 def full(group: str, version: str, resource: str) -> tuple[str, str, str]:
     """Short groups spelled out. Raises Missing."""
+    check_kind(group, version, resource)
     found = full_group(Resource(group, version, resource))
     return found.group, found.version, found.resource
 
@@ -79,17 +102,46 @@ def in_memory(collections: Collections, group: str, version: str, resource: str)
     return Place(collection, kind)
 
 
+def is_of_host_alone(group: str, version: str, resource: str) -> bool:
+    """The platform's own kinds are the host's, whichever cluster is meant, as in rows. Raises Missing."""
+    group, _, resource = full(group, version, resource)
+    return group.endswith(OWN_SUFFIX) and known(group, resource) is not None
+
+
+def kind_of_rows(group: str, resource: str, *, namespaced: bool) -> RowKind:
+    """Of objects that come from upstream."""
+    return RowKind(group, resource, columns_of(group, resource, namespaced=namespaced), namespaced)
+
+
 def upstream_place(collection: Collection, cluster: str, *, namespaced: bool) -> Place:
     served = collection.served
-    columns = columns_of(served.group, served.resource, namespaced=namespaced)
-    return Place(collection, RowKind(served.group, served.resource, columns), cluster)
+    return Place(collection, kind_of_rows(served.group, served.resource, namespaced=namespaced), cluster)
 
 
 def rows(eyes: Eyes, user: str, place: Place, asked: Rows) -> Query:
     """Raises Forbidden, Problem (400), Unavailable."""
-    served, kind = place.collection.served, place.kind
+    served = place.collection.served
     sight = see(eyes, user, LIST_VERBS, served, place.cluster)
     allowed = eyes.actions(user, served, place.cluster)
+    within = eyes.within(asked.scope, served, place.cluster)
+    extent = Extent(
+        key=(id(place.collection), sight.key, allowed.key),
+        collections=(place.collection,),
+        kind=place.kind,
+        item=lambda _, stored: place.item(stored),
+        sees=lambda _, stored: sight.sees(stored),
+        actions=lambda _, stored: allowed.of(stored),
+        within=lambda _, stored: within is None or within(stored),
+        namespaces=_namespaces(asked.namespace, sight),
+    )
+    return rows_of(extent, asked)
+
+
+def rows_of(extent: Extent, asked: Rows) -> Query:
+    """Raises Problem (400)."""
+    kind = extent.kind
+    if asked.namespace and not kind.namespaced:
+        raise not_namespaced(asked.namespace)
     part_of(asked.offset, asked.limit)
     order = read_order(asked.sort, kind.columns)
     query = WindowQuery(
@@ -99,38 +151,39 @@ def rows(eyes: Eyes, user: str, place: Place, asked: Rows) -> Query:
         q=read_search(asked.q),
         facets=read_facets(names(asked.facets), kind.columns),
     )
-    within = eyes.within(asked.scope, served, place.cluster)
     chosen = choose(kind.columns, names(asked.columns))
     at = positions(chosen, kind.columns)
     keys = [(key_of(one), one.descending) for one in order]
 
-    def placed(_: int, stored: Stored) -> Any:
-        item = place.item(stored)
-        if not fits(item, query) or (within is not None and not within(stored)):
+    def placed(which: int, stored: Stored) -> Any:
+        item = extent.item(which, stored)
+        if not fits(item, query) or not extent.within(which, stored):
             return None
         parts = [Descending(key(item)) if descending else key(item) for key, descending in keys]
-        return (*parts, item.name, item.uid)
+        return (*parts, item.name, item.uid, item.cluster)
 
-    def row(_: int, stored: Stored) -> Row:
-        item = place.item(stored)
+    def row(which: int, stored: Stored) -> Row:
+        item = extent.item(which, stored)
         named = (item.name, item.namespace, item.cluster)
-        return Row(item.uid, named, tuple(values(item, at)), allowed.of(stored))
+        k = item.uid + extent.whose(item)
+        return Row(k, named, tuple(values(item, at)), extent.actions(which, stored))
 
     def facets(found: Iterable[tuple[int, Stored]]) -> Mapping[str, Any]:
-        return count([place.item(stored) for _, stored in found], query.facets, kind.columns)
+        return count([extent.item(*one) for one in found], query.facets, kind.columns)
 
     source = Source(
-        collections=(place.collection,),
+        collections=extent.collections,
         columns=tuple(column.id for column in chosen[1:]),
-        sees=lambda _, stored: sight.sees(stored),
+        sees=extent.sees,
         place=placed,
         row=row,
-        namespaces=_namespaces(asked.namespace, sight),
+        namespaces=extent.namespaces,
         facets=facets if query.facets else None,
+        growing=extent.growing,
+        is_bounded=bool(asked.scope),
     )
     same = msgspec.structs.replace(asked, offset=0, limit=0, columns=source.columns, facets=query.facets)
-    key = ("rows", id(place.collection), same, sight.key, allowed.key)
-    return Query(key, source, asked.offset, asked.limit)
+    return Query(("rows", same, extent.key), source, asked.offset, asked.limit)
 
 
 def events(eyes: Eyes, user: str, place: Place, asked: Events) -> Query:
@@ -183,7 +236,14 @@ def ops(eyes: Eyes, user: str, collections: Collections, asked: Ops) -> Query:
     part_of(asked.offset, asked.limit)
     feed = OperationsFeed(eyes, user, collections, asked.scope)
 
-    source = Source(feed.collections, operations.COLUMNS, feed.goes_on, feed.place, feed.row)
+    source = Source(
+        feed.collections,
+        operations.COLUMNS,
+        feed.goes_on,
+        feed.place,
+        feed.row,
+        is_bounded=bool(asked.scope),
+    )
     return Query(("ops", asked.scope, feed.key), source, asked.offset, asked.limit)
 
 
@@ -200,7 +260,7 @@ class OperationsFeed:
             if sight is not None:
                 found.append((collection, sight, ObjectDecoder(cls)))
         if not found:
-            raise _forbidden(user, LIST_VERBS, "components, clusters or applicationdeployments")
+            raise forbidden(user, LIST_VERBS, "components, clusters or applicationdeployments")
         self.collections = tuple(collection for collection, _, _ in found)
         self._sights = [sight for _, sight, _ in found]
         self._decoders = [decoder for _, _, decoder in found]
@@ -249,7 +309,7 @@ def see(eyes: Eyes, user: str, verbs: tuple[str, ...], served: Served, cluster: 
     """Raises Forbidden, Unavailable."""
     sight = eyes.of(user, verbs, served, cluster)
     if sight is None:
-        raise _forbidden(user, verbs, served.resource)
+        raise forbidden(user, verbs, served.resource)
     return sight
 
 
@@ -261,7 +321,7 @@ def find(sight: Sight, user: str, collection: Collection, asked: Obj) -> Stored:
         if stored is not None:
             return stored
         raise gone(asked)
-    raise _forbidden(user, GET_VERBS, f"{asked.resource}/{asked.name}")
+    raise forbidden(user, GET_VERBS, f"{asked.resource}/{asked.name}")
 
 
 def gone(asked: Obj) -> Missing:
@@ -288,7 +348,7 @@ def _namespaces(asked: str, sight: Sight) -> frozenset[str] | None:
     )
 
 
-def _forbidden(user: str, verbs: tuple[str, ...], what: str) -> Forbidden:
+def forbidden(user: str, verbs: Sequence[str], what: str) -> Forbidden:
     return Forbidden(
         "forbidden",
         what=f'User "{user}" cannot {" and ".join(verbs)} {what} here',

@@ -7,7 +7,8 @@ C9.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -17,17 +18,21 @@ import structlog
 from edge.apiserver.masking import as_map
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.mirror import Mirror
+from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.project import clean
 from edge.apiserver.store import Collection, Served
 from edge.apiserver.watching.conversation import Stale
 from edge_kube.client import Client
 from edge_kube.config import Connection
 from edge_kube.errors import KubeError
-from edge_kube.meta import Kind
+from edge_kube.meta import Key, Kind
+from edge_kube.wire import bare
 from edge_sdk.clock import Clock
-from edge_sdk.problem import Missing, Unavailable
+from edge_sdk.problem import Missing, Problem, Unavailable
 
 UPSTREAMS_MAX: Final = 64
+OF_FLEETS_MAX: Final = 512
+"""Those that were begun for all clusters at once; they take none from those of one cluster."""
 LINGER_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
 STALE_AFTER_S: Final = 5.0
@@ -52,41 +57,55 @@ class Cleaned(Collection):
 
     def put(self, raw: bytes) -> None:
         obj: dict[str, Any] = as_map(msgspec.json.decode(raw))
+        meta = bare(raw)
+        have = self.get(Key(meta.namespace, meta.name))
+        if have is not None and bare(have.raw).uid != meta.uid:
+            # Another cluster may stand behind the name now: its versions say nothing about this object.
+            self.drop(have.key)
         super().put(msgspec.json.encode(clean(self.served.group, self.served.resource, obj)))
 
 
 @dataclass(slots=True, eq=False)
 class Upstream:
-    """One watch. connection: to a member; None for the host. wakes: told when it falls silent or answers.
+    """One watch. connection: to a member; None for the host. revision: of how the member was reached then.
 
-    kind, mirror: None until the cluster has answered. refusal: it has, and has no such kind.
+    kind, mirror: None until the cluster has answered. refusal: it has, and has no such kind; or it is no
+    member any more. of_fleet: begun for all clusters at once. wakes: told when it falls silent, answers or
+    ends.
     """
 
     asked: Asked
     collection: Collection
     connection: Connection | None
     client: Client
+    revision: int = 0
+    of_fleet: bool = False
     kind: Kind | None = None
     mirror: Mirror | None = None
     task: "asyncio.Task[None] | None" = None
     wakes: set[Callable[[], None]] = field(default_factory=set[Callable[[], None]])
     stale: Stale | None = None
-    refusal: Missing | None = None
+    refusal: Problem | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set with `kind`, or with `refusal`."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with `refusal`."""
     idle_since_s: float = 0.0
 
     async def listed(self) -> Kind:
-        """Once its objects are here, however long that takes. Raises Missing."""
+        """Once its objects are here, however long that takes. Raises Missing, Problem (400)."""
         await self.settled.wait()
         if self.kind is None:
             raise self.refusal or Missing("unknown-resource", what="The cluster has no such kind")
         await self.collection.listed.wait()
         if self.stale is not None and self.mirror is not None and not self.mirror.broken_s():
             self.stale = None
-            for wake in tuple(self.wakes):
-                wake()
+            self.wake()
         return self.kind
+
+    def wake(self) -> None:
+        for wake in tuple(self.wakes):
+            wake()
 
 
 class Upstreams:
@@ -95,39 +114,51 @@ class Upstreams:
     def __init__(self, client: Client, members: Members, clock: Clock) -> None:
         self._client = client
         self._members = members
-        self._clock = clock
+        self.clock = clock
         self._open: dict[Asked, Upstream] = {}
-        self._beginning: dict[Asked, asyncio.Lock] = {}
+        self._beginning: dict[Asked, tuple[asyncio.Lock, int]] = {}
+        """Who begins it or waits for that."""
+        self._counted: Counter[bool] = Counter()
+        """Being begun, of fleets and others: they count before they are there."""
 
     def __len__(self) -> int:
         return len(self._open)
 
-    async def join(self, asked: Asked, wake: Callable[[], None]) -> Upstream:
+    async def join(self, asked: Asked, wake: Callable[[], None], *, of_fleet: bool = False) -> Upstream:
         """The watch that answers this; of a member that does not answer, one that is stale from the start.
 
-        Raises Missing for no such cluster or kind, Unavailable.
+        Raises Missing for no such cluster or kind, Problem (400) for a namespace of a kind that has none,
+        Unavailable.
         """
-        lock = self._beginning.setdefault(asked, asyncio.Lock())
-        try:
-            async with lock:
-                found = self._open.get(asked)
-                if found is None:
-                    found = await self._begin(asked)
-        finally:
-            if not lock.locked():
-                self._beginning.pop(asked, None)
+        async with self._alone(asked):
+            found = self._open.get(asked)
+            if found is None:
+                found = await self._begin(asked, of_fleet=of_fleet)
         found.wakes.add(wake)
         return found
 
+    @contextlib.asynccontextmanager
+    async def _alone(self, asked: Asked) -> AsyncGenerator[None]:
+        """No watch is begun twice."""
+        lock, waiting = self._beginning.get(asked, (asyncio.Lock(), 0))
+        self._beginning[asked] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._beginning.pop(asked)
+            if waiting > 1:
+                self._beginning[asked] = lock, waiting - 1
+
     def leave(self, upstream: Upstream, wake: Callable[[], None]) -> None:
         upstream.wakes.discard(wake)
-        upstream.idle_since_s = self._clock.monotonic_s()
+        upstream.idle_since_s = self.clock.monotonic_s()
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             for upstream in tuple(self._open.values()):
-                if not upstream.wakes and self._clock.monotonic_s() - upstream.idle_since_s > LINGER_S:
+                if not upstream.wakes and self.clock.monotonic_s() - upstream.idle_since_s > LINGER_S:
                     await self._end(upstream)
                 else:
                     await self._look(upstream)
@@ -136,25 +167,28 @@ class Upstreams:
         for upstream in tuple(self._open.values()):
             await self._end(upstream)
 
-    async def _begin(self, asked: Asked) -> Upstream:
-        if len(self._open) >= UPSTREAMS_MAX and not await self._make_room():
-            raise Unavailable(
-                "too-many-upstream-watches",
-                what="The gateway watches as many other kinds as it may",
-                why=f"{UPSTREAMS_MAX} are watched already",
-                do="try again later, or ask for a list",
-            )
+    async def _begin(self, asked: Asked, *, of_fleet: bool) -> Upstream:
+        await self._make_room(of_fleet=of_fleet)
+        self._counted[of_fleet] += 1
+        try:
+            found = self._open[asked] = await self._begun(asked, of_fleet=of_fleet)
+        finally:
+            self._counted[of_fleet] -= 1
+        return found
+
+    async def _begun(self, asked: Asked, *, of_fleet: bool) -> Upstream:
         is_host = asked.cluster == HOST
+        revision = self._members.revision(asked.cluster)
         connection = None if is_host else self._connection(asked.cluster)
         client = self._client if connection is None else Client(connection)
         collection = Cleaned(Served(asked.group, asked.version, asked.resource, ""))
-        found = Upstream(asked, collection, connection, client)
+        found = Upstream(asked, collection, connection, client, revision, of_fleet)
         try:
             kind = await self._discover(client, asked)
         except Unavailable:
             if is_host:
                 raise
-            found.stale = Stale(asked.cluster, int(self._clock.now_s()))
+            found.stale = Stale(asked.cluster, int(self.clock.now_s()))
             found.task = asyncio.get_running_loop().create_task(self._wait_for(found))
         except BaseException:
             if not is_host:
@@ -162,7 +196,6 @@ class Upstreams:
             raise
         else:
             self._follow(found, kind)
-        self._open[asked] = found
         return found
 
     def _follow(self, upstream: Upstream, kind: Kind) -> None:
@@ -179,35 +212,45 @@ class Upstreams:
         while True:
             await asyncio.sleep(ASK_AGAIN_S)
             try:
-                connection = self._connection(upstream.asked.cluster)
-                if connection != upstream.connection:
-                    old, upstream.client = upstream.client, Client(connection)
-                    upstream.connection = connection
-                    await old.close()
+                if self._members.revision(upstream.asked.cluster) != upstream.revision:
+                    await self._dial(upstream)
                 kind = await self._discover(upstream.client, upstream.asked)
             except Unavailable:
                 continue
-            except Missing as refusal:
-                upstream.refusal = refusal
-                self._open.pop(upstream.asked, None)  # who asks next is told by the cluster itself
+            except Problem as refusal:  # who asks next is told by the cluster itself
+                self._refuse(upstream, refusal)
                 await upstream.client.close()
-                upstream.settled.set()
                 return
             self._follow(upstream, kind)
             return
 
+    def _refuse(self, upstream: Upstream, refusal: Problem) -> None:
+        """It brings nothing any more, and who looks at it is told why."""
+        upstream.refusal = refusal
+        if self._open.get(upstream.asked) is upstream:
+            del self._open[upstream.asked]
+        upstream.settled.set()
+        upstream.over.set()
+        upstream.wake()
+
     async def _redial(self, upstream: Upstream, kind: Kind) -> None:
-        """Its kubeconfig may have been renewed: what is known stays, the watch goes on with the new one."""
-        with contextlib.suppress(Missing, Unavailable):
-            connection = self._members.connection(upstream.asked.cluster)
-            if connection == upstream.connection:
-                return
-            old, upstream.connection = upstream.client, connection
-            if upstream.task is not None:
-                upstream.task.cancel()
-            upstream.client = Client(connection)
+        """It is reached in another way: what is known stays, the watch goes on there.
+
+        Raises Missing when it is no member any more.
+        """
+        with contextlib.suppress(Unavailable):
+            await self._dial(upstream)
             self._follow(upstream, kind)
-            await old.close()
+
+    async def _dial(self, upstream: Upstream) -> None:
+        """Raises Missing, Unavailable."""
+        revision = self._members.revision(upstream.asked.cluster)
+        connection = self._connection(upstream.asked.cluster)
+        upstream.revision, upstream.connection = revision, connection
+        if upstream.mirror is not None and upstream.task is not None:
+            upstream.task.cancel()
+        old, upstream.client = upstream.client, Client(connection)
+        await old.close()
 
     def _connection(self, cluster: str) -> Connection:
         """Raises Missing, Unavailable."""
@@ -215,7 +258,7 @@ class Upstreams:
         return self._members.connection(cluster)
 
     async def _discover(self, client: Client, asked: Asked) -> Kind:
-        """What the cluster calls the kind. Raises Missing, Unavailable."""
+        """What the cluster calls the kind. Raises Missing, Problem (400), Unavailable."""
         path = f"/apis/{asked.group}/{asked.version}" if asked.group else f"/api/{asked.version}"
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -231,6 +274,8 @@ class Upstreams:
         for one in found.get("resources") or ():
             if one.get("name") == asked.resource and "watch" in (one.get("verbs") or ()):
                 namespaced = bool(one.get("namespaced"))
+                if asked.namespace and not namespaced:
+                    raise not_namespaced(asked.namespace)
                 return Kind(asked.group, asked.version, one["kind"], asked.resource, namespaced)
         raise Missing(
             "unknown-resource",
@@ -239,19 +284,28 @@ class Upstreams:
             do="see /apis and /api/v1 for what there is",
         )
 
-    async def _make_room(self) -> bool:
-        idle = [one for one in self._open.values() if not one.wakes]
+    async def _make_room(self, *, of_fleet: bool) -> None:
+        """For one more. Raises Unavailable."""
+        most = OF_FLEETS_MAX if of_fleet else UPSTREAMS_MAX
+        alike = [one for one in self._open.values() if one.of_fleet is of_fleet]
+        if len(alike) + self._counted[of_fleet] < most:
+            return
+        idle = [one for one in alike if not one.wakes]
         if not idle:
-            return False
+            raise Unavailable(
+                "too-many-upstream-watches",
+                what="The gateway watches as many other kinds as it may",
+                why=f"{most} are watched already",
+                do="try again later, or ask for a list",
+            )
         await self._end(min(idle, key=lambda one: one.idle_since_s))
-        return True
 
     async def _end(self, upstream: Upstream) -> None:
-        self._open.pop(upstream.asked, None)
+        if self._open.get(upstream.asked) is upstream:
+            del self._open[upstream.asked]
         if upstream.task is not None:
             upstream.task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await upstream.task
+            await asyncio.wait((upstream.task,))
         if upstream.connection is not None:
             await upstream.client.close()
 
@@ -259,16 +313,22 @@ class Upstreams:
         """Stale while the watch cannot be made; a member that is reached in another way is dialled anew."""
         if upstream.mirror is None or upstream.kind is None:
             return
+        is_host = upstream.connection is None
+        if not is_host and self._members.revision(upstream.asked.cluster) != upstream.revision:
+            try:
+                await self._redial(upstream, upstream.kind)
+            except Missing as gone:
+                await self._end(upstream)
+                self._refuse(upstream, gone)
+                return
         broken_s = upstream.mirror.broken_s()
-        if broken_s and upstream.connection is not None:
-            await self._redial(upstream, upstream.kind)
         stale = upstream.stale
         if broken_s < STALE_AFTER_S:
             # One that was down from the start is back when its objects are here.
             stale = stale if not upstream.collection.synced else None
         elif stale is None:
-            stale = Stale(upstream.asked.cluster, int(self._clock.now_s() - broken_s))
+            upstream.mirror.list_first()
+            stale = Stale(upstream.asked.cluster, int(self.clock.now_s() - broken_s))
         if stale != upstream.stale:
             upstream.stale = stale
-            for wake in tuple(upstream.wakes):
-                wake()
+            upstream.wake()

@@ -10,10 +10,13 @@ queries that it may concern are asked. Nothing here polls, and nothing grows wit
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
 
 from edge.apiserver.store import Change, Collection, Stored
 from edge.apiserver.watching.ranking import Ranking
@@ -22,7 +25,11 @@ from edge.iam.turns import finish
 from edge_kube.meta import Key
 
 TURN_S: Final = 0.02
+TOGETHER: Final = 50
+BOUNDS_S: Final = 0.2
 _key = attrgetter("key")
+
+log = structlog.stdlib.get_logger("edge.apiserver")
 
 
 class Id(NamedTuple):
@@ -32,6 +39,13 @@ class Id(NamedTuple):
     key: Key
 
 
+class Growing(Protocol):
+    """Collections that come to a source and leave it while it is looked at. Nobody waits for their lists."""
+
+    followers: "set[Callable[[int], Awaitable[None]]]"
+    """Told of a place among the collections at which another one stands now."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """A query. place: what an object is ordered by, None when the query does not find it.
@@ -39,13 +53,16 @@ class Source:
     namespaces: the only ones whose objects it can find, None for all. sees: whether the caller may see one.
     """
 
-    collections: tuple[Collection, ...]
+    collections: Sequence[Collection]
     columns: tuple[str, ...]
     sees: Callable[[int, Stored], bool]
     place: Callable[[int, Stored], Any]
     row: Callable[[int, Stored], Row]
     namespaces: frozenset[str] | None = None
     facets: Callable[[Iterable[tuple[int, Stored]]], Mapping[str, Any]] | None = None
+    growing: Growing | None = None
+    is_bounded: bool = False
+    """Whether the query is about what lies in a scope: that may change though no object of it does."""
 
     def item(self, id_: Id) -> Stored | None:
         return self.collections[id_.kind].get(id_.key)
@@ -81,6 +98,9 @@ class View:
         self.panels: list[Panel] = []
         self.opening = 0
         """Subscriptions that are about to take a window here."""
+        self.fed: dict[int, Collection] = {}
+        """The collections whose changes come here, by their place in the source."""
+        self.grows: Callable[[int], Awaitable[None]] | None = None
         self._ranking: Ranking[Id] = Ranking()
         self._ranked = 0
         self.built = asyncio.Event()
@@ -92,22 +112,33 @@ class View:
             yield None
         self.built.set()
 
+    def take_in(self, ids: Sequence[Id]) -> Iterator[None]:
+        """In steps."""
+        for start in range(0, len(ids), TOGETHER):
+            self.touched(ids[start : start + TOGETHER])
+            yield None
+
     def _judge(self, id_: Id, item: Stored | None) -> bool:
         """Put an object in its place. True when the caller sees it."""
-        seen = item is not None and self.source.sees(id_.kind, item)
-        place = self.source.place(id_.kind, item) if seen and item is not None else None
-        self._ranking.put(id_, place)
+        try:
+            seen = item is not None and self.source.sees(id_.kind, item)
+            place = self.source.place(id_.kind, item) if seen and item is not None else None
+            self._ranking.put(id_, place)
+        except Exception as error:  # a member is not ours: what it sends costs the other objects nothing
+            log.warning("object_not_understood", name=id_.key.name, error=repr(error))
+            self._ranking.put(id_, None)
+            return False
         return seen
 
     def panel(self, offset: int, limit: int) -> Panel:
         """A window as it is now; one that somebody holds already, if it is still the same."""
-        ids = self._ranking.part(offset, limit)
+        ids, facets = self._ranking.part(offset, limit), self._facets()
         for panel in self.panels:
-            if (panel.offset, panel.limit) == (offset, limit) and panel.window.is_fresh:
+            if (panel.offset, panel.limit) == (offset, limit) and panel.window.is_same(facets):
                 return panel
         found = [(id_, item) for id_ in ids if (item := self.source.item(id_)) is not None]
         rows = [self.source.row(id_.kind, item) for id_, item in found]
-        window = Window(self.source.columns, rows, len(self._ranking), self._facets(), self._stands_at())
+        window = Window(self.source.columns, rows, len(self._ranking), facets, self._stands_at())
         ks = {id_: row.k for (id_, _), row in zip(found, rows, strict=True)}
         panel = Panel(window, offset, limit, ks)
         self.panels.append(panel)
@@ -154,6 +185,8 @@ class View:
         return self.source.facets((kind, item) for kind, item in items if item is not None)
 
     def _stands_at(self) -> str:
+        if self.source.growing is not None:
+            return ""  # as long as there are clusters, and of no use to anybody
         return ".".join(one.resource_version for one in self.source.collections)
 
 
@@ -229,11 +262,11 @@ class Held:
         self._limit = limit
         self._wake = wake
         self._let_go = let_go
-        self._take()
+        self._hold(view.panel(offset, limit))
 
-    def _take(self) -> None:
-        self._panel = self._view.panel(self._offset, self._limit)
-        self._panel.wakes.add(self._wake)
+    def _hold(self, panel: Panel) -> None:
+        self._panel = panel
+        panel.wakes.add(self._wake)
 
     @property
     def window(self) -> Window:
@@ -253,9 +286,10 @@ class Held:
 
     def snap(self) -> bytes:
         """What has come, gone or moved since the window was made is in it: a client begins with all."""
-        if not self.window.is_fresh:
+        now = self._view.panel(self._offset, self._limit)
+        if now is not self._panel:
             self._drop()
-            self._take()
+            self._hold(now)
         return self.window.snap()
 
     def news(self, since: int) -> tuple[str, bytes]:
@@ -278,6 +312,8 @@ class Views:
         self._noted: dict[Feed, None] = {}
         self._turn: asyncio.TimerHandle | None = None
         self._last_turn_s = 0.0
+        self._bounds_moved = False
+        self._judging: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._views)
@@ -294,7 +330,10 @@ class Views:
             view = self._views[key] = View(source)
             view.opening += 1
             for kind, collection in enumerate(source.collections):
-                self._feed(collection).add(view, kind)
+                self._feed_to(view, kind, collection)
+            if source.growing is not None:
+                view.grows = partial(self._regrown, view)
+                source.growing.followers.add(view.grows)
         else:
             view.opening += 1
         try:
@@ -309,18 +348,39 @@ class Views:
         return Held(view, offset, limit, wake, lambda: self.let_go(key, view))
 
     async def _build(self, view: View) -> None:
-        for collection in view.source.collections:
-            await collection.listed.wait()
+        if view.source.growing is None:
+            for collection in view.source.collections:
+                await collection.listed.wait()
         await finish(view.build())
 
     def let_go(self, key: Hashable, view: View) -> None:
         if view.panels or view.opening or self._views.get(key) is not view:
             return
         del self._views[key]
-        for collection in view.source.collections:
-            feed = self._feeds[id(collection)]
-            feed.remove(view)
-            self._end_idle(feed)
+        if view.source.growing is not None and view.grows is not None:
+            view.source.growing.followers.discard(view.grows)
+        for kind in tuple(view.fed):
+            self._unfeed(view, kind)
+
+    async def _regrown(self, view: View, kind: int) -> None:
+        """What was there before is gone, what is there now has come. Others get their turn meanwhile."""
+        before, now = view.fed.get(kind), view.source.collections[kind]
+        if before is now:
+            return
+        if before is not None:
+            self._unfeed(view, kind)
+        self._feed_to(view, kind, now)
+        keys = dict.fromkeys(one.key for collection in (before or (), now) for one in collection)
+        await finish(view.take_in([Id(kind, key) for key in keys]))
+
+    def _feed_to(self, view: View, kind: int, collection: Collection) -> None:
+        self._feed(collection).add(view, kind)
+        view.fed[kind] = collection
+
+    def _unfeed(self, view: View, kind: int) -> None:
+        feed = self._feeds[id(view.fed.pop(kind))]
+        feed.remove(view)
+        self._end_idle(feed)
 
     def follow(self, collection: Collection, key: Key, changed: Callable[[], None]) -> Callable[[], None]:
         """Be told when one object has changed, came or went. Returns what ends that."""
@@ -349,6 +409,22 @@ class Views:
         if self._turn is None:
             loop = asyncio.get_running_loop()
             self._turn = loop.call_at(self._last_turn_s + TURN_S, self.work_in)
+
+    def bounds_changed(self) -> None:
+        """Something else lies in some scope: queries about a scope look at all of their objects again."""
+        self._bounds_moved = True
+        if self._judging is None and any(view.source.is_bounded for view in self._views.values()):
+            self._judging = asyncio.get_running_loop().create_task(self._judge_again())
+
+    async def _judge_again(self) -> None:
+        try:
+            while self._bounds_moved:
+                await asyncio.sleep(BOUNDS_S)  # namespaces often come by the hundred
+                self._bounds_moved = False
+                for view in [view for view in self._views.values() if view.source.is_bounded]:
+                    await finish(view.take_in(list(view.source.everything())))
+        finally:
+            self._judging = None
 
     def work_in(self) -> None:
         """All changes that were noted."""

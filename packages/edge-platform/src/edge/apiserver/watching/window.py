@@ -90,10 +90,13 @@ class Window:
         """Those that are still there."""
         return [slot.row for slot in self._slots.values() if not slot.gone]
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether a window made now of the same query would hold just this: then it can be shared."""
-        return self.pending == Pending() and not any(slot.gone for slot in self._slots.values())
+    def is_same(self, facets: Mapping[str, Any] | None) -> bool:
+        """Whether a window made now of the same query would be just this: then it can be shared.
+
+        facets: as they are now; those of a window stay as they were when it was made.
+        """
+        is_whole = self.pending == Pending() and not any(slot.gone for slot in self._slots.values())
+        return is_whole and self._facets == facets
 
     @property
     def hash(self) -> str:

@@ -20,6 +20,7 @@ from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.scopetitles import ScopeTitles
 from edge.apiserver.system import System
 from edge.apiserver.watching.desk import World
+from edge.apiserver.watching.fleet import Fleets
 from edge.apiserver.watching.routes import WatchRoutes
 from edge.apiserver.watching.sight import Eyes
 from edge.apiserver.watching.upstreams import Upstreams
@@ -62,8 +63,11 @@ class Serving:
         self._reverse = reverse
         self._signing_in = signing_in
         self.system = self._system()
+        fleets = Fleets(upstreams, picture.collections)
+        world = World(Eyes(picture.rights), picture.collections, Views(), upstreams, fleets)
+        picture.rights.index.on_scopes = world.scopes_changed
         self.watching = WatchRoutes(
-            World(Eyes(picture.rights), picture.collections, Views(), upstreams),
+            world,
             ground.registry,
             ground.clock,
             limiter=pace.limiter,

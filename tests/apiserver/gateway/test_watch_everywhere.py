@@ -153,6 +153,7 @@ async def test_a_member_that_is_down_at_first_costs_two_seconds_at_most_and_its_
         assert time.monotonic() - started < fleet.CLUSTER_BUDGET_S + 2
         await watcher.until(lambda: model.stale)
         assert (model.cut_off, sorted(places(model))) == ({far: code}, ["", near])
+        assert [frame["t"] for frame in watcher.frames if "id" in frame] == ["snap", "stale"]
         await everywhere.label(near, colour="green")
         await watcher.until(lambda: colours(model)[near] == "green", within_s=3)
         await (line.mend() if trouble == "cut" else mend_mute(line))

@@ -213,6 +213,8 @@ class Conversation:
             yield "fresh", protocol.encode({"cluster": cluster})
         if sub.shown is not None:
             yield from self._shown(sub, sub.shown)
+        elif sub.have is None:
+            return  # a window comes first, then what is missing in it
         for stale in list(sub.stale.values()):
             if stale.cluster not in sub.told:
                 sub.told[stale.cluster] = stale

@@ -115,6 +115,7 @@ class Fleet:
         return self._answered.is_set()
 
     async def begun(self) -> None:
+        """Until it has."""
         await self._answered.wait()
 
     async def known(self) -> RowKind:
@@ -159,7 +160,7 @@ class Fleet:
         return Place(self.collections[which], kind, cluster).item(stored)
 
     def _as_placed(self, cluster: str) -> str:
-        """ "" where the host is known by heart."""
+        """As sights and places name it: the host that is known by heart has no name."""
         return "" if cluster == HOST and self._host is not None else cluster
 
     # -- clusters come and go --------------------------------------------------------------------------------

@@ -220,6 +220,24 @@ async def test_a_name_that_stands_for_another_cluster_now_shows_that_one(
         await watcher.until(lambda: colours(model)[near] == colours(one)[near] == "blue")
 
 
+async def test_a_cluster_with_more_than_is_kept_here_is_refused_and_the_others_are_shown(
+    gateway: RunningGateway, everywhere: Everywhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member is not ours: what it sends must not fill the gateway."""
+    near, far = everywhere.near, everywhere.far
+    monkeypatch.setattr(upstreams, "HELD_MAX_BYTES", 300_000)
+    big = {"data": {"text": "x" * 400_000}}
+    await everywhere.clients[far].merge(ConfigMap, Key("default", everywhere.name), big)
+    async with watching(gateway, await gateway.token()) as watcher:
+        alone = await watcher.sub(everywhere.what(cluster=far))
+        model = await opened(watcher, everywhere.what(), 2)
+        await watcher.until(lambda: alone.ended and model.stale, within_s=40)
+        assert (alone.ended, model.stale) == ("Unavailable", far)
+        assert sorted(places(model)) == ["", near]
+        await everywhere.label(near, colour="green")
+        await watcher.until(lambda: colours(model)[near] == "green")
+
+
 async def test_resuming_says_same_or_brings_what_was_missed(
     gateway: RunningGateway, everywhere: Everywhere
 ) -> None:

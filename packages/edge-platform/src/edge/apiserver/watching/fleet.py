@@ -28,7 +28,7 @@ from edge.apiserver.watching.conversation import Stale
 from edge.apiserver.watching.protocol import Rows
 from edge.apiserver.watching.sight import AllAllowed, Allowed, Eyes, Sight, Sights
 from edge.apiserver.watching.sources import Collections, Extent, Place
-from edge.apiserver.watching.upstreams import Asked, Upstream, Upstreams
+from edge.apiserver.watching.upstreams import TOO_MUCH, Asked, Upstream, Upstreams
 from edge_sdk.problem import Missing, Problem, Unavailable
 from edge_sdk.scopes import SCOPE_GROUP, is_host
 
@@ -240,8 +240,11 @@ class Fleet:
             try:
                 await self._follow(branch)
             except Unavailable as problem:
+                if branch.listed:
+                    branch.listed = False
+                    await self._stands(branch, _nothing(self.looks.asked))
                 self._mark(branch, camel(problem.code))
-                await asyncio.sleep(JOIN_AGAIN_S)
+                await asyncio.sleep(REFUSED_AGAIN_S if problem.code == TOO_MUCH else JOIN_AGAIN_S)
             except Problem as refusal:  # it may have the kind later
                 branch.refused, branch.stale, branch.listed = refusal, None, False
                 await self._stands(branch, _nothing(self.looks.asked))

@@ -33,6 +33,9 @@ from edge_sdk.problem import Missing, Problem, Unavailable
 UPSTREAMS_MAX: Final = 64
 OF_FLEETS_MAX: Final = 512
 """Those that were begun for all clusters at once; they take none from those of one cluster."""
+HELD_MAX_BYTES: Final = 256 * 1024 * 1024
+"""Of one kind in one cluster, or in one of its namespaces."""
+TOO_MUCH: Final = "too-much-to-watch"
 LINGER_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
 STALE_AFTER_S: Final = 5.0
@@ -52,17 +55,43 @@ class Asked(NamedTuple):
     namespace: str = ""
 
 
+class HeldTooMuch(KubeError):
+    """A cluster has more objects of a kind than are kept here."""
+
+
 class Cleaned(Collection):
-    """Without what no row and no object of a subscription may show, such as the data of Secrets."""
+    """Without what no row and no object of a subscription may show, such as the data of Secrets.
+
+    A member is not ours: what it sends must not fill this process, so there is a bound to it.
+    """
+
+    size_bytes = 0
+    is_full = False
+
+    def drop(self, key: Key, resource_version: str = "") -> None:
+        self.size_bytes -= self._size_of(key)
+        super().drop(key, resource_version)
 
     def put(self, raw: bytes) -> None:
+        """Raises HeldTooMuch."""
         obj: dict[str, Any] = as_map(msgspec.json.decode(raw))
         meta = bare(raw)
-        have = self.get(Key(meta.namespace, meta.name))
+        key = Key(meta.namespace, meta.name)
+        have = self.get(key)
         if have is not None and bare(have.raw).uid != meta.uid:
             # Another cluster may stand behind the name now: its versions say nothing about this object.
-            self.drop(have.key)
-        super().put(msgspec.json.encode(clean(self.served.group, self.served.resource, obj)))
+            self.drop(key)
+        shown = msgspec.json.encode(clean(self.served.group, self.served.resource, obj))
+        before = self._size_of(key)
+        if self.size_bytes - before + len(shown) > HELD_MAX_BYTES:
+            self.is_full = True
+            raise HeldTooMuch(f"there are more than {HELD_MAX_BYTES >> 20} MiB of {self.served.resource}")
+        super().put(shown)
+        self.size_bytes += self._size_of(key) - before
+
+    def _size_of(self, key: Key) -> int:
+        found = self.get(key)
+        return len(found.raw) if found is not None else 0
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +104,7 @@ class Upstream:
     """
 
     asked: Asked
-    collection: Collection
+    collection: Cleaned
     connection: Connection | None
     client: Client
     revision: int = 0
@@ -98,6 +127,8 @@ class Upstream:
         if self.kind is None:
             raise self.refusal or Missing("unknown-resource", what="The cluster has no such kind")
         await self.collection.listed.wait()
+        if self.refusal is not None:
+            raise self.refusal
         if self.stale is not None and self.mirror is not None and not self.mirror.broken_s():
             self.stale = None
             self.wake()
@@ -230,6 +261,7 @@ class Upstreams:
         if self._open.get(upstream.asked) is upstream:
             del self._open[upstream.asked]
         upstream.settled.set()
+        upstream.collection.listed.set()  # nobody waits for its objects any more
         upstream.over.set()
         upstream.wake()
 
@@ -313,6 +345,10 @@ class Upstreams:
         """Stale while the watch cannot be made; a member that is reached in another way is dialled anew."""
         if upstream.mirror is None or upstream.kind is None:
             return
+        if upstream.collection.is_full:
+            await self._end(upstream)
+            self._refuse(upstream, _too_much(upstream.asked))
+            return
         is_host = upstream.connection is None
         if not is_host and self._members.revision(upstream.asked.cluster) != upstream.revision:
             try:
@@ -332,3 +368,12 @@ class Upstreams:
         if stale != upstream.stale:
             upstream.stale = stale
             upstream.wake()
+
+
+def _too_much(asked: Asked) -> Unavailable:
+    return Unavailable(
+        TOO_MUCH,
+        what=f'Cluster "{asked.cluster}" has too many {asked.resource} to watch them all',
+        why=f"they take more than {HELD_MAX_BYTES >> 20} MiB",
+        do="watch one namespace, or ask for a list",
+    )

@@ -50,9 +50,9 @@ def test_a_change_after_a_quiet_time_goes_out_at_once_and_the_next_ones_together
     for size in (3, 4, 5):
         resize(shown, size)
         talk.woken(1)
-    assert sent(talk, 1.2) == []
-    assert talk.next_at_s(1.2) == 1.25
-    (delta,) = sent(talk, 1.25)
+    assert sent(talk, 1.1) == []
+    assert talk.next_at_s(1.1) == 1.2
+    (delta,) = sent(talk, 1.2)
     assert delta["set"] == [["k0", {"size": 5}]]
     assert talk.coalesced == 2
 

@@ -6,7 +6,7 @@ import json
 import secrets
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.support.gateway import CLIENT, PASSWORD, RunningGateway, cluster_behind
+from tests.support.gateway import CLIENT, PASSWORD, RunningGateway
 
 from edge.audit.folder import Folder
 from edge.audit.verify import verify
@@ -50,12 +50,6 @@ class HoldsAnswers(FaultProxy):
     async def _hold(self) -> None:
         self.held.set()
         await asyncio.Event().wait()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LightCluster]:
-    with cluster_behind() as started:
-        yield started
 
 
 @asynccontextmanager

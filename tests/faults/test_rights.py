@@ -3,12 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.support.gateway import IAM, USERS, RunningGateway, cluster_behind
+from tests.support.gateway import IAM, USERS, RunningGateway
 from tests.support.workspaces import Tenant
 
 from edge.iam.freshness import STALE_S
@@ -21,27 +20,9 @@ WORKSPACES = "/oapis/scope.theriseunion.io/v1alpha1/workspaces"
 HOUR_S = 3600.0
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LightCluster]:
-    with cluster_behind() as started:
-        yield started
-
-
 @pytest_asyncio.fixture
-async def kube(cluster: LightCluster) -> AsyncIterator[Client]:
-    async with cluster.client() as client:
-        yield client
-
-
-@pytest_asyncio.fixture
-async def proxy(cluster: LightCluster) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(cluster.connection) as between:
-        yield between
-
-
-@pytest_asyncio.fixture
-async def tenant(kube: Client) -> Tenant:
-    made = Tenant(kube)
+async def tenant(admin: Client) -> Tenant:
+    made = Tenant(admin)
     await made.make()
     return made
 
@@ -103,7 +84,7 @@ async def test_S11_a_gateway_that_has_not_read_the_bindings_decides_nothing(
 
 
 async def test_S11_a_frozen_watch_lets_reads_go_on_and_changes_wait(
-    proxy: FaultProxy, kube: Client, tenant: Tenant
+    proxy: FaultProxy, admin: Client, tenant: Tenant
 ) -> None:
     """Nothing breaks and nothing is said: only proof on demand tells it from quiet."""
     async with RunningGateway(proxy.connection) as gateway:
@@ -128,7 +109,7 @@ async def test_S11_a_frozen_watch_lets_reads_go_on_and_changes_wait(
 
 
 async def test_S11_what_a_watch_has_lost_is_put_right_by_the_next_list(
-    proxy: FaultProxy, kube: Client, tenant: Tenant
+    proxy: FaultProxy, admin: Client, tenant: Tenant
 ) -> None:
     """A revocation and a grant whose events never arrive (I6: nothing lives longer than the TTL)."""
     async with RunningGateway(proxy.connection, {"authorization.cacheTTL": "2s"}) as gateway:
@@ -152,7 +133,7 @@ async def test_S11_what_a_watch_has_lost_is_put_right_by_the_next_list(
 
 @pytest.mark.parametrize("ahead_h", [5.0, -5.0])
 async def test_S11_a_jump_of_the_clock_neither_gives_nor_takes_a_right(
-    cluster: LightCluster, kube: Client, tenant: Tenant, ahead_h: float
+    cluster: LightCluster, admin: Client, tenant: Tenant, ahead_h: float
 ) -> None:
     """Ages are measured on the monotonic clock; only tokens know the time of day."""
     async with RunningGateway(cluster.connection) as gateway:
@@ -167,7 +148,7 @@ async def test_S11_a_jump_of_the_clock_neither_gives_nor_takes_a_right(
         assert (await changes(gateway, token, tenant.namespaces[0]))[0] != 503
         await tenant.unbind()
         await gateway.until(path, 403, token=token)
-        again = await kube.find(IAMRoleBinding, tenant.binding)
+        again = await admin.find(IAMRoleBinding, tenant.binding)
         assert again is None
         await tenant.bind()
         await gateway.until(path, 200, token=token)

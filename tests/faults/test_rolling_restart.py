@@ -2,24 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import pytest
 import pytest_asyncio
-from tests.support.gateway import CLIENT, PASSWORD, USERS, cluster_behind
+from tests.support.gateway import CLIENT, PASSWORD, USERS
 from tests.support.rolling import Balancer, GatewayProcess, Load
 
 from edge_kube.harness import LightCluster
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LightCluster]:
-    with cluster_behind() as started:
-        yield started
 
 
 @pytest_asyncio.fixture

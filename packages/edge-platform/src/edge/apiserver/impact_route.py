@@ -15,7 +15,7 @@ from edge.apiserver.answers import document
 from edge.apiserver.rights import SCOPES, Rights
 from edge.iam.impact import Impact
 from edge.iam.proposal import Proposal, is_known, scopes_named
-from edge.iam.questions import BINDINGS, may_on_scope
+from edge.iam.questions import lists_bindings, may_on_scope
 from edge.iam.scope import HOST
 from edge.iam.turns import finish
 from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, RoleTemplate, User
@@ -46,14 +46,7 @@ class ImpactRoute:
         kind, proposal = _read(exchange.body)
         asker = exchange.caller.caller.name
         self._need(asker, kind, proposal)
-        known: dict[str, bool] = {}
-
-        def sees(scope: str) -> bool:
-            if scope not in known:
-                known[scope] = may_on_scope(self._index, asker, scope, "list", BINDINGS)
-            return known[scope]
-
-        impact = Impact(self._index, proposal, asker=asker, sees=sees)
+        impact = Impact(self._index, proposal, asker=asker, sees=lists_bindings(self._index, asker))
         await finish(impact.steps())
         return document(impact.result())
 

@@ -22,7 +22,7 @@ from edge.iam.index import Index, Who
 from edge.iam.lastadmin import is_last_admin
 from edge.iam.ports import NativeRights
 from edge.iam.proposal import Proposal
-from edge.iam.questions import BINDINGS, may_on_scope
+from edge.iam.questions import BINDINGS, lists_bindings
 from edge.iam.turns import finish
 from edge.iam.types import IAMRoleBinding
 from edge_kube.errors import KubeError
@@ -59,13 +59,7 @@ class Foretelling:
             return (f"whose access changes is not known: {reason}",)
         who: Who = (author.username, groups_behind(author.groups))
         sees_all = await self._lists_natively(author)
-        known: dict[str, bool] = {}
-
-        def sees(scope: str) -> bool:
-            if scope not in known:
-                known[scope] = may_on_scope(self._index, who, scope, "list", BINDINGS)
-            return sees_all or known[scope]
-
+        sees = (lambda _: True) if sees_all else lists_bindings(self._index, who)
         proposal = Proposal(type(obj).__name__, obj.metadata.name, new)
         impact = Impact(self._index, proposal, asker=author.username, sees=sees)
         if new is not None and old is not None and not impact.changes:

@@ -6,6 +6,7 @@ it exists.
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -177,6 +178,16 @@ def may_on_scope(index: Index, who: Who, scope: str, verb: str, resource: str, n
     if not plural or not alias:
         return False
     return index.check(who, scope, verb, IAM_GROUP, f"{plural}/{alias}", name)
+
+
+def lists_bindings(index: Index, who: Who) -> Callable[[str], bool]:
+    """From the key of a scope to whether the caller may list its bindings; each is looked up once."""
+
+    @cache
+    def lists(scope: str) -> bool:
+        return may_on_scope(index, who, scope, "list", BINDINGS)
+
+    return lists
 
 
 class BindingSight:

@@ -19,7 +19,7 @@ from edge.apiserver.paths import UPGRADED
 from edge.audit.masking import masked_body
 from edge.audit.protobuf import object_name
 from edge.audit.record import INTENT, OUTCOME, Actor, Asked, Grant, Origin, Record
-from edge.iam.explain import Question
+from edge.iam.explain import Question, nearest
 from edge.iam.index import Index
 from edge.iam.scope import PLATFORM, scope_text
 from edge_sdk.access import Action
@@ -98,11 +98,10 @@ class Describer:
             name=action.name,
             path=action.path,
         )
-        level = PLATFORM if action.path else scope
-        for grant in self.index.visit(self.index.subjects_of(user), level):
-            if question.allowed_by(grant.table):
-                return Grant(scope=scope_text(grant.scope), binding=grant.binding, role=grant.role)
-        return Grant()
+        grant = nearest(self.index, user, PLATFORM if action.path else scope, question)
+        if grant is None:
+            return Grant()
+        return Grant(scope=scope_text(grant.scope), binding=grant.binding, role=grant.role)
 
 
 def with_body(record: Record, resource: str, body: bytes | None) -> Record:

@@ -232,13 +232,18 @@ def action_of(method: str, resource: Resource, target: Target, cluster: str = ""
     another cluster is something else.
     """
     verb = verb_of(method, resource, target)
+    return action_for(verb, resource, cluster, _only_name(target) if verb in ("list", "watch") else "")
+
+
+def action_for(verb: str, resource: Resource, cluster: str, only: str = "") -> Action:
+    """only: the one name that a list is limited to."""
     return Action(
         verb=verb,
         group=resource.group,
         resource=resource.resource,
         subresource=resource.subresource,
         namespace=resource.namespace,
-        name=resource.name or (_only_name(target) if verb in ("list", "watch") else ""),
+        name=resource.name or only,
         scope=_scope_of(resource, cluster),
     )
 

@@ -5,15 +5,14 @@ everything that is not found here is 404.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
 
 from edge.apiserver.answers import json_answer
+from edge.apiserver.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
 from edge.apiserver.headers import sent_as
-from edge.apiserver.identity import change_password_first
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.memory import Memory
@@ -23,25 +22,22 @@ from edge.apiserver.paths import (
     Resource,
     Target,
     action_of,
-    also_needed,
     begins_at_once,
     full_group,
     is_stream,
     native_segments,
     read_resource,
 )
-from edge.apiserver.places import place_of
 from edge.apiserver.proxy import Forwarding
 from edge.apiserver.rights import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.spread import Spread
+from edge.apiserver.rows.upstream import Lists
+from edge.apiserver.selfreviews import SelfReviews
 from edge.apiserver.store import Collection
 from edge.apiserver.upstream import HEAD_WITHIN_S, Upstream, broke_off
-from edge.iam.patterns import path_of
-from edge.iam.questions import sees_scope
-from edge.iam.scope import scope_text
 from edge_kube.meta import Key
-from edge_sdk.access import Action, Decision
+from edge_sdk.access import Action
 from edge_sdk.problem import Forbidden, Missing
 
 if TYPE_CHECKING:
@@ -49,14 +45,6 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Exchange"], Awaitable[web.StreamResponse]]
 OwnRoute = Callable[["Exchange", Resource], Handler | None]
-
-READ_VERBS: Final = frozenset({"get", "list", "watch"})
-OWN_QUESTIONS: Final = frozenset(
-    {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
-)
-OWN_GROUPS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
-KUBERNETES_ROOTS: Final = frozenset({"api", "apis", "openapi", "version", "healthz", "livez", "readyz"})
-"""What is asked of a Kubernetes API. Whether it is healthy, of a member alone: here that is our own path."""
 
 
 class Router:
@@ -72,7 +60,7 @@ class Router:
         publics: Mapping[tuple[str, tuple[str, ...]], Handler],
         own: Sequence[OwnRoute],
         cursors: Cursors,
-        spread: Spread,
+        lists: Lists,
         described: Described,
         request_timeout_s: float,
         reverse: Callable[["Exchange"], Handler | None] | None = None,
@@ -87,12 +75,13 @@ class Router:
         described.require(publics)
         self._described = described
         self._access = rights.access
-        self._index = rights.index
+        self._decider = Decider(rights, collections)
+        self._questions = SelfReviews(rights, self._decider, lists)
         self._host = host
         self._members = members
         self._collections = collections
         self._memory = Memory(rights, collections, cursors)
-        self._spread = spread
+        self._spread = Spread(rights, lists, cursors)
         self._publics = publics
         self._own = own
         self._timeout_s = request_timeout_s
@@ -146,7 +135,7 @@ class Router:
         if exchange.verb in ("get", "list") and "as=" not in exchange.request.headers.get("Accept", ""):
             collection = self._memory.holds(resource)
             if collection is not None and resource.name:
-                self._decide(exchange, action)
+                self._require(exchange, action)
                 return self._object(exchange, resource, collection)
             found = self._memory.list(exchange, resource, action)
         else:
@@ -155,7 +144,7 @@ class Router:
             found = self._spread.handler(exchange, resource, action, "")
         if found is not None:
             return found
-        self._decide(exchange, action)
+        self._require(exchange, action)
         target = Target(native_segments(resource), exchange.target.query)
         return self._forward(exchange, target, resource, "")
 
@@ -182,7 +171,7 @@ class Router:
                 return part
         if resource is not None and (spread := self._spread.handler(exchange, resource, action, cluster)):
             return spread
-        self._decide(exchange, action)
+        self._require(exchange, action)
         return self._forward(exchange, target, resource, cluster)
 
     def _ask(self, exchange: "Exchange", resource: Resource | None, target: Target, cluster: str) -> Action:
@@ -194,70 +183,28 @@ class Router:
                 verb=method.lower(), path=path, scope=f"cluster/{cluster}" if cluster else "platform"
             )
         else:
-            named = action_of(method, resource, target, cluster)
-            # What the path itself says of the place; where an object lies is more than that.
-            exchange.named_scope = self._in_pattern(named, resource, cluster).scope
-            action = self._in_pattern(self._placed(named, cluster), resource, cluster)
+            asked = action_of(method, resource, target, cluster)
+            action, exchange.named_scope = self._decider.placed(asked, resource, cluster)
         exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
         exchange.stream = is_stream(resource, target)
         return action
 
-    def _placed(self, action: Action, cluster: str) -> Action:
-        """Roles and bindings are asked about at the scope they are for, which their labels tell."""
-        collection = self._collections.get((action.group, action.resource))
-        if cluster or collection is None or action.scope != "platform" or not action.name:
-            return action
-        stored = collection.get(Key("", action.name))
-        if stored is None:
-            return action
-        place = place_of(action.group, action.resource, self._index.scopes.homes)
-        key = place(stored.key, stored.labels)
-        # Of a scope type that is registered no longer, or not yet: the platform's, as before it was labelled.
-        return replace(action, scope=scope_text(key)) if self._index.scopes.is_typed(key) else action
-
-    def _in_pattern(self, action: Action, resource: Resource, cluster: str) -> Action:
-        """A path that a ScopePattern stands for is asked about at the scope that it names (I9)."""
-        registered = self._index.scopes.registered
-        if not registered.about(resource.group, resource.resource):
-            return action
-        path = path_of(cluster, native_segments(resource))
-        key = registered.scope(resource.group, resource.resource, path)
-        return action if key is None else replace(action, scope=scope_text(key), within=action.scope)
-
-    def _decide(self, exchange: "Exchange", action: Action) -> None:
+    def _require(self, exchange: "Exchange", action: Action) -> None:
         """Raises Forbidden with the sentence that says which right is missing."""
-        session, method = exchange.caller, exchange.request.method
-        if not _for_everybody(action, method):
-            for one in _needed(action, method):
-                decision = self._access.may(session.caller, one)
-                if not decision.allowed:
-                    raise self._refusal(exchange, one, decision)
-        reads = action.verb in READ_VERBS or (bool(action.path) and method in ("GET", "HEAD"))
-        if session.restricted and not reads and action.resource not in OWN_QUESTIONS:
-            raise change_password_first(session.caller.name)
-
-    def _refusal(self, exchange: "Exchange", action: Action, decision: Decision) -> Forbidden:
-        """Where an object is, and so that there is one, is told to nobody who has no business there (S10)."""
-        caller, named = exchange.caller.caller, exchange.named_scope
-        key = self._access.scope_of(action.scope)
-        if named and action.scope != named and key and not sees_scope(self._index, caller.name, key):
-            action = replace(action, scope=named, within="")
-            decision = self._access.decide(caller, action)
-        return _forbidden(action, decision.reason)
+        method = exchange.request.method
+        self._decider.require(exchange.caller, action, method, named_scope=exchange.named_scope)
 
     def may_go_on(self, exchange: "Exchange") -> bool:
         """Whether the right that a stream began with still holds; by what is known, however old."""
         if exchange.goes_on is not None:
             return exchange.goes_on()
-        action, method = exchange.action, exchange.request.method
-        if _for_everybody(action, method):
-            return True
-        caller = exchange.caller.caller
-        return all(self._access.decide(caller, one).allowed for one in _needed(action, method))
+        return self._decider.holds(exchange.caller, exchange.action, exchange.request.method)
 
     def _forward(
         self, exchange: "Exchange", target: Target, resource: Resource | None, cluster: str
     ) -> Handler:
+        if resource is not None and (own := self._questions.handler(exchange, resource, cluster)):
+            return own
         masked: tuple[str, str] | None = None
         if resource is not None and not cluster and is_masked(resource.group, resource.resource):
             masked = (resource.group, resource.resource)
@@ -327,25 +274,3 @@ def _confine(cluster: str, segments: Sequence[str]) -> None:
         why="it opens the Kubernetes API of that cluster alone",
         do="sign in at /oauth/token for the rest, or make a kubeconfig for the cluster that you mean",
     )
-
-
-def _for_everybody(action: Action, method: str) -> bool:
-    """What every signed-in caller may ask, as in Kubernetes: which kinds there are, and one's own rights.
-
-    The API server itself decides about it in the caller's name.
-    """
-    if action.path:
-        return method in ("GET", "HEAD") and action.path.split("/")[1] in KUBERNETES_ROOTS
-    return action.resource in OWN_QUESTIONS and action.verb == "create" and action.group in OWN_GROUPS
-
-
-def _needed(action: Action, method: str) -> tuple[Action, ...]:
-    second = also_needed(method, action)
-    return (action,) if second is None else (action, second)
-
-
-def _forbidden(action: Action, reason: str) -> Forbidden:
-    narrower = "ask in a namespace where you have it, or " if action.verb in ("list", "watch") else ""
-    ask = f"{narrower}ask whoever administers that scope for a role that has this right"
-    params = {"verb": action.verb, "resource": action.resource or action.path, "scope": action.scope}
-    return Forbidden("forbidden", what=reason, do=ask, params=params)

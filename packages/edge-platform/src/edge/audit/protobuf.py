@@ -1,7 +1,7 @@
-"""The name of an object that comes as protobuf, as typed clients send it: `kubectl create configmap X`. Pure.
+"""Objects that come as protobuf, as typed clients send them: `kubectl create configmap X`. Pure.
 
 `k8s\\0`, then a runtime.Unknown whose field 2 is the object; field 1 of every object is its ObjectMeta, and
-field 1 of that the name. Nothing else is read: what may be a secret is not looked at.
+field 1 of that the name. Nothing is read but what is asked for: what may be a secret is not looked at.
 """
 
 from typing import Final
@@ -16,17 +16,22 @@ _FIXED: Final = {1: 8, 5: 4}
 
 def object_name(body: bytes) -> str:
     """ "" for what is no such object, or has no name."""
-    if not body.startswith(MAGIC):
-        return ""
     try:
-        found = _field(_field(_field(body[len(MAGIC) :], OBJECT), METADATA), NAME).decode()
-    except (ValueError, IndexError):
+        found = field(field(object_in(body), METADATA), NAME).decode()
+    except ValueError:
         return ""
     return found if found.isprintable() and len(found) <= NAME_MAX else ""
 
 
-def _field(message: bytes, number: int) -> bytes:
-    """The first field of that number with a length; b"" for none. Raises ValueError, IndexError."""
+def object_in(body: bytes) -> bytes:
+    """The message of the object itself. Raises ValueError."""
+    if not body.startswith(MAGIC):
+        raise ValueError("it does not begin as an object of Kubernetes")
+    return field(body[len(MAGIC) :], OBJECT)
+
+
+def field(message: bytes, number: int) -> bytes:
+    """The first field of that number with a length; b"" for none. Raises ValueError."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -48,9 +53,11 @@ def _field(message: bytes, number: int) -> bytes:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """(value, place behind it). Raises ValueError, IndexError."""
+    """(value, place behind it). Raises ValueError."""
     value = 0
     for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise ValueError("it breaks off")
         byte = message[at]
         at += 1
         value |= (byte & 0x7F) << shift

@@ -4,6 +4,7 @@ Promise: a decision is only made while the picture of rights is fresh enough for
 (503) is raised. The reason of a denial is the sentence for the 403. Source: I4, I6; design §3, §8.1.
 """
 
+from edge.iam.explain import Question, in_words, nearest
 from edge.iam.facts import MOVABLE
 from edge.iam.freshness import Freshness
 from edge.iam.index import Index
@@ -38,6 +39,19 @@ class IndexAccess:
             for scope in scopes
         )
         return Decision(allowed, _sentence(caller, action, scope_text(scopes[0]), allowed))
+
+    def why(self, caller: Caller, action: Action) -> str:
+        """The nearest grant that allows it, in words; "" where there is none."""
+        if action.path:
+            named, question = ("platform",), Question(action.verb, path=action.path)
+        else:
+            verb, resource = _asked(caller, action)
+            named = (action.scope, action.within) if action.within else (action.scope,)
+            question = Question(verb, action.group, resource, action.name)
+        for scope in filter(None, map(self.scope_of, named)):
+            if (grant := nearest(self._index, caller.name, scope, question)) is not None:
+                return in_words(grant)
+        return ""
 
     def scope_of(self, scope: str) -> str | None:
         """The key of an action's scope; None for a scope nobody knows the type of.

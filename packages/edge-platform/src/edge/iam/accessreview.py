@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from edge.iam.accounts import groups_behind
-from edge.iam.explain import Question
+from edge.iam.explain import Question, in_words, nearest
 from edge.iam.index import URL_SCOPE, Index, Who
 from edge.iam.patterns import path_of
 from edge.iam.scope import HOST, HOST_SCOPE, PLATFORM, scope_text
@@ -161,13 +161,10 @@ def scope_of(index: Index, about: ResourceAttributes) -> str | None:
 
 def _granted(index: Index, who: Who, scope: str, question: Question) -> str:
     """The nearest grant that allows it, in words."""
-    for grant in index.visit(index.identity(who).subjects, scope):
-        if question.allowed_by(grant.table):
-            where = scope_text(grant.scope)
-            if not grant.binding:
-                return f'IAMRole "{grant.role}" allows it to everyone'
-            return f'IAMRoleBinding "{grant.binding}" gives IAMRole "{grant.role}" at {where}'
-    raise AssertionError("what the index allows, a grant allows")
+    grant = nearest(index, who, scope, question)
+    if grant is None:
+        raise AssertionError("what the index allows, a grant allows")
+    return in_words(grant)
 
 
 def _denied(scope: str) -> str:

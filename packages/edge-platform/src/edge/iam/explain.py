@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from msgspec import UNSET, Struct, UnsetType
 
 from edge.iam.facts import subject_of
-from edge.iam.index import Binding, Index, Who
+from edge.iam.index import Binding, Grant, Index, Who
 from edge.iam.rolebook import ANONYMOUS_ROLE, Role
 from edge.iam.rules import (
     ALL,
@@ -117,6 +117,18 @@ class Explanation(Struct, rename="camel", omit_defaults=True):
     decided_at: str = ""
     by: By | UnsetType = UNSET
     grant: list[Way] = []
+
+
+def nearest(index: Index, who: Who, scope: str, question: Question) -> Grant | None:
+    """The first grant of the cascade that allows it."""
+    found = index.visit(index.identity(who).subjects, scope)
+    return next((grant for grant in found if question.allowed_by(grant.table)), None)
+
+
+def in_words(grant: Grant) -> str:
+    if not grant.binding:
+        return f'IAMRole "{grant.role}" allows it to everyone'
+    return f'IAMRoleBinding "{grant.binding}" gives IAMRole "{grant.role}" at {scope_text(grant.scope)}'
 
 
 Sees = Callable[[Binding], bool]

@@ -125,19 +125,31 @@ class Lists:
 
     async def get(self, path: str, cluster: str, identity: Headers, accept: str, timeout_s: float) -> Json:
         """A document of the Kubernetes API. path: encoded path and query. Raises as `page`."""
+        headers = [("Accept", accept)]
+        return _document(*await self.ask("GET", path, cluster, identity, headers, timeout_s))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        cluster: str,
+        identity: Headers,
+        headers: Headers,
+        timeout_s: float,
+        body: bytes | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer. Raises Missing, Unavailable, Unreachable, TimeoutError."""
 
         async def send(upstream: Upstream) -> tuple[int, bytes]:
             response = await upstream.request(
-                "GET", path, identity=identity, headers=[("Accept", accept)], timeout_s=timeout_s
+                method, path, identity=identity, headers=headers, body=body, timeout_s=timeout_s
             )
             async with response:
                 return response.status, await _bounded(response)
 
         if cluster:
-            status, body = await self._members.member(cluster).call(send)
-        else:
-            status, body = await send(self._host)
-        return _document(status, body)
+            return await self._members.member(cluster).call(send)
+        return await send(self._host)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

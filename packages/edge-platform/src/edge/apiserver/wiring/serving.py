@@ -15,7 +15,6 @@ from edge.apiserver.routes import Router
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.rows.routes import RowRoutes
-from edge.apiserver.rows.spread import Spread
 from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.scopetitles import ScopeTitles
 from edge.apiserver.system import System
@@ -133,7 +132,7 @@ class Serving:
                 *self._recording.routes(),
             ),
             cursors=cursors,
-            spread=Spread(rights, lists, cursors),
+            lists=lists,
             described=Described(own_operations()),
             request_timeout_s=ground.settings.request_timeout_s,
             reverse=self._reverse.find,

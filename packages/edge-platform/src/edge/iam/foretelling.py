@@ -58,10 +58,12 @@ class Foretelling:
         if reason := self._unknown():
             return (f"whose access changes is not known: {reason}",)
         who: Who = (author.username, groups_behind(author.groups))
+        lists = lists_bindings(self._index, who)
         sees_all = await self._lists_natively(author)
-        sees = (lambda _: True) if sees_all else lists_bindings(self._index, who)
         proposal = Proposal(type(obj).__name__, obj.metadata.name, new)
-        impact = Impact(self._index, proposal, asker=author.username, sees=sees)
+        impact = Impact(
+            self._index, proposal, asker=author.username, sees=lambda scope: sees_all or lists(scope)
+        )
         if new is not None and old is not None and not impact.changes:
             return ()
         await finish(impact.steps())

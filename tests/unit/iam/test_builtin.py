@@ -3,11 +3,12 @@
 import pytest
 
 from edge.iam.aggregation import recipe_of, resolve, template_of
+from edge.iam.bindings import plan_binding
 from edge.iam.builtin import categories, everything, roles, templates
 from edge.iam.feed import Feed
 from edge.iam.index import Index
 from edge.iam.instances import admin_binding, instance_role_name, instance_roles
-from edge.iam.plan import plan_binding, plan_builtins, plan_role
+from edge.iam.plan import plan_builtins, plan_role
 from edge.iam.types import (
     IAMRole,
     IAMRoleBinding,
@@ -232,7 +233,7 @@ def test_instance_roles_copy_the_pattern_and_belong_to_their_scope() -> None:
     assert made[0].metadata.owner_references[0].uid == "u-1"
     binding = admin_binding("namespace", owner, "ann")
     assert binding.spec.role_ref.name == made[0].metadata.name
-    assert plan_binding(binding, made[0], ()).conditions[0].status == "True"
+    assert plan_binding(binding, made[0], ()).status.conditions[0].status == "True"
 
 
 def condition(found: tuple[Condition, ...], kind: str) -> Condition:
@@ -273,7 +274,7 @@ def test_a_binding_says_why_it_gives_nothing(labels: dict[str, str], role: str, 
             subjects=(Subject(kind="User", name="ann"),),
         ),
     )
-    found = plan_binding(binding, roles().get(role), ()).conditions[0]
+    found = plan_binding(binding, roles().get(role), ()).status.conditions[0]
     assert found.reason == reason
     assert (found.status == "True") is (reason == "InForce")
 

@@ -1,14 +1,15 @@
 """The platform's rooms, in the order of their imports: the only list of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from edge.apps import room as apps
 from edge.apps.settings import AppsSettings
 from edge.clusters import room as clusters
 from edge.clusters.ports import Members, Stores
 from edge.clusters.settings import ClusterSettings
+from edge.clusters.types import Cluster
 from edge.components import room as components
 from edge.components.operations import Operations
 from edge.components.ports import Charts, Releases, ValueSources
@@ -17,9 +18,12 @@ from edge.iam import room as iam
 from edge.iam.granting import Grants
 from edge.iam.projection import Projection
 from edge.nodes import room as nodes
+from edge.nodes.types import NodeGroup
 from edge.operate import room as operate
 from edge.projection import room as projection
 from edge.tenancy import room as tenancy
+from edge.tenancy.types import Workspace
+from edge_kube.meta import Resource
 from edge_kube.runtime import MemberWatch, Reader
 from edge_sdk.room import Room
 from edge_sdk.secret import Secret
@@ -58,10 +62,18 @@ class RoomSettings:
     apps: AppsSettings = field(default_factory=AppsSettings)
 
 
+SCOPES: Final[Mapping[str, type[Resource]]] = {
+    "workspace": Workspace,
+    "nodegroup": NodeGroup,
+    "cluster": Cluster,
+}
+"""Scope types with objects of their own on the host, for the rooms below those that have them."""
+
+
 def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
     """Registers only: nothing is opened, so tools and tests build the same rooms with other adapters."""
     return (
-        iam.room(settings.admin_username, settings.admin_password, adapters.grants),
+        iam.room(settings.admin_username, settings.admin_password, adapters.grants, SCOPES),
         tenancy.room(adapters.grants, adapters.sites(tenancy.MEMBER_WATCHES)),
         components.room(
             adapters.charts,

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -40,14 +40,11 @@ from edge.iam.freshness import Freshness
 from edge.iam.granting import Grants
 from edge.iam.projection import Projection
 from edge.iam.watching import PLACES, Watching
-from edge.nodes.types import NodeGroup
-from edge.rooms import Adapters, RoomSettings, build_rooms
-from edge.tenancy.types import Workspace
+from edge.rooms import SCOPES, Adapters, RoomSettings, build_rooms
 from edge_kube.client import Client
 from edge_kube.clusters import ClusterPool, ClusterState
 from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfig
 from edge_kube.manager import Manager, Options, WebhookOptions, stop_on_signals
-from edge_kube.meta import Resource
 from edge_kube.metrics import Metrics
 from edge_kube.runtime import Reader
 from edge_kube.transport import Limits
@@ -64,12 +61,6 @@ HOST_LIMITS = Limits(rate_per_s=400.0, burst=800.0)
 They make some 22,000 native objects, and each has a status of its own.
 """
 OWN_ACCOUNTS = (SERVICE, "edge-apiserver")
-SCOPES: Mapping[type[Resource], str] = {
-    Workspace: "workspace",
-    NodeGroup: "nodegroup",
-    Cluster: "cluster",
-}
-
 log = structlog.stdlib.get_logger("edge.controller")
 
 
@@ -157,7 +148,7 @@ async def run(connection: Connection, settings: Settings) -> None:
             metrics=metrics,
             member_answers=lambda cluster: pool.state(cluster) is ClusterState.UP,
         )
-        watching = Watching(manager.cache, index, SCOPES)
+        watching = Watching(manager.cache, index, {cls: kind for kind, cls in SCOPES.items()})
         watching.hear(beats)
         sweeping = asyncio.create_task(watching.sweep(), name="rights-sweep")
         stack.callback(sweeping.cancel)

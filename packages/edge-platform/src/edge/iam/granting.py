@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from edge.iam.accounts import groups_behind
+from edge.iam.bindings import uid_noted
 from edge.iam.escalation import ROLES, Lack, Steps, binding_lacks
 from edge.iam.foretelling import Foretelling
 from edge.iam.freshness import Freshness, asked_now
@@ -100,6 +101,29 @@ class Grants:
         if not obj.metadata.annotations:
             return ({"op": "add", "path": "/metadata/annotations", "value": {CREATOR_ANNOTATION: wanted}},)
         return ({"op": "add", "path": path, "value": wanted},)
+
+    def ours(self, why: str) -> Callable[[Resource, Resource | None, Author], Awaitable[Sequence[str]]]:
+        """An `authorize` of what the platform alone writes. why: and what others do instead."""
+
+        async def authorize(new: Resource, old: Resource | None, author: Author) -> Sequence[str]:
+            del new, old
+            return () if self._is_trusted(author) else (why,)
+
+        return authorize
+
+    def ours_to_delete(self, why: str) -> Callable[[Resource, Author], Awaitable[Sequence[str]]]:
+        """A `retain` of the same."""
+
+        async def retain(old: Resource, author: Author) -> Sequence[str]:
+            del old
+            return () if self._is_trusted(author) else (why,)
+
+        return retain
+
+    def scope_uid(self, new: IAMRoleBinding, old: IAMRoleBinding | None, author: Author) -> Sequence[PatchOp]:
+        """A `stamp` of bindings: for which object of its scope's name it is made (S7)."""
+        del author
+        return uid_noted(self._index, new, old)
 
     async def _require_fresh(self) -> None:
         """Raises NotNow: what is not known to hold still is neither allowed nor forbidden."""

@@ -24,6 +24,11 @@ class Place(NamedTuple):
     born: str = ""
 
 
+def is_meant(place: Place, uid: str, born: str) -> bool:
+    """Whether a binding made for the object `uid`, or made at `born`, is about the object that is there."""
+    return uid == place.uid if uid and place.uid else born >= place.born
+
+
 class ScopeGraph:
     """Known scopes and their cascades. Chains of known scopes are kept until a parent changes."""
 
@@ -89,9 +94,7 @@ class ScopeGraph:
         A scope that was deleted and made again is another one: old bindings must not come back to life.
         """
         place = self._known.get(key)
-        if place is None:
-            return True
-        return uid == place.uid if uid and place.uid else born >= place.born
+        return place is None or is_meant(place, uid, born)
 
     def chain(self, key: str) -> tuple[str, ...]:
         """The cascade of a scope, nearest first, always ending with platform and anonymous."""

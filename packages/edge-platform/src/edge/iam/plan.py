@@ -8,12 +8,11 @@ from msgspec import structs
 from edge.iam.aggregation import Resolved, Template, cycle_among, recipe_of, resolve, strays
 from edge.iam.facts import is_known_type, label_of, role_facts
 from edge.iam.native import left_out
-from edge.iam.scope import HOST, LETTERS, kind_of_scope
+from edge.iam.scope import HOST
 from edge.iam.types import (
     Category,
     IAMRole,
     IAMRoleBinding,
-    IAMRoleBindingStatus,
     IAMRoleStatus,
     PolicyRule,
     RoleTemplate,
@@ -105,10 +104,10 @@ def _role_accepted(role: IAMRole) -> Condition:
         )
     elif not is_known_type(label.kind):
         message = f"The role counts where a ScopePattern registers the scope type {label.kind}."
-        return _condition(ACCEPTED, True, "RegisteredType", message, generation)
+        return condition_of(ACCEPTED, True, "RegisteredType", message, generation)
     else:
-        return _condition(ACCEPTED, True, "ScopeKnown", "", generation)
-    return _condition(ACCEPTED, False, "ScopeUnknown", message, generation)
+        return condition_of(ACCEPTED, True, "ScopeKnown", "", generation)
+    return condition_of(ACCEPTED, False, "ScopeUnknown", message, generation)
 
 
 def _templates_resolved(role: IAMRole, found: Resolved, templates: Mapping[str, Template]) -> Condition:
@@ -123,8 +122,8 @@ def _templates_resolved(role: IAMRole, found: Resolved, templates: Mapping[str, 
     elif cycle:
         reason, message = "DependencyCycle", f"Templates depend on each other: {' → '.join(cycle)}."
     else:
-        return _condition(RESOLVED, True, "AllFound", "", generation)
-    return _condition(RESOLVED, False, reason, f"{message} The other templates are in force.", generation)
+        return condition_of(RESOLVED, True, "AllFound", "", generation)
+    return condition_of(RESOLVED, False, reason, f"{message} The other templates are in force.", generation)
 
 
 def _not_projected(role: IAMRole, rules: tuple[PolicyRule, ...]) -> tuple[Condition, ...]:
@@ -138,53 +137,9 @@ def _not_projected(role: IAMRole, rules: tuple[PolicyRule, ...]) -> tuple[Condit
         f"Native RBAC cannot say {', '.join(left[:LISTED_MAX])}{more} at a {label.kind}: the gateway allows "
         "it, kubectl past the gateway does not. Bind a role at a wider scope where kubectl needs it."
     )
-    return (_condition(NOT_PROJECTED, True, "NotExpressible", message, role.metadata.generation),)
+    return (condition_of(NOT_PROJECTED, True, "NotExpressible", message, role.metadata.generation),)
 
 
-def plan_binding(
-    binding: IAMRoleBinding, role: IAMRole | None, registered: Iterable[str]
-) -> IAMRoleBindingStatus:
-    """registered: scope types of ScopePatterns that are in force."""
-    return IAMRoleBindingStatus(conditions=(_binding_accepted(binding, role, set(registered)),))
-
-
-def _binding_accepted(binding: IAMRoleBinding, role: IAMRole | None, registered: set[str]) -> Condition:
-    generation, name = binding.metadata.generation, binding.spec.role_ref.name
-    label = label_of(binding.metadata)
-    key = label.key()
-    types = ", ".join((*LETTERS, *sorted(registered)))
-    if key is not None and not (is_known_type(label.kind) or label.kind in registered):
-        return _condition(
-            ACCEPTED, False, "ScopeUnknown",
-            f"The binding gives nothing: there is no scope type {label.kind} (label {IAM_SCOPE_LABEL}). It "
-            f"counts once a ScopePattern registers it. There are {types}.",
-            generation,
-        )  # fmt: skip
-    if key is None:
-        return _condition(
-            ACCEPTED, False, "ScopeUnknown",
-            f"The binding gives nothing: its labels {IAM_SCOPE_LABEL}={label.kind or '(none)'} and "
-            f"{IAM_SCOPE_VALUE_LABEL}={label.value or '(none)'} name no scope. For the platform use "
-            "platform and global; else a scope type and the name of its object.", generation,
-        )  # fmt: skip
-    if role is None:
-        message = f"The binding gives nothing: there is no IAMRole {name}. Make it, or bind another one."
-        return _condition(ACCEPTED, False, "RoleMissing", message, generation)
-    facts = role_facts(role)
-    if facts is None or facts.scope != kind_of_scope(key) or facts.anchor not in ("", key):
-        theirs = label_of(role.metadata)
-        return _condition(
-            ACCEPTED, False, "ScopeMismatch",
-            f"The binding gives nothing: the role {name} is for {theirs.kind or 'no scope'} "
-            f"{theirs.value or '(any)'}, the binding for {label.kind} {label.value}. Bind a role of that "
-            "scope, or change the labels of the role.", generation,
-        )  # fmt: skip
-    if not binding.spec.subjects:
-        message = "Nobody is bound: spec.subjects is empty."
-        return _condition(ACCEPTED, True, "NoSubjects", message, generation)
-    return _condition(ACCEPTED, True, "InForce", "", generation)
-
-
-def _condition(kind: str, holds: bool, reason: str, message: str, generation: int) -> Condition:
+def condition_of(kind: str, holds: bool, reason: str, message: str, generation: int) -> Condition:
     status = "True" if holds else "False"
     return Condition(type=kind, status=status, reason=reason, message=message, observed_generation=generation)

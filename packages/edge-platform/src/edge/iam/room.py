@@ -1,6 +1,7 @@
 """The iam room: everything that identity adds to the platform, in one place."""
 
 from functools import partial
+from types import MappingProxyType
 
 from edge.iam.builtin import categories, roles, templates
 from edge.iam.escalation import pattern_lacks, role_lacks, template_lacks, user_lacks
@@ -9,10 +10,11 @@ from edge.iam.foretelling import AT_PLATFORM
 from edge.iam.granting import Grants
 from edge.iam.guards import check_binding, check_role, check_template
 from edge.iam.heartbeat import HEARTBEAT
+from edge.iam.reconcilers.binding import BY_SCOPE, INSIDE, BindingReconciler, Kinds, scope_labelled
 from edge.iam.reconcilers.builtins import BuiltinsReconciler
 from edge.iam.reconcilers.firstadmin import ANCHOR, FirstAdminReconciler
 from edge.iam.reconcilers.loginrecord import BY_USER, LoginRecordReconciler, user_of
-from edge.iam.reconcilers.role import BY_ROLE, BindingReconciler, RoleReconciler, TemplateReconciler
+from edge.iam.reconcilers.role import BY_ROLE, RoleReconciler, TemplateReconciler
 from edge.iam.reconcilers.scopepattern import (
     BY_RESOURCE,
     BY_SCOPE_TYPE,
@@ -63,10 +65,16 @@ def _role_named(binding: IAMRoleBinding) -> tuple[str, ...]:
     return (binding.spec.role_ref.name,)
 
 
-def room(username: str = "", password: Secret | None = None, grants: Grants | None = None) -> Room:
+def room(
+    username: str = "",
+    password: Secret | None = None,
+    grants: Grants | None = None,
+    scopes: Kinds = MappingProxyType({}),
+) -> Room:
     """username, password: of the first administrator; the documented ones where empty, or a bcrypt hash.
 
     grants: judges what authors give away; without it (tests of other things) everybody may give everything.
+    scopes: cluster, workspace, nodegroup → the kind of their objects; bindings at others are taken to count.
     """
     first_admin = partial(
         FirstAdminReconciler,
@@ -113,8 +121,12 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
             Loop(RoleTemplate, TemplateReconciler, reads=(IAMRole,), workers=1, resync_s=3600),
             Loop(
                 IAMRoleBinding,
-                BindingReconciler,
-                watches=(Watch(ScopePattern, concerned.bindings),),
+                partial(BindingReconciler, scopes),
+                watches=(
+                    Watch(ScopePattern, concerned.bindings),
+                    *(Watch(cls, partial(concerned.bindings_at, kind)) for kind, cls in scopes.items()),
+                    *(Watch(cls, partial(concerned.bindings_at, kind)) for kind, cls in INSIDE.items()),
+                ),
                 reads=(IAMRole,),
                 resync_s=60,
             ),
@@ -129,6 +141,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
         ),
         indexes=(
             Index(IAMRoleBinding, BY_ROLE, _role_named),
+            Index(IAMRoleBinding, BY_SCOPE, scope_labelled),
             Index(IAMRoleBinding, BY_SCOPE_TYPE, scope_type_labelled),
             Index(LoginRecord, BY_USER, user_of),
             Index(ScopePattern, BY_RESOURCE, resource_of),
@@ -156,6 +169,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
             Webhook(
                 IAMRoleBinding,
                 validate=check_binding,
+                stamp=grants and grants.scope_uid,
                 authorize=grants and grants.bindings,
                 warn=grants and grants.warn,
                 retain=grants and grants.keep_last_admin,
@@ -177,6 +191,7 @@ def room(username: str = "", password: Secret | None = None, grants: Grants | No
             Rights(GROUP, "scopepatterns/status", ("get", "patch", "update")),
             Rights(GROUP, "loginrecords", ("get", "list", "watch", "delete")),
             Rights("", "namespaces", ("get", "list", "watch")),
+            Rights("", "nodes", ("get", "list", "watch")),
             Rights("authorization.k8s.io", "subjectaccessreviews", ("create",)),
         ),
     )

@@ -1,8 +1,8 @@
-"""Shows on each role what it is made of and how many have it, and on each binding whether it counts."""
+"""Shows on each role what it is made of and how many have it."""
 
 from edge.iam.aggregation import Recipe, recipe_of, resolve, template_of
-from edge.iam.plan import plan_binding, plan_role
-from edge.iam.types import IAMRole, IAMRoleBinding, RoleTemplate, ScopePattern
+from edge.iam.plan import plan_role
+from edge.iam.types import IAMRole, IAMRoleBinding, RoleTemplate
 from edge_kube.errors import NotFound
 from edge_kube.meta import Key
 from edge_kube.reconcile import advance_fence
@@ -56,18 +56,3 @@ async def _show_templates(client: Writer, role: str, templates: tuple[str, ...])
         advance_fence(await client.merge(IAMRole, Key("", role), patch))
     except NotFound:
         return
-
-
-class BindingReconciler:
-    def __init__(self, cache: Reader, client: Writer) -> None:
-        self._cache = cache
-
-    async def reconcile(self, request: Request) -> Result:
-        binding = self._cache.get(IAMRoleBinding, request.name)
-        if binding is None or binding.metadata.deletion_timestamp:
-            return DONE
-        role = self._cache.get(IAMRole, binding.spec.role_ref.name)
-        registered = [
-            one.spec.scope_type for one in self._cache.list(ScopePattern) if one.status.registered is True
-        ]
-        return Result(status=plan_binding(binding, role, registered))

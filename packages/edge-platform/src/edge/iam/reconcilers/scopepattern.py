@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from edge.iam.reconcilers.binding import BY_SCOPE
 from edge.iam.registration import owner_of, plan_status, resource_of
 from edge.iam.types import IAMRoleBinding, ScopePattern
 from edge_kube.meta import Resource
@@ -20,7 +21,7 @@ def scope_type_labelled(binding: IAMRoleBinding) -> tuple[str, ...]:
 
 
 class Concerned:
-    """Whom a changed pattern concerns; asked of the cache, which the reconciler brings when it is made."""
+    """Whom a changed pattern or scope concerns; asked of the cache, which a reconciler brings when made."""
 
     def __init__(self) -> None:
         self.cache: Reader | None = None
@@ -39,6 +40,13 @@ class Concerned:
         return [
             _request(one) for one in self.cache.by(IAMRoleBinding, BY_SCOPE_TYPE, pattern.spec.scope_type)
         ]
+
+    def bindings_at(self, scope_type: str, scope: Resource) -> Iterable[Request]:
+        """Bindings at a scope whose object comes, changes or goes."""
+        if self.cache is None:
+            return ()
+        found = self.cache.by(IAMRoleBinding, BY_SCOPE, (scope_type, scope.metadata.name))
+        return [_request(one) for one in found]
 
 
 class ScopePatternReconciler:

@@ -310,6 +310,11 @@ def test_a_namespace_moves_only_for_who_may_update_both_workspaces() -> None:
     moved = (namespace("press-a", "paint"), namespace("press-a", "press"))
     for author in ("ann", "bob", "eve"):
         assert list(namespace_lacks(index, author, *moved)) != []
+    out = (namespace("press-a"), namespace("press-a", "press"))
+    (lack,) = namespace_lacks(index, "ann", *out)
+    assert "leaves its quota too; it needs update on workspaces at cluster/host" in lack.text
+    world.put(binding("root", "p", "platform-admin", ("User", "bob")))
+    assert list(namespace_lacks(index, "bob", *out)) == []
     assert list(namespace_lacks(index, "ann", namespace("new", "press"), None)) == []
     assert list(namespace_lacks(index, "eve", namespace("new", "press"), None)) != []
     assert list(namespace_lacks(index, "eve", namespace("x"), namespace("x"))) == []

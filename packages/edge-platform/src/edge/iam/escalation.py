@@ -134,7 +134,10 @@ def pattern_lacks(index: Index, who: Who, new: ScopePattern, old: ScopePattern |
 
 
 def namespace_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
-    """Into and out of a workspace: both must let the author do it. System namespaces join none."""
+    """Into and out of a workspace: both must let the author do it. System namespaces join none.
+
+    Out of all of them, the cluster must: nothing bounds a namespace there.
+    """
     there, was = new.labels.get(WORKSPACE_LABEL, ""), old.labels.get(WORKSPACE_LABEL, "") if old else ""
     if there == was:
         return
@@ -149,6 +152,9 @@ def namespace_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | N
         if not may:
             needed = "update on the workspace" + (", or create on namespaces there" if old is None else "")
             yield Lack(f"the label {WORKSPACE_LABEL} moves rights at {scope_text(scope)}; it needs {needed}")
+    if not there:
+        why = "a namespace that leaves its workspace leaves its quota too"
+        yield from cluster_lacks(index, who, "workspaces", ObjectMeta(name=was), why)
 
 
 def moved_lacks(index: Index, who: Who, kind: str, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
@@ -164,12 +170,17 @@ def moved_lacks(index: Index, who: Who, kind: str, new: ObjectMeta, old: ObjectM
 
 def selection_lacks(index: Index, who: Who, meta: ObjectMeta) -> Iterator[Lack]:
     """Which nodes a group selects is decided by who may update groups in the whole cluster."""
+    why = "spec.selector takes nodes into the group, and with them the rights on them"
+    return cluster_lacks(index, who, "nodegroups", meta, why, verb="")
+
+
+def cluster_lacks(
+    index: Index, who: Who, plural: str, meta: ObjectMeta, why: str, verb: str = "escalate"
+) -> Iterator[Lack]:
+    """What bounds a workspace or node group is not its own administrators' to change. verb: of the `Lack`."""
     cluster = home_of(meta)
-    if not index.check(who, f"c/{cluster}", "update", SCOPE_GROUP, "nodegroups", meta.name):
-        yield Lack(
-            "spec.selector takes nodes into the group, and with them the rights on them; it needs update on "
-            f"nodegroups at cluster/{cluster}"
-        )
+    if not index.check(who, f"c/{cluster}", "update", SCOPE_GROUP, plural, meta.name):
+        yield Lack(f"{why}; it needs update on {plural} at cluster/{cluster}", verb)
 
 
 def manager_lacks(index: Index, who: Who, meta: ObjectMeta) -> Steps:

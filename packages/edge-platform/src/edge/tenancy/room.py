@@ -16,6 +16,9 @@ from edge.tenancy.reconcilers.workspace import BY_WORKSPACE, WorkspaceReconciler
 from edge.tenancy.types import GROUP, Workspace
 from edge.tenancy.webhooks import (
     MOVES_NAMESPACE,
+    NOT_YOURS,
+    SHARE,
+    TAKES_SHARE,
     check_workspace,
     namespace_author_lacks,
     workspace_author_lacks,
@@ -98,6 +101,13 @@ def _webhooks(grants: Grants | None) -> tuple[Webhook[Any], ...]:
             authorize=grants.guard(namespace_author_lacks),
             warn=grants.warn,
             conditions=MOVES_NAMESPACE,
+        ),
+        Webhook(
+            ResourceQuota,
+            authorize=grants.ours(NOT_YOURS),
+            conditions=SHARE,
+            retain=grants.ours_to_delete(NOT_YOURS),
+            retain_if=TAKES_SHARE,
         ),
     )
 

@@ -1,73 +1,22 @@
 """A workspace's quota on a real API server with its quota controller: kept over all namespaces (I15)."""
 
 import asyncio
-import time
 from typing import Any
 
 import msgspec
 import pytest
+from tests.support.quotas import LABEL, OBJECTS, enforced, note, noted_within, team, told
 
 from edge.tenancy.limits import QUOTA_NAME, TERM_ANNOTATION
 from edge.tenancy.room import room as tenancy
 from edge.tenancy.types import Workspace
 from edge_kube.core import ConfigMap, Namespace, ResourceQuota
-from edge_kube.errors import ApiError, Conflict, Forbidden
+from edge_kube.errors import ApiError, Conflict
 from edge_kube.harness import Kube
-from edge_kube.meta import Condition, Key, ObjectMeta
+from edge_kube.meta import Key, ObjectMeta
 from edge_kube.runtime import condition
 
-OBJECTS = "count/configmaps"
-LABEL = "theriseunion.io/workspace"
 MISCOUNTED = 2
-
-
-def team(quota: dict[str, str], *namespaces: str, name: str = "team") -> Workspace:
-    template = {"namespaces": list(namespaces), "resourceQuotas": quota}
-    return msgspec.convert({"metadata": {"name": name}, "spec": {"template": template}}, Workspace)
-
-
-async def enforced(kube: Kube, namespace: str, resource: str, at_least: int, within_s: float = 20) -> None:
-    await kube.eventually(
-        ResourceQuota,
-        QUOTA_NAME,
-        lambda one: int(one.status.hard.get(resource, "0")) >= at_least,
-        namespace=namespace,
-        within_s=within_s,
-    )
-
-
-async def told(kube: Kube, reason: str, name: str = "team", within_s: float = 20) -> Condition:
-    def holds(one: Workspace) -> bool:
-        found = condition(one.status.conditions, "WithinQuota")
-        return found is not None and found.reason == reason
-
-    live = await kube.eventually(Workspace, name, holds, within_s=within_s)
-    found = condition(live.status.conditions, "WithinQuota")
-    assert found is not None
-    return found
-
-
-async def note(kube: Kube, namespace: str, name: str) -> bool:
-    """Make one ConfigMap; whether the quota let it in."""
-    wanted = ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace))
-    try:
-        await kube.client.create(wanted, manager="tenant")
-    except Forbidden as refusal:
-        if "exceeded quota" in refusal.message or "status unknown" in refusal.message:
-            return False
-        raise
-    except Conflict:
-        # The API server counts with compare-and-swap, tries three times, and tells the client to try again.
-        return False
-    return True
-
-
-async def noted_within(kube: Kube, namespace: str, name: str, within_s: float) -> None:
-    """As somebody who tries again."""
-    ends_at = time.monotonic() + within_s
-    while not await note(kube, namespace, name):
-        assert time.monotonic() < ends_at, await kube.list(ResourceQuota)
-        await asyncio.sleep(0.02)
 
 
 async def test_all_namespaces_together_get_the_total_and_no_more(quotas: Kube) -> None:

@@ -112,6 +112,24 @@ class Loop(Generic[T]):
         return self.name or self.kind.__name__.lower()
 
 
+class Waker:
+    """Puts requests into a loop's queue: for what is there before the loop, or is part of it.
+
+    waker = Waker()
+    Loop(…, partial(MyReconciler, waker), attach=waker.attach)
+    """
+
+    def __init__(self) -> None:
+        self._wakes: list[Callable[[Request], None]] = []
+
+    def attach(self, wake: Callable[[Request], None]) -> None:
+        self._wakes.append(wake)
+
+    def __call__(self, request: Request) -> None:
+        for wake in self._wakes:
+            wake(request)
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """name: short, a plain word; field managers are edge-<name> and edge-<name>-status.

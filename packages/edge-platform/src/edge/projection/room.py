@@ -8,11 +8,11 @@ from edge.clusters.types import Cluster
 from edge.iam.projection import Projection, Unit
 from edge.projection.ground import BY_UNIT
 from edge.projection.objects import MANAGED_SELECTOR, RBAC
-from edge.projection.reconcilers.projection import KEPT_S, ProjectionReconciler, Wake
+from edge.projection.reconcilers.projection import KEPT_S, ProjectionReconciler
 from edge.projection.requests import request_of, woken_by_binding, woken_by_role
 from edge_kube.core import ClusterRole, ClusterRoleBinding, Namespace, RoleBinding
-from edge_kube.runtime import MemberWatch, Request, Watch
-from edge_sdk.room import Loop, Rights, Room
+from edge_kube.runtime import MemberWatch, Watch
+from edge_sdk.room import Loop, Rights, Room, Waker
 from edge_sdk.sites import Sites
 
 MEMBER_WATCHES: Final = (
@@ -24,19 +24,7 @@ MEMBER_WATCHES: Final = (
 _VERBS: Final = ("get", "list", "watch", "create", "patch", "delete")
 
 
-class _Waker:
-    """Between the index, which is there first, and the queue of the loop."""
-
-    def __init__(self) -> None:
-        self._wakes: list[Wake] = []
-
-    def attach(self, wake: Wake) -> None:
-        self._wakes.append(wake)
-
-    def __call__(self, request: Request) -> None:
-        for wake in self._wakes:
-            wake(request)
-
+class _Waker(Waker):
     def touched(self, units: Iterable[Unit]) -> None:
         for unit in units:
             self(request_of(unit))

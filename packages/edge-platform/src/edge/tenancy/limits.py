@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from edge.iam.scope import HOST
 from edge.tenancy.plan import shown
 from edge.tenancy.quantity import PER_UNIT, BadQuantity, at_least, at_most, parse, text_of
 from edge.tenancy.quota import Amounts, Share, is_counted, used
@@ -13,7 +12,7 @@ from edge_kube.core import Deployment, Namespace, ResourceQuota
 from edge_kube.meta import Condition, Manifest, Model, kind_of
 from edge_kube.runtime import owner_labels
 from edge_sdk.problem import Violation
-from edge_sdk.scopes import CLUSTER_LABEL, OWNER_KIND_LABEL, OWNER_NAME_LABEL
+from edge_sdk.scopes import OWNER_KIND_LABEL, OWNER_NAME_LABEL
 
 QUOTA_NAME: Final = "edge-workspace"
 FIELD: Final = "spec.template.resourceQuotas"
@@ -84,11 +83,6 @@ def totals(workspace: Workspace) -> dict[str, int]:
         amount = at_most(text)
         found[name] = amount if name.endswith("cpu") else amount // PER_UNIT * PER_UNIT
     return found
-
-
-def is_kept(workspace: Workspace) -> bool:
-    """Whether the quota is kept here: the namespaces of a workspace in a member cluster are not."""
-    return (workspace.metadata.labels.get(CLUSTER_LABEL, HOST) or HOST) == HOST
 
 
 def share_of(namespace: Namespace, quota: ResourceQuota | None, order: int = 0) -> Share | None:
@@ -179,17 +173,24 @@ def tell(workspace: Workspace, shares: Mapping[str, Share]) -> Told:
     """Figures and condition; nothing for a workspace without quota."""
     if not workspace.spec.template.resource_quotas:
         return NOTHING
-    if not is_kept(workspace):
-        why = "the workspace is in a member cluster: its quota is kept in the host cluster only"
-        return Told(
-            figures=WorkspaceQuota(), condition=_condition(workspace, "False", "InMemberCluster", why)
-        )
     total = totals(workspace)
     figures = WorkspaceQuota(
         hard={name: text_of(amount) for name, amount in total.items()},
         used={name: text_of(used(shares, name)) for name in total},
     )
     return Told(figures=figures, condition=_judge(workspace, total, shares))
+
+
+def out_of_reach(workspace: Workspace, cluster: str, why: str) -> Told:
+    """The figures as they were: what is used in a cluster that does not answer is not known."""
+    if not workspace.spec.template.resource_quotas:
+        return NOTHING
+    message = (
+        f"Cluster {cluster} does not answer ({why}), so what is used there is not known. It enforces the "
+        "shares that its namespaces have; none gets more until it answers."
+    )
+    found = _condition(workspace, "Unknown", "ClusterUnreachable", message)
+    return Told(figures=workspace.status.quota, condition=found)
 
 
 def _judge(workspace: Workspace, total: Amounts, shares: Mapping[str, Share]) -> Condition:

@@ -8,9 +8,10 @@ from edge.iam.reconcilers.scoperoles import ScopeRoles, nobody, scope_named
 from edge.iam.scope import SYSTEM_WORKSPACE
 from edge.iam.types import GROUP as IAM_GROUP
 from edge.iam.types import IAMRole, IAMRoleBinding
+from edge.tenancy.ground import BY_SHARE
 from edge.tenancy.limits import QUOTA_NAME, tells_of_refusal, workspace_named
 from edge.tenancy.plan import owner_of
-from edge.tenancy.reconcilers.quota import BY_SHARE, QuotaRefusals
+from edge.tenancy.reconcilers.quota import QuotaRefusals
 from edge.tenancy.reconcilers.system import SystemNamespaceReconciler
 from edge.tenancy.reconcilers.workspace import BY_WORKSPACE, WorkspaceReconciler
 from edge.tenancy.types import GROUP, Workspace
@@ -25,8 +26,8 @@ from edge.tenancy.webhooks import (
 )
 from edge_kube.core import Deployment, Namespace, ResourceQuota
 from edge_kube.runtime import Index, MemberWatch, Request, Watch
-from edge_sdk.room import Loop, Rights, Room, Webhook
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
+from edge_sdk.room import Loop, Rights, Room, Waker, Webhook
+from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, OWNER_KIND_LABEL, WORKSPACE_LABEL
 from edge_sdk.sites import Sites
 
 
@@ -48,6 +49,12 @@ def _workspace_in_member(namespace: Namespace, cluster: str) -> list[Request]:
 def _workspace_sharing(quota: ResourceQuota) -> list[Request]:
     owner = workspace_named(quota)
     return [Request(owner)] if owner else []
+
+
+def _workspace_sharing_in_member(quota: ResourceQuota, cluster: str) -> list[Request]:
+    """The workspace; and what it has in this cluster, in case that it is not in it."""
+    owner = workspace_named(quota)
+    return [Request(owner), Request(owner, cluster=cluster)] if owner else []
 
 
 def _shared_with(quota: ResourceQuota) -> tuple[str, ...]:
@@ -112,8 +119,11 @@ def _webhooks(grants: Grants | None) -> tuple[Webhook[Any], ...]:
     )
 
 
-MEMBER_WATCHES: Final = (MemberWatch(Namespace, _workspace_in_member, labels=WORKSPACE_LABEL),)
-"""What this room copies from members: the namespaces of workspaces; its `Sites` reads the same copies."""
+MEMBER_WATCHES: Final = (
+    MemberWatch(Namespace, _workspace_in_member, labels=WORKSPACE_LABEL),
+    MemberWatch(ResourceQuota, _workspace_sharing_in_member, labels=f"{OWNER_KIND_LABEL}=Workspace"),
+)
+"""What this room copies from members: namespaces and shares of workspaces; its `Sites` reads these copies."""
 
 
 def room(grants: Grants | None = None, sites: Sites | None = None) -> Room:
@@ -121,19 +131,21 @@ def room(grants: Grants | None = None, sites: Sites | None = None) -> Room:
 
     sites: the member clusters; without them a workspace holds the namespaces of the host only.
     """
+    waker = Waker()
     return Room(
         name="tenancy",
         kinds=(Workspace,),
         loops=(
             Loop(
                 Workspace,
-                partial(WorkspaceReconciler, sites),
+                partial(WorkspaceReconciler, sites, waker),
                 watches=(
                     Watch(Namespace, _workspace_of),
                     Watch(IAMRoleBinding, _workspace_bound),
                     Watch(ResourceQuota, _workspace_sharing),
                 ),
                 member_watches=MEMBER_WATCHES,
+                attach=waker.attach,
             ),
             Loop(
                 Namespace,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -10,13 +10,14 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from edge.iam.facts import home_of
+from edge.tenancy.ground import Found, Ground
 from edge.tenancy.limits import (
     QUOTA_NAME,
     REFUSED_ANNOTATION,
     TERM_ANNOTATION,
     Told,
     amounts_of,
-    is_kept,
     is_ours,
     quota_manifest,
     quota_patch,
@@ -35,15 +36,11 @@ from edge_kube.runtime import DONE, Reader, Request, Result, Writer
 from edge_sdk.scopes import OWNER_UID_LABEL
 
 FIELD_MANAGER: Final = "edge-tenancy"
-BY_SHARE: Final = "workspace-share"
-"""Index of ResourceQuotas by the workspace whose shares they are."""
 SHOWN_EVERY_S: Final = 5.0
 """How often figures of use are written to a workspace at most: each new pod changes them."""
 AT_ONCE: Final = 8
 
 log = structlog.stdlib.get_logger("edge.tenancy")
-
-Found = Mapping[str, ResourceQuota | None]
 
 
 class _Seen(NamedTuple):
@@ -59,33 +56,36 @@ class QuotaKeeper:
     the version that it was made from, and what is on its way from an earlier term is refused from then on.
     """
 
-    def __init__(self, cache: Reader, client: Writer, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cache: Reader, clock: Callable[[], float] = time.monotonic) -> None:
         self._cache = cache
-        self._client = client
         self._clock = clock
         self._seen: dict[str, dict[str, _Seen]] = {}
         self._shown: dict[str, float] = {}
         self._turns = count(1)
         self._term = uuid4().hex
 
-    async def keep(self, workspace: Workspace, namespaces: Sequence[Namespace]) -> Told:
-        """Take the next step. namespaces: those of the workspace. Raises Conflict from an old view."""
-        name = workspace.metadata.name
-        total = totals(workspace) if is_kept(workspace) else {}
-        await self._clear(workspace, {one.metadata.name for one in namespaces} if total else set())
+    async def keep(self, workspace: Workspace, namespaces: Sequence[Namespace], ground: Ground) -> Told:
+        """Take the next step. namespaces: those of the workspace, in the cluster that it is in.
+
+        Raises Conflict from an old view.
+        """
+        name, total = workspace.metadata.name, totals(workspace)
+        names = [one.metadata.name for one in namespaces]
+        await self.clear(name, ground, keep=names if total else ())
         if not total:
             self.forget(name)
             return tell(workspace, {})
-        found = {one.metadata.name: self._quota_in(one.metadata.name) for one in namespaces}
+        found = await ground.quotas_in(names)
         shares = self._shares(name, namespaces, found)
         step = next_step(total, shares)
         if raises(shares, step):
             # What others may come to must not be taken from a copy that is behind: theirs might have been
             # raised by the leader before us, or by hand.
-            found = await self._asked(found)
+            found = await self._asked(found, ground.writer)
             shares = self._shares(name, namespaces, found)
             step = next_step(total, shares)
-        await self._carry_out(workspace, found, {**_taken_over(workspace, found, shares), **step})
+        step = {**_taken_over(workspace, found, shares), **step}
+        await self._carry_out(workspace, found, step, ground.writer)
         return tell(workspace, shares)
 
     def due(self, workspace: Workspace, told: Told) -> tuple[WorkspaceQuota, float | None]:
@@ -104,23 +104,20 @@ class QuotaKeeper:
         self._seen.pop(name, None)
         self._shown.pop(name, None)
 
-    def _quota_in(self, namespace: str) -> ResourceQuota | None:
-        return self._cache.get(ResourceQuota, QUOTA_NAME, namespace)
-
-    async def _asked(self, found: Found) -> Found:
+    async def _asked(self, found: Found, writer: Writer) -> Found:
         """The shares as they are, each marked with our term."""
         limit = asyncio.Semaphore(AT_ONCE)
 
         async def look(namespace: str) -> ResourceQuota | None:
             async with limit:
-                live = await self._client.find(ResourceQuota, QUOTA_NAME, namespace)
+                live = await writer.find(ResourceQuota, QUOTA_NAME, namespace)
                 if live is None or not is_ours(live):
                     return live
                 if live.metadata.annotations.get(TERM_ANNOTATION) == self._term:
                     return live
                 patch = {"metadata": {"annotations": {TERM_ANNOTATION: self._term}}}
                 key, version = Key(namespace, QUOTA_NAME), live.metadata.resource_version
-                return await self._client.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
+                return await writer.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
 
         return dict(zip(found, await asyncio.gather(*map(look, found)), strict=True))
 
@@ -143,10 +140,12 @@ class QuotaKeeper:
         self._seen[name] = seen
         return shares
 
-    async def _carry_out(self, workspace: Workspace, found: Found, step: Mapping[str, Amounts]) -> None:
+    async def _carry_out(
+        self, workspace: Workspace, found: Found, step: Mapping[str, Amounts], writer: Writer
+    ) -> None:
         try:
             for namespace, hard in step.items():
-                await self._write(workspace, namespace, found[namespace], hard)
+                await self._write(workspace, namespace, found[namespace], hard, writer)
         except (Conflict, AlreadyExists):
             raise  # it was refused, so nothing is on its way
         except BaseException:
@@ -154,32 +153,37 @@ class QuotaKeeper:
             raise
 
     async def _write(
-        self, workspace: Workspace, namespace: str, quota: ResourceQuota | None, hard: Amounts
+        self,
+        workspace: Workspace,
+        namespace: str,
+        quota: ResourceQuota | None,
+        hard: Amounts,
+        writer: Writer,
     ) -> None:
         if quota is None:
             manifest = quota_manifest(workspace, namespace, hard, self._term)
-            await self._client.create(manifest, manager=FIELD_MANAGER)
+            await writer.create(manifest, manager=FIELD_MANAGER)
         else:
             patch, version = quota_patch(workspace, quota, hard, self._term), quota.metadata.resource_version
             key = Key(namespace, QUOTA_NAME)
-            await self._client.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
+            await writer.merge(ResourceQuota, key, patch, rv=version, manager=FIELD_MANAGER)
         log.info("quota_shared", workspace=workspace.metadata.name, namespace=namespace, hard=dict(hard))
 
-    async def _clear(self, workspace: Workspace, keep: set[str]) -> None:
+    async def clear(self, name: str, ground: Ground, keep: Collection[str] = ()) -> None:
         """Take away shares that are no longer wanted; one that another workspace takes over is left to it."""
-        for quota in self._cache.by(ResourceQuota, BY_SHARE, workspace.metadata.name):
+        for quota in ground.shares_of(name):
             meta = quota.metadata
-            if meta.namespace in keep or self._is_anothers(meta.namespace, workspace.metadata.name):
+            if meta.namespace in keep or self._is_anothers(meta.namespace, name, ground):
                 continue
-            await self._client.delete(ResourceQuota, meta.name, meta.namespace, uid=meta.uid)
-            log.info("quota_removed", workspace=workspace.metadata.name, namespace=meta.namespace)
+            await ground.writer.delete(ResourceQuota, meta.name, meta.namespace, uid=meta.uid)
+            log.info("quota_removed", workspace=name, cluster=ground.cluster, namespace=meta.namespace)
 
-    def _is_anothers(self, namespace: str, name: str) -> bool:
+    def _is_anothers(self, namespace: str, name: str, ground: Ground) -> bool:
         """Whether the namespace is now in another workspace with a quota: between the two is no gap."""
-        found = self._cache.get(Namespace, namespace)
+        found = ground.namespace(namespace)
         owner = owner_of(found) if found is not None else ""
         other = self._cache.get(Workspace, owner) if owner not in ("", name) else None
-        return other is not None and is_kept(other) and bool(totals(other))
+        return other is not None and home_of(other.metadata) == ground.cluster and bool(totals(other))
 
 
 class QuotaRefusals:

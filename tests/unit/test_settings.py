@@ -119,3 +119,8 @@ def test_durations_are_written_as_in_go(text: str | int, seconds: float) -> None
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         Duration.of(text)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 90.0, 2_592_000.0, 31_536_000.0])
+def test_a_duration_is_shown_as_it_can_be_written(seconds: float) -> None:
+    assert Duration.of(repr(Duration(seconds))).s == seconds

@@ -266,7 +266,7 @@ async def test_a_new_secret_brings_no_address_back_that_was_taken_away_at_the_sa
     assert before is not None
     uris = {"data": {"redirectURIs": base64.b64encode(WIKI.encode()).decode()}}
     await kube.merge(Secret, Key("edge-system", f"{SECRET_PREFIX}moved"), uris)
-    assert await clients.renew(replace(before, secret_hash=hash_secret("another")))  # as it was known here
+    assert await clients.change("moved", lambda one: replace(one, secret_hash=hash_secret("another")))
     async with asyncio.timeout(10):
         while (now := clients.find("moved")) is None or now.secret_hash == before.secret_hash:  # noqa: ASYNC110
             await asyncio.sleep(0.02)

@@ -170,6 +170,7 @@ def test_any_text_is_a_target_or_a_problem(raw: str) -> None:
 @pytest.mark.parametrize("base", ["/kapis", "/oapis", "/kapis/oapis"])
 def test_a_base_address_that_ends_in_kapis_or_oapis_reaches_the_same_routes(base: str) -> None:
     assert read_target(f"{base}/oauth/token").segments == ("oauth", "token")
+    assert read_target(f"{base}/.well-known/x").segments == (".well-known", "x")
     assert read_target(f"{base}/apis/apps/v1/deployments").segments == ("apis", "apps", "v1", "deployments")
     users = read_target(f"{base}/oapis/iam.theriseunion.io/v1alpha1/users")
     assert users.segments == ("oapis", "iam.theriseunion.io", "v1alpha1", "users")

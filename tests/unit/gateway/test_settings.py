@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.apiserver.configuration import read_settings
+from edge.apiserver.oauth.clients import configured_clients
 from edge.apiserver.settings import GatewaySettings
 from edge_sdk.flags import FlagError, read_flags
 from edge_sdk.settings import SettingsError
@@ -136,6 +137,16 @@ def test_an_issuer_that_programs_cannot_use_is_refused(issuer: str) -> None:
 def test_the_installers_issuer_has_no_scheme_and_is_served_over_plain_http() -> None:
     assert read(OAUTH_ISSUER_URL="localhost:30080").authentication.jwt.issuer == "http://localhost:30080"
     assert read(OAUTH_ISSUER_URL="").authentication.jwt.issuer == "https://edge.example.com"
+
+
+def test_the_command_lines_client_is_there_unless_it_is_switched_off(tmp_path: Path) -> None:
+    issuer = "https://edge.example.com"
+    there = configured_clients(read().authentication.oauth, issuer)
+    assert {id_: one.public for id_, one in there.items()} == {"edge-console": False, "edge-cli": True}
+    off = read("authentication: {oauth: {commandLine: false, clients: ['edge-cli:own']}}", tmp_path)
+    assert not configured_clients(off.authentication.oauth, issuer)["edge-cli"].public
+    with pytest.raises(SettingsError, match="command line's own"):
+        read("authentication: {oauth: {clients: ['edge-cli:own']}}", tmp_path)
 
 
 def test_clients_are_read_as_id_and_secret_and_never_shown() -> None:

@@ -8,9 +8,13 @@ import pytest
 from edge.iam.oauthclients import (
     CODE,
     CREDENTIALS,
+    PASSWORD,
+    REFRESH,
     OAuthClient,
+    command_line_client,
     hash_secret,
     new_secret,
+    patch_of,
     read_client,
     record_of,
     secret_matches,
@@ -42,12 +46,59 @@ def kept(client: OAuthClient, **data: str | None) -> Secret:
 
 @pytest.mark.parametrize(
     "client",
-    [WIKI, OAuthClient(id="phone", public=True, redirect_uris=("com.example.phone:/in",))],
-    ids=["confidential", "public"],
+    [
+        WIKI,
+        replace(WIKI, life_s=30 * 86_400.0),
+        OAuthClient(id="phone", public=True, redirect_uris=("com.example.phone:/in",)),
+    ],
+    ids=["confidential", "thirty days", "public"],
 )
 def test_a_client_comes_back_as_it_was_kept(client: OAuthClient) -> None:
     assert violations(client) == []
     assert read_client(kept(client)) == client
+
+
+def test_what_was_said_before_is_gone_after_the_patch() -> None:
+    """RFC 7396: null removes a key."""
+    plain = replace(
+        WIKI, previous_hash="", post_logout_uris=(), life_s=0.0, grants=frozenset({CODE}), user=""
+    )
+    before = record_of(WIKI, "edge-system")
+    patched = {**before["data"], **patch_of(plain)["data"]}
+    assert read_client(kept(WIKI, **patched)) == replace(plain, previous_until_s=0.0)
+
+
+def test_the_client_of_the_command_line_has_nothing_to_steal_and_may_little() -> None:
+    client = command_line_client()
+    assert violations(client) == []
+    assert (client.public, client.secret_hash, client.configured) == (True, "", True)
+    assert client.grants == {CODE, REFRESH}
+    assert client.may_return_to("http://127.0.0.1:4000/callback")
+    assert not client.may_return_to("http://localhost:4000/callback")
+
+
+def test_a_public_client_is_vouched_for_by_tls_alone() -> None:
+    """RFC 8252 §8.6."""
+    phone = OAuthClient(id="phone", public=True)
+    for uri, vouched in (
+        ("https://app.example.com/cb", True),
+        ("http://127.0.0.1:4000/cb", False),
+        ("http://localhost:3000/cb", False),
+        ("com.example.phone:/in", False),
+    ):
+        assert phone.is_vouched_for_at(uri) is vouched
+        assert WIKI.is_vouched_for_at(uri)
+
+
+def test_a_session_goes_on_while_the_client_could_get_it_again() -> None:
+    assert WIKI.gives(CREDENTIALS, "svc-wiki")
+    assert not WIKI.gives(CREDENTIALS, "svc-other")
+    assert WIKI.gives("local", "ann")
+    assert replace(WIKI, grants=frozenset({PASSWORD})).gives("local", "ann")
+    only = replace(WIKI, grants=frozenset({CREDENTIALS, REFRESH}))
+    assert not only.gives("local", "ann")
+    assert not only.gives("oidc", "ann")
+    assert not replace(WIKI, grants=frozenset({CODE})).gives(CREDENTIALS, "svc-wiki")
 
 
 def test_the_secret_itself_is_kept_nowhere() -> None:

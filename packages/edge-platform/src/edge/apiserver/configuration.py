@@ -27,6 +27,7 @@ from edge.apiserver.settings import (
     ServerSettings,
 )
 from edge.iam.kubeconfigs import TTL_MIN_S
+from edge.iam.oauthclients import COMMAND_LINE
 from edge.iam.redirects import redirect_violation
 from edge_sdk.problem import Violation
 from edge_sdk.settings import Settings, SettingsError, load
@@ -175,6 +176,9 @@ def _of_clients(oauth: OAuthSettings) -> Iterator[Violation]:
             yield Violation(key, "***", "id or secret is missing, or the id is none", accepted)
     if len(clients) < len(oauth.clients):
         yield Violation(key, "***", "a client is there twice", "each id once")
+    if COMMAND_LINE in clients and oauth.command_line:
+        accepted = "another id, or authentication.oauth.commandLine: false"
+        yield Violation(key, COMMAND_LINE, "it is the command line's own", accepted)
 
 
 def _of_kubeconfigs(kubeconfig: KubeconfigSettings) -> Iterator[Violation]:

@@ -119,6 +119,11 @@ class OAuthSettings(Section):
         tuple[str, ...], setting("Where they may be sent after they have signed out.")
     ] = field(default=("/sign-in",), name="postLogoutRedirectURIs")
 
+    command_line: Annotated[
+        bool,
+        setting("Whether there is the public client edge-cli, with which `edge login --browser` signs in."),
+    ] = True
+
     def by_id(self) -> dict[str, Secret]:
         """Client id → secret."""
         pairs = (client.reveal().partition(":") for client in self.clients)

@@ -6,7 +6,7 @@
     edge get | apply | delete | explain                                  objects of all clusters
     edge auth can-i | why | who-can | impact                             rights, and the reasons for them
     edge kubeconfig [list | revoke]                                      a file for kubectl
-    edge oauth-client create | list | rotate | delete                    programs that sign users in
+    edge oauth-client create | list | set | rotate | delete              programs that sign users in
     edge audit query | verify | export                                   who did what, and proof of it
 
 The exit code is 0; 1 with a plain message, or for a "no"; 2 for a question that was not understood; 3 when

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge.iam.redirects import redirect_violation
+from edge.iam.redirects import is_registered, redirect_violation
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.meta import Manifest
 from edge_sdk.problem import Violation
@@ -27,6 +27,10 @@ REFRESH: Final = "refresh_token"
 CREDENTIALS: Final = "client_credentials"
 PASSWORD: Final = "password"  # noqa: S105
 GRANTS: Final = (CODE, REFRESH, CREDENTIALS, PASSWORD)
+
+COMMAND_LINE: Final = "edge-cli"
+"""The client of `edge login --browser`."""
+CALLBACK: Final = "/callback"
 
 REDIRECTS_MAX: Final = 20
 LIFE_MIN_S: Final = 60.0
@@ -57,6 +61,22 @@ class OAuthClient:
     user: str = ""
     configured: bool = False
 
+    def may_return_to(self, uri: str) -> bool:
+        return is_registered(uri, self.redirect_uris)
+
+    def is_vouched_for_at(self, uri: str) -> bool:
+        """Whether nobody but the program can make use of an answer sent there (RFC 8252 §8.6).
+
+        A public client shows no secret, and any program on a machine can take a port or a scheme.
+        """
+        return not self.public or uri.startswith("https://")
+
+    def gives(self, provider: str, user: str) -> bool:
+        """Whether a session that it has been given for a user in some way could be given to it still."""
+        if provider == CREDENTIALS:
+            return CREDENTIALS in self.grants and user == self.user
+        return bool(self.grants & {CODE, PASSWORD})
+
     def shown(self) -> dict[str, Any]:
         """As lists show it: nothing in it lets anybody in."""
         return {
@@ -65,10 +85,20 @@ class OAuthClient:
             "public": self.public,
             "redirectURIs": list(self.redirect_uris),
             "postLogoutRedirectURIs": list(self.post_logout_uris),
-            "accessTokenLife": f"{self.life_s:g}s" if self.life_s else "",
+            "accessTokenLife": _seconds(self.life_s),
             "user": self.user,
             "configured": self.configured,
         }
+
+
+def command_line_client() -> OAuthClient:
+    """Public, since whoever has the program has all that is in it; people come back to their own machine."""
+    return OAuthClient(
+        id=COMMAND_LINE,
+        public=True,
+        redirect_uris=(f"http://127.0.0.1{CALLBACK}", f"http://[::1]{CALLBACK}"),
+        configured=True,
+    )
 
 
 def is_id(text: str) -> bool:
@@ -142,10 +172,13 @@ def record_of(client: OAuthClient, namespace: str) -> Manifest:
         "kind": "Secret",
         "type": SECRET_TYPE,
         "metadata": {"name": SECRET_PREFIX + client.id, "namespace": namespace},
-        "data": {
-            key: base64.b64encode(text.encode()).decode() for key, text in _texts(client).items() if text
-        },
+        "data": {key: _encoded(text) for key, text in _texts(client).items() if text},
     }
+
+
+def patch_of(client: OAuthClient) -> Manifest:
+    """The merge patch after which its Secret says this, and nothing that was said before."""
+    return {"data": {key: _encoded(text) if text else None for key, text in _texts(client).items()}}
 
 
 def _texts(client: OAuthClient) -> dict[str, str]:
@@ -157,9 +190,18 @@ def _texts(client: OAuthClient) -> dict[str, str]:
         "previousSecretUntil": f"{client.previous_until_s:.0f}" if client.previous_hash else "",
         "redirectURIs": "\n".join(client.redirect_uris),
         "postLogoutRedirectURIs": "\n".join(client.post_logout_uris),
-        "accessTokenLife": f"{client.life_s:g}s" if client.life_s else "",
+        "accessTokenLife": _seconds(client.life_s),
         "user": client.user,
     }
+
+
+def _seconds(life_s: float) -> str:
+    """As it can be read again: the short form of 30 days would be 2.592e+06."""
+    return f"{life_s:.15g}s" if life_s else ""
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def read_client(secret: KubeSecret) -> OAuthClient:

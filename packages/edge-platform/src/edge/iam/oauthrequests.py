@@ -62,6 +62,11 @@ class AuthorizeRequest:
     prompt: frozenset[str] = frozenset()
     max_age_s: float | None = None
 
+    @property
+    def needs_consent(self) -> bool:
+        """Whether somebody who is signed in must say that it was them who began this (RFC 8252 §8.6)."""
+        return not self.client.is_vouched_for_at(self.redirect_uri)
+
 
 def read_request(pairs: Pairs, find: Callable[[str], OAuthClient | None]) -> AuthorizeRequest:
     """Raises PageError, then RedirectError."""
@@ -119,7 +124,7 @@ def _place(
     client = find(values["client_id"])
     if client is None:
         raise PageError("The program that sent you here is not known to this platform.", ASK)
-    if values["redirect_uri"] not in client.redirect_uris:
+    if not client.may_return_to(values["redirect_uri"]):
         raise PageError(
             f'The program "{client.id}" wants you to be sent to an address that is not one of its own.', ASK
         )

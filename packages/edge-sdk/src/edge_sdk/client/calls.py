@@ -10,6 +10,7 @@ from edge_sdk.client.http import Http, at
 from edge_sdk.client.models.shared import (
     AuditPage,
     AuditVerification,
+    ChangedClient,
     Entry,
     ExplainBody,
     Explanation,
@@ -325,6 +326,12 @@ class Calls:
         """One OAuth client."""
         return await self._http.call(
             "GET", at("/oapis/iam.theriseunion.io/v1alpha1/oauthclients/{}", id_), ShownClient
+        )
+
+    async def change_o_auth_client(self, id_: str, body: ChangedClient) -> ShownClient:
+        """Change an OAuth client; sessions that it could not get now end."""
+        return await self._http.call(
+            "PATCH", at("/oapis/iam.theriseunion.io/v1alpha1/oauthclients/{}", id_), ShownClient, body=body
         )
 
     async def delete_o_auth_client(self, id_: str) -> Status:

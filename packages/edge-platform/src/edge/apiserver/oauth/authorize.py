@@ -2,11 +2,13 @@
 
     who asks, and may they be answered there? → is the person signed in? → sign-in page → code
 
-Before the first question is answered nobody is redirected anywhere.
+Before the first question is answered nobody is redirected anywhere. Who is signed in already is asked whether
+they go on where the program cannot prove who it is: any page can send a browser here.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -15,7 +17,15 @@ from edge.apiserver.identity import People
 from edge.apiserver.limits import Limiter
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
 from edge.apiserver.oauth.clients import Clients
-from edge.apiserver.oauth.page import ProviderLink, error_page, sent_on, sign_in_page
+from edge.apiserver.oauth.page import (
+    ANSWER,
+    CANCEL,
+    ProviderLink,
+    consent_page,
+    error_page,
+    sent_on,
+    sign_in_page,
+)
 from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Ticket, Tickets
 from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
@@ -38,12 +48,13 @@ CODES_A_SECOND: Final = 1.0
 CODES_AT_ONCE: Final = 30.0
 CODES_OF_ALL_A_SECOND: Final = 50.0
 LOCAL: Final = "local"
-OF_THE_PAGE: Final = frozenset({TOKEN_FIELD, "username", "password"})
+OF_THE_PAGE: Final = frozenset({TOKEN_FIELD, ANSWER, "username", "password"})
 OPERATIONS: Final = (
     Operation(
         "GET", "/oauth/authorize", "The sign-in page, for a program that asks for a code", "oauth",
-        about="Who is signed in already is sent on to redirect_uri at once.", answer=str, answers_as=HTML,
-        public=True, errors="page", refuses=(303,), name="showSignIn",
+        about="Who is signed in already is sent on to redirect_uri at once; they are asked before where a "
+        "public client is answered at a port or a scheme of their machine.",
+        answer=str, answers_as=HTML, public=True, errors="page", refuses=(303,), name="showSignIn",
         params=tuple(Param(name, "RFC 6749, RFC 7636, OpenID Connect core.") for name in PARAMETERS),
     ),
     Operation(
@@ -118,14 +129,18 @@ class Authorize:
         asked = read_request(pairs, self._clients.find)
         browser = Browser(request, self._trusted)
         signed_in = await self._signed_in(browser, asked)
-        if signed_in is not None:
-            user, login = signed_in
-            provider = login.content.get("provider", LOCAL)
-            return await self._code(asked, user, provider, login.made_s, login.name)
+        if signed_in is not None and not asked.needs_consent:
+            return await self._code_for(asked, *signed_in)
         if "none" in asked.prompt:
-            raise RedirectError(
-                asked.redirect_uri, asked.state, "login_required", "nobody is signed in in this browser"
-            )
+            error, why = "login_required", "nobody is signed in in this browser"
+            if signed_in is not None:
+                error, why = (
+                    "consent_required",
+                    "the person must be asked, since any program can say it is this one",
+                )
+            raise RedirectError(asked.redirect_uri, asked.state, error, why)
+        if signed_in is not None:
+            return self._consent_page(browser, asked, pairs, signed_in[0].metadata.name)
         return self._page(browser, asked, pairs)
 
     async def _post(self, request: web.BaseRequest) -> web.Response:
@@ -141,6 +156,8 @@ class Authorize:
                 "The form did not come from this page in this browser, so nobody was signed in.",
                 "Go back to the program and begin again; cookies of this address must be allowed.",
             )
+        if ANSWER in form:
+            return await self._answered_by_person(browser, asked, pairs, form[ANSWER])
         name, password = form.get("username", ""), form.get("password", "")
         try:
             user = await self._sign_in.check_password(name, password, request)
@@ -160,6 +177,19 @@ class Authorize:
         browser.remember(response, login)
         return response
 
+    async def _answered_by_person(
+        self, browser: Browser, asked: AuthorizeRequest, pairs: Pairs, answer: str
+    ) -> web.Response:
+        """The form of the page that asks who is signed in whether they go on."""
+        if answer == CANCEL:
+            raise RedirectError(
+                asked.redirect_uri, asked.state, "access_denied", "the person did not want to go on"
+            )
+        signed_in = await self._signed_in(browser, asked)
+        if signed_in is None:  # signed out meanwhile
+            return self._page(browser, asked, pairs)
+        return await self._code_for(asked, *signed_in)
+
     async def _signed_in(self, browser: Browser, asked: AuthorizeRequest) -> tuple[User, Ticket] | None:
         """Who signed in in this browser before, if that still counts for what is asked."""
         if not browser.login or "login" in asked.prompt or "select_account" in asked.prompt:
@@ -173,6 +203,10 @@ class Authorize:
         if user is None or is_disabled(user) or not login.is_of(user):
             return None
         return user, login
+
+    async def _code_for(self, asked: AuthorizeRequest, user: User, login: Ticket) -> web.Response:
+        provider = login.content.get("provider", LOCAL)
+        return await self._code(asked, user, provider, login.made_s, login.name)
 
     async def _code(
         self, asked: AuthorizeRequest, user: User, provider: str, signed_in_s: float, login: str
@@ -204,8 +238,7 @@ class Authorize:
         error: str = "",
         status: int = 200,
     ) -> web.Response:
-        kept = [(key, value) for key, value in sorted(pairs, key=_order) if key in PARAMETERS]
-        key = browser.form_key()
+        kept, key = _kept(pairs), browser.form_key()
         page = sign_in_page(
             client=asked.client.id,
             hidden=[*kept, (TOKEN_FIELD, form_token(key, kept))],
@@ -218,9 +251,29 @@ class Authorize:
         browser.bind(page, key)
         return page
 
+    def _consent_page(
+        self, browser: Browser, asked: AuthorizeRequest, pairs: Pairs, user: str
+    ) -> web.Response:
+        kept, key = _kept(pairs), browser.form_key()
+        again = [(name, value) for name, value in kept if name != "prompt"]
+        page = consent_page(
+            client=asked.client.id,
+            user=user,
+            hidden=[*kept, (TOKEN_FIELD, form_token(key, kept))],
+            redirect_uri=asked.redirect_uri,
+            other=f"authorize?{urlencode([*again, ('prompt', 'select_account')])}",
+        )
+        browser.bind(page, key)
+        return page
+
     def _sent_back(self, uri: str, state: str, **answer: str) -> web.Response:
         content = answer | ({"state": state} if state else {}) | {"iss": self._issuer}
         return sent_on(with_answer(uri, content))
+
+
+def _kept(pairs: Pairs) -> list[tuple[str, str]]:
+    """What was asked, in an order of ours: the form is bound to it."""
+    return [(key, value) for key, value in sorted(pairs, key=_order) if key in PARAMETERS]
 
 
 def _order(pair: tuple[str, str]) -> int:

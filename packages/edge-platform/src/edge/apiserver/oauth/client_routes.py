@@ -1,4 +1,4 @@
-"""`oauthclients`: make one, list them, give one a new secret, delete one (I12, design §9).
+"""`oauthclients`: make one, list them, change one, give one a new secret, delete one (I12, design §9).
 
 The secret is shown in the answer that makes it, and never again. A client that acts as a user needs an author
 who may act as that user: otherwise it would be a way to more rights.
@@ -7,22 +7,28 @@ who may act as that user: otherwise it would be a way to more rights.
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.identity import People, change_password_first
+from edge.apiserver.oauth.client_shapes import (
+    ChangedClient,
+    NewClient,
+    NewSecret,
+    OAuthClientList,
+    ShownClient,
+)
 from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Status
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights import Rights
 from edge.iam.oauthclients import (
-    CODE,
+    CREDENTIALS,
     LIFE_MAX_S,
-    REFRESH,
     OAuthClient,
     hash_secret,
     is_id,
@@ -47,45 +53,7 @@ WORD: Final = "oauthclients"
 SECRET: Final = "secret"  # noqa: S105
 
 
-class NewClient(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Body of POST oauthclients. accessTokenLife: "1h"; user: whom client_credentials act as."""
-
-    id: str
-    redirect_uris: tuple[str, ...] = msgspec.field(default=(), name="redirectURIs")
-    post_logout_uris: tuple[str, ...] = msgspec.field(default=(), name="postLogoutRedirectURIs")
-    grants: tuple[str, ...] = (CODE, REFRESH)
-    public: bool = False
-    access_token_life: str = ""
-    user: str = ""
-
-
-class NewSecret(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Body of POST oauthclients/ID/secret. keepPreviousFor: how long the old secret counts beside the new."""
-
-    keep_previous_for: str = "0s"
-
-
-class ShownClient(msgspec.Struct, rename="camel", omit_defaults=True):
-    """configured: it comes from the settings, and changes there. secret: in the answer that makes it."""
-
-    id: str
-    grants: list[str]
-    public: bool
-    redirect_uris: list[str] = msgspec.field(name="redirectURIs")
-    post_logout_uris: list[str] = msgspec.field(name="postLogoutRedirectURIs")
-    access_token_life: str
-    user: str
-    configured: bool
-    secret: str = ""
-
-
-class OAuthClientList(msgspec.Struct, rename="camel"):
-    kind: str
-    api_version: str
-    items: list[ShownClient]
-
-
-B = TypeVar("B", NewClient, NewSecret)
+B = TypeVar("B", NewClient, ChangedClient, NewSecret)
 
 _BASE: Final = f"{IAM}/{WORD}"
 OPERATIONS: Final = (
@@ -95,6 +63,10 @@ OPERATIONS: Final = (
         answer=ShownClient, status=201, name="createOAuthClient", refuses=(409, 422),
     ),
     Operation("GET", f"{_BASE}/{{id}}", "One OAuth client", WORD, answer=ShownClient, name="getOAuthClient"),
+    Operation(
+        "PATCH", f"{_BASE}/{{id}}", "Change an OAuth client; sessions that it could not get now end", WORD,
+        body=ChangedClient, answer=ShownClient, name="changeOAuthClient", refuses=(409, 422),
+    ),
     Operation(
         "DELETE", f"{_BASE}/{{id}}", "Delete an OAuth client; its sessions end", WORD, answer=Status,
         name="deleteOAuthClient", refuses=(409,),
@@ -122,15 +94,16 @@ class ClientRoutes:
             ("GET", False, ""): ("list", self._list),
             ("GET", True, ""): ("get", self._get),
             ("POST", False, ""): ("create", self._create),
+            ("PATCH", True, ""): ("patch", self._change),
             ("POST", True, SECRET): ("update", self._renew),
             ("DELETE", True, ""): ("delete", self._delete),
         }.get(asked, ("", None))
         if handler is None or resource.rest or resource.namespace:
             raise Problem(
                 "method-not-allowed",
-                what="An OAuth client is made, listed, given a new secret, and deleted",
+                what="An OAuth client is made, listed, changed, given a new secret, and deleted",
                 why=f"{exchange.request.method} does none of these here",
-                do=f"GET or POST …/{WORD}, GET or DELETE …/{WORD}/ID, POST …/{WORD}/ID/{SECRET}",
+                do=f"GET or POST …/{WORD}, GET, PATCH or DELETE …/{WORD}/ID, POST …/{WORD}/ID/{SECRET}",
                 status=405,
             )
         exchange.verb = verb
@@ -168,11 +141,7 @@ class ClientRoutes:
             life_s=_duration("accessTokenLife", wanted.access_token_life),
             user=wanted.user,
         )
-        wrong = violations(client)
-        if wrong:
-            raise Invalid("invalid-client", wrong, what="No OAuth client was made")
-        if client.user:
-            self._check_user(exchange, client.user)
+        self._check(exchange, client, "No OAuth client was made")
         if self._clients.find(client.id) is not None:
             raise _there_is_one(client.id)
         try:
@@ -181,35 +150,77 @@ class ClientRoutes:
             raise _there_is_one(client.id) from None
         return _with_secret(client, secret, 201)
 
-    def _check_user(self, exchange: "Exchange", user: str) -> None:
+    async def _change(self, exchange: "Exchange", id_: str) -> web.StreamResponse:
+        self._changeable(id_)
+        wanted = _body(exchange, ChangedClient)
+        life_s = _duration("accessTokenLife", wanted.access_token_life or "")
+        fields = {
+            "redirect_uris": wanted.redirect_uris,
+            "post_logout_uris": wanted.post_logout_uris,
+            "grants": frozenset(wanted.grants) if wanted.grants is not None else None,
+            "life_s": life_s if wanted.access_token_life is not None else None,
+            "user": wanted.user,
+        }
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+
+        def changed(client: OAuthClient) -> OAuthClient:
+            found = replace(client, **given)
+            self._check(exchange, found, "The OAuth client was not changed")
+            return found
+
+        client = await _recorded(self._clients.change(id_, changed))
+        if client is None:
+            raise _unknown(id_)
+        return document(client.shown())
+
+    def _check(self, exchange: "Exchange", client: OAuthClient, what: str) -> None:
+        """Whether there may be such a client, and who asks may have it. Raises Invalid, Forbidden."""
+        wrong = [*violations(client)]
+        if client.user and CREDENTIALS not in client.grants:
+            why = f"nobody acts as a user without the grant {CREDENTIALS}"
+            wrong.append(Violation("user", client.user[:80], why, f'"", or the grant {CREDENTIALS}'))
+        if wrong:
+            raise Invalid("invalid-client", wrong, what=what)
+        if client.user:
+            self._check_user(exchange, client.user, what)
+
+    def _check_user(self, exchange: "Exchange", user: str, what: str) -> None:
         action = Action("impersonate", GROUP, "users", name=user)
-        self._need(exchange, action, f'a client that acts as "{user}" is made by who may act as "{user}"')
+        do = f'a client that acts as "{user}" is made and changed by who may act as "{user}"'
+        self._need(exchange, action, do)
         if self._people.user(user) is None:
             wrong = Violation("user", user[:80], "there is no such user", "the name of a User")
-            raise Invalid("invalid-client", (wrong,), what="No OAuth client was made")
+            raise Invalid("invalid-client", (wrong,), what=what)
 
     async def _renew(self, exchange: "Exchange", id_: str) -> web.StreamResponse:
-        client = self._changeable(id_)
-        if client.public:
-            raise Conflict(
-                "public-client", what=f'The client "{id_}" has no secret', why="it is public", do="nothing"
-            )
-        if client.user:
-            self._check_user(exchange, client.user)
+        self._changeable(id_)
         keep_s = _duration("keepPreviousFor", _body(exchange, NewSecret).keep_previous_for)
         if keep_s > LIFE_MAX_S:
             wrong = Violation("keepPreviousFor", f"{keep_s:g}s", "the old secret must end", "0s to 30d")
             raise Invalid("invalid-client", (wrong,), what="The secret was not changed")
         secret = new_secret()
-        changed = replace(
-            client,
-            secret_hash=hash_secret(secret),
-            previous_hash=client.secret_hash if keep_s else "",
-            previous_until_s=self._clock.now_s() + keep_s if keep_s else 0.0,
-        )
-        if not await _recorded(self._clients.renew(changed)):
+
+        def renewed(client: OAuthClient) -> OAuthClient:
+            if client.public:
+                raise Conflict(
+                    "public-client",
+                    what=f'The client "{id_}" has no secret',
+                    why="it is public",
+                    do="nothing",
+                )
+            if client.user:
+                self._check_user(exchange, client.user, "The secret was not changed")
+            return replace(
+                client,
+                secret_hash=hash_secret(secret),
+                previous_hash=client.secret_hash if keep_s else "",
+                previous_until_s=self._clock.now_s() + keep_s if keep_s else 0.0,
+            )
+
+        client = await _recorded(self._clients.change(id_, renewed))
+        if client is None:
             raise _unknown(id_)
-        return _with_secret(changed, secret, 200)
+        return _with_secret(client, secret, 200)
 
     async def _delete(self, _: "Exchange", id_: str) -> web.StreamResponse:
         self._changeable(id_)
@@ -217,16 +228,15 @@ class ClientRoutes:
             raise _unknown(id_)
         return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
 
-    def _changeable(self, id_: str) -> OAuthClient:
-        client = self._known(id_)
-        if client.configured:
+    def _changeable(self, id_: str) -> None:
+        """Raises Missing; Conflict for those that are not kept but told."""
+        if self._known(id_).configured:
             raise Conflict(
                 "configured-client",
                 what=f'The client "{id_}" was not changed',
                 why="it comes from the settings",
-                do="change authentication.oauth.clients",
+                do="change authentication.oauth there; docs/authentication.md tells which keys",
             )
-        return client
 
     def _known(self, id_: str) -> OAuthClient:
         client = self._clients.find(id_) if is_id(id_) or self._clients.is_configured(id_) else None
@@ -244,7 +254,8 @@ def _body(exchange: "Exchange", shape: type[B]) -> B:
             "bad-body",
             what="The body was not understood",
             why=str(error),
-            do='send {"id": "wiki", "redirectURIs": ["https://…"]}; for a secret {"keepPreviousFor": "24h"}',
+            do='send {"id": "wiki", "redirectURIs": ["https://…"]}, without "id" to change it; for a secret '
+            '{"keepPreviousFor": "24h"}',
         ) from None
 
 

@@ -20,12 +20,15 @@ from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.settings import OAuthSettings
 from edge.iam.oauthclients import (
     CODE,
+    COMMAND_LINE,
     PASSWORD,
     REFRESH,
     SECRET_PREFIX,
     SECRET_TYPE,
     OAuthClient,
+    command_line_client,
     hash_secret,
+    patch_of,
     read_client,
     record_of,
     secret_matches,
@@ -33,7 +36,7 @@ from edge.iam.oauthclients import (
 from edge.iam.redirects import absolute
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
-from edge_kube.errors import NotFound
+from edge_kube.errors import Conflict, NotFound
 from edge_kube.meta import Key, to_manifest
 from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.clock import Clock
@@ -41,12 +44,16 @@ from edge_sdk.problem import NotAuthenticated, TooMuch
 
 SECRET_FIELDS: Final = ("secretHash", "previousSecretHash", "previousSecretUntil")
 WRONG: Final = "client_id or client_secret is wrong"
+CHANGE_TRIES: Final = 5
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
 
 def configured_clients(settings: OAuthSettings, issuer: str) -> dict[str, OAuthClient]:
-    """Those of the settings. The first is the console's: it alone has the redirect addresses named there."""
+    """Those of the settings. The first is the console's: it alone has the redirect addresses named there.
+
+    The command line's is beside them, unless the settings say that there is none.
+    """
     found: dict[str, OAuthClient] = {}
     uris = tuple(absolute(uri, issuer) for uri in settings.redirect_uris)
     for id_, secret in settings.by_id().items():
@@ -59,6 +66,8 @@ def configured_clients(settings: OAuthSettings, issuer: str) -> dict[str, OAuthC
             post_logout_uris=tuple(absolute(uri, issuer) for uri in settings.post_logout_uris) if own else (),
             configured=True,
         )
+    if settings.command_line:
+        found[COMMAND_LINE] = command_line_client()
     return found
 
 
@@ -80,8 +89,8 @@ class Clients:
         self._kept: dict[str, OAuthClient] = {}
         self._decoder = ObjectDecoder(KubeSecret)
         self._guard = SignInGuard()
-        self.gone: Callable[[str], None] = lambda _: None
-        """Told the id of one that has been deleted."""
+        self.changed: Callable[[str], None] = lambda _: None
+        """Told the id of one that is another than before, or deleted."""
         self.followed = SecretRecords(
             client,
             namespace,
@@ -157,22 +166,32 @@ class Clients:
         made = await self._client.create(record_of(client, self._namespace), manager=MANAGER)
         self._put(msgspec.convert(made, KubeSecret))
 
-    async def renew(self, client: OAuthClient) -> bool:
-        """Keep its secrets as they are now; False: it has been deleted. Raises KubeError.
+    async def change(self, id_: str, work: Callable[[OAuthClient], OAuthClient]) -> OAuthClient | None:
+        """Keep it as `work` makes it of what it is at this moment; None: there is no such client any more.
 
-        The rest is left alone: somebody may have changed it a moment ago.
+        Of two who change it at once neither undoes the other's: the second is asked again. What is so already
+        is not written. Raises what `work` does, KubeError.
         """
-        key, data = (
-            Key(self._namespace, SECRET_PREFIX + client.id),
-            record_of(client, self._namespace)["data"],
-        )
-        # What is not there any more must go: a merge patch removes what is null.
-        patch = {"data": {name: data.get(name) for name in SECRET_FIELDS}}
-        try:
-            self._put(await self._client.merge(KubeSecret, key, patch, manager=MANAGER))
-        except NotFound:
-            return False
-        return True
+        key = Key(self._namespace, SECRET_PREFIX + id_)
+        for left in range(CHANGE_TRIES - 1, -1, -1):
+            kept = await self._client.find(KubeSecret, key.name, key.namespace)
+            client = _understood(kept)
+            if kept is None or client is None:
+                return None
+            wanted = work(client)
+            if wanted == client:
+                return client
+            rv = kept.metadata.resource_version
+            try:
+                self._put(await self._client.merge(KubeSecret, key, patch_of(wanted), rv=rv, manager=MANAGER))
+            except NotFound:
+                return None
+            except Conflict:
+                if not left:
+                    raise
+            else:
+                return wanted
+        raise AssertionError("unreachable")
 
     async def remove(self, id_: str) -> bool:
         """False: it was not there. Raises KubeError."""
@@ -182,22 +201,35 @@ class Clients:
         return removed
 
     def _put(self, secret: KubeSecret) -> None:
-        """What this process has just written, before the watch brings it."""
-        self.mirror.collection.put(msgspec.json.encode(to_manifest(secret)))
+        """What this process has just written, before the watch brings it, unless that has brought more."""
+        meta = secret.metadata
+        have = self.mirror.collection.get(Key(meta.namespace, meta.name))
+        if have is None or int(have.resource_version) < int(meta.resource_version):
+            self.mirror.collection.put(msgspec.json.encode(to_manifest(secret)))
 
-    def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
+    def _changed(self, key: Key, old: bytes | None, new: bytes | None) -> None:
         """A Secret that is not understood is no client, and the log says why."""
         id_ = key.name.removeprefix(SECRET_PREFIX)
         self._kept.pop(id_, None)
         if new is None:
-            self.gone(id_)
+            self.changed(id_)
             return
         try:
             self._kept[id_] = read_client(self._decoder.decode(new))
         except (UndecodableError, ValueError) as error:
             log.warning("oauth_client_not_understood", name=key.name, error=str(error))
+        else:
+            if old is not None:
+                self.changed(id_)
         if id_ in self._configured:
             log.warning("oauth_client_hidden", name=key.name, why="the settings have a client of that id")
+
+
+def _understood(secret: KubeSecret | None) -> OAuthClient | None:
+    try:
+        return read_client(secret) if secret is not None else None
+    except ValueError:  # the log has said so when it came
+        return None
 
 
 def _credentials(form: Mapping[str, str], authorization: str) -> tuple[str, str]:

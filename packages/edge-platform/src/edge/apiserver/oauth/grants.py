@@ -122,7 +122,7 @@ class CodeGrant:
             self._clock.now_s() >= ticket.expires_s
             or given.get("client") != client.id
             or given.get("redirect") != form["redirect_uri"]
-            or form["redirect_uri"] not in client.redirect_uris
+            or not client.may_return_to(form["redirect_uri"])
             or not verifier_matches(form["code_verifier"], given.get("challenge", ""))
             or user is None
             or is_disabled(user)

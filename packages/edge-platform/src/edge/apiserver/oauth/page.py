@@ -17,6 +17,10 @@ from edge.apiserver.answers import json_answer
 from edge.iam.redirects import origin_of
 
 HTML: Final = "text/html; charset=utf-8"
+ANSWER: Final = "answer"
+"""Field of the page that asks whether to go on; its buttons send CONTINUE or CANCEL."""
+CONTINUE: Final = "continue"
+CANCEL: Final = "cancel"
 STYLE: Final = """
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
 body{margin:0;display:grid;place-items:center;min-height:100vh;background:Canvas;color:CanvasText}
@@ -29,6 +33,7 @@ button,.link{box-sizing:border-box;display:block;width:100%;margin-top:1.5rem;pa
 font-weight:600;text-align:center;text-decoration:none;border:1px solid #1d4ed8;border-radius:.4rem}
 button{background:#1d4ed8;color:#fff;cursor:pointer}
 .link{color:LinkText;background:Canvas}
+button.link{margin-top:.75rem}
 :focus-visible{outline:3px solid #f59e0b;outline-offset:2px}
 .error{margin:1rem 0;padding:.75rem 1rem;border-left:4px solid #dc2626;
 background:color-mix(in srgb,#dc2626 12%,Canvas)}
@@ -73,6 +78,21 @@ def sign_in_page(
 </form>
 {others}"""
     return _page("Sign in", body, status, form_action=f"'self' {origin_of(redirect_uri)}")
+
+
+def consent_page(
+    *, client: str, user: str, hidden: Sequence[tuple[str, str]], redirect_uri: str, other: str
+) -> web.Response:
+    """Asks who is signed in. hidden: fields that come back with the form. other: where others sign in."""
+    body = f"""<h1>Go on as {escape(user)}?</h1>
+<p><strong>{escape(client)}</strong>, a program on this device, asks to act as you.</p>
+<p>Continue only if you have begun this yourself, a moment ago.</p>
+<form method="post" action="authorize">
+{_hidden(hidden)}<button type="submit" name="{ANSWER}" value="{CONTINUE}">Continue</button>
+<button class="link" type="submit" name="{ANSWER}" value="{CANCEL}">Cancel</button>
+</form>
+<a class="link" href="{escape(other)}">Use another account</a>"""
+    return _page("Go on?", body, 200, form_action=f"'self' {origin_of(redirect_uri)}")
 
 
 def error_page(what: str, why: str = "", do: str = "", status: int = 400) -> web.Response:

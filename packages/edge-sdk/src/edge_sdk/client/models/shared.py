@@ -172,6 +172,16 @@ class By(Model):
     rule_index: int | UnsetType = UNSET
 
 
+class ChangedClient(Model):
+    """Body of PATCH oauthclients/ID. What is left out, or null, stays as it is; a list is given whole."""
+
+    redirect_uris: tuple[str, ...] | None = field(default=(), name="redirectURIs")
+    post_logout_redirect_uris: tuple[str, ...] | None = field(default=(), name="postLogoutRedirectURIs")
+    grants: tuple[str, ...] | None = ()
+    access_token_life: str | None = None
+    user: str | None = None
+
+
 class Checked(Model):
     """One binding that was looked at. hidden: the asker may not see it, and nothing more is said."""
 

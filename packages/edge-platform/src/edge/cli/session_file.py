@@ -39,8 +39,8 @@ class Kept(msgspec.Struct, omit_defaults=True):
 
     @property
     def as_client(self) -> dict[str, str]:
-        """What the program says of itself at /oauth."""
-        return {"client_id": self.client, "client_secret": self.secret}
+        """What the program says of itself at /oauth; a public client has no secret."""
+        return {"client_id": self.client} | ({"client_secret": self.secret} if self.secret else {})
 
 
 def kept_file() -> Path:

@@ -25,7 +25,14 @@ class CallError(Exception):
 
 
 class Unreachable(CallError):
-    """No answer came, or not one of a gateway. The text says why."""
+    """No answer came, or not one of a gateway. The text says why.
+
+    http_status: of the answer, such as a page for people; 0 when there was none.
+    """
+
+    def __init__(self, text: str, http_status: int = 0) -> None:
+        super().__init__(text)
+        self.http_status = http_status
 
 
 class GatewayError(CallError):
@@ -104,7 +111,7 @@ def error_of(http_status: int, body: bytes) -> CallError:
     try:
         status = msgspec.json.decode(body, type=Status, strict=False)
     except msgspec.MsgspecError:
-        return Unreachable(f"It answered {http_status}, and not as a gateway does.")
+        return Unreachable(f"It answered {http_status}, and not as a gateway does.", http_status)
     if not status.message:
         try:
             refusal = msgspec.json.decode(body, type=OAuthRefusal)

@@ -18,7 +18,7 @@ from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.rights import Rights
 from edge.apiserver.secretrecords import SecretRecords
 from edge.apiserver.sessions.live import LiveSessions
-from edge.iam.sessions import session_id
+from edge.iam.sessions import SessionRecord, session_id
 
 
 class Proofs:
@@ -34,32 +34,33 @@ class Proofs:
         """Then ask once more who it is: what the proof has brought may have ended the caller's token.
 
         Raises Unavailable (503) where it is not known whether that token still counts, NotAuthenticated (401)
-        when its program is gone. Whether rights are known to be new is asked where they decide.
+        when its program is gone, or could not get it any more. Whether rights are known to be new is asked
+        where they decide.
         """
-        client = self._client_of(caller)
-        followed = tuple(self._behind(caller, client))
+        record = self._of_program(caller)
+        followed = tuple(self._behind(caller, record))
         proofs = (self._rights.beats, *(one.beats for one in followed))
         await asyncio.gather(*(beats.prove() for beats in proofs if beats.is_due))
         if not all(one.is_new for one in followed):
             self._rights.freshness.require("create")  # where nothing at all is heard, that is what is said
         for one in followed:
             one.require_new()
-        if client:
-            self._clients.check(client)
+        if record is not None:
+            self._clients.check(record)
 
     async def close(self) -> None:
         for one in (self._sessions, self._kubeconfigs, self._clients):
             await one.followed.beats.close()
 
-    def _behind(self, caller: Session, client: str) -> Iterator[SecretRecords]:
+    def _behind(self, caller: Session, record: SessionRecord | None) -> Iterator[SecretRecords]:
         if caller.cluster:
             yield self._kubeconfigs.followed
         if caller.sid:
             yield self._sessions.followed
-        if client:
+        if record is not None:
             yield self._clients.followed
 
-    def _client_of(self, caller: Session) -> str:
-        """The program that opened the caller's session, where a record says that there is one; else ""."""
+    def _of_program(self, caller: Session) -> SessionRecord | None:
+        """The caller's session, if a program opened it that the settings do not name."""
         record = self._sessions.get(session_id(caller.sid)) if caller.sid else None
-        return "" if record is None or self._clients.is_configured(record.client) else record.client
+        return None if record is None or self._clients.is_configured(record.client) else record

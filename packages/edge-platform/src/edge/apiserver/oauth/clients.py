@@ -34,6 +34,7 @@ from edge.iam.oauthclients import (
     secret_matches,
 )
 from edge.iam.redirects import absolute
+from edge.iam.sessions import SessionRecord
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
 from edge_kube.errors import Conflict, NotFound
@@ -110,13 +111,14 @@ class Clients:
         self.followed.require()
         return self._kept.get(id_)
 
-    def check(self, id_: str) -> None:
-        """Raises NotAuthenticated (401) for the token of a client that is gone, Unavailable as `find`."""
-        if self.find(id_) is None:
+    def check(self, record: SessionRecord) -> None:
+        """Raises NotAuthenticated (401) where its client is gone, or could not get it now; as `find`."""
+        client = self.find(record.client)
+        if client is None or not client.gives(record.provider, record.user):
             raise NotAuthenticated(
                 "token-revoked",
                 what="The token was refused",
-                why="the program that it was given to is not registered any more",
+                why="the program that it was given to is not registered any more, or not for this",
                 do=SIGN_IN,
             )
 

@@ -20,7 +20,6 @@ def test_the_cache_equals_the_server_for_an_hour() -> None:
         profile = settings(
             max_examples=1000,
             stateful_step_count=80,
-            deadline=None,
             database=None,
             suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
         )

@@ -73,7 +73,6 @@ class Fuzz:
         @settings(
             max_examples=examples,
             database=None,
-            deadline=None,
             phases=[Phase.generate],
             suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
         )

@@ -134,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=60, suppress_health_check=[HealthCheck.too_slow]
 )
 TestTheQueueDoesWhatASetModelDoes = QueueMachine.TestCase
 

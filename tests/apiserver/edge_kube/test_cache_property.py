@@ -16,7 +16,6 @@ def test_the_cache_equals_the_server_after_any_mix_of_changes_and_faults(
     profile = settings(
         max_examples=30,
         stateful_step_count=40,
-        deadline=None,
         database=None,
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
     )

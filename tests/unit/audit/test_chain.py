@@ -42,7 +42,7 @@ def test_an_untouched_chain_is_whole_and_its_end_is_signed(written: Path) -> Non
     assert (report.broken, report.records, report.unsigned, report.chains) == (None, RECORDS, 0, 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_every_change_of_one_record_is_found_at_that_record(data: st.DataObject, written: Path) -> None:
     (segment,) = written.glob("*.log")

@@ -40,7 +40,7 @@ def records(path: Path, chain: str = "*") -> list[Record]:
     return [read_record(line[BODY:]) for one in sorted(path.glob(f"{chain}.*.log")) for line in lines_of(one)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_torn_end_is_cut_off_and_everything_before_it_stays(data: st.DataObject, unclosed: Path) -> None:
     (segment,) = unclosed.glob("*.log")

@@ -77,7 +77,7 @@ def test_it_is_searched_by_user_resource_verb_time_and_result(path: Path) -> Non
     assert names(path, result="open") == ["web-39"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.integers(1, 17), user=st.sampled_from(["", "ada"]), result=st.sampled_from(["", "success"]))
 def test_pages_put_together_are_the_whole(path: Path, size: int, user: str, result: str) -> None:
     query = Query(user=user, result=result, limit=size)

@@ -238,7 +238,7 @@ async def test_what_has_aged_goes_when_that_is_signed_and_what_has_not_stays(tmp
     assert verify(old.folder).broken is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     steps=st.lists(
         st.sampled_from(("change", "cut 0", "cut 1", "cut 2", "join", "kill 0", "kill 1", "kill 2")),

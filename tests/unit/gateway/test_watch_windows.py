@@ -141,7 +141,7 @@ def carry_out(machine: Machine, step: tuple[Any, ...]) -> None:
             machine.flush(seconds)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(steps=st.lists(STEP, max_size=60))
 def test_after_apply_the_client_has_just_the_window_of_the_server(steps: list[tuple[Any, ...]]) -> None:
     machine = Machine()
@@ -157,7 +157,7 @@ def test_after_apply_the_client_has_just_the_window_of_the_server(steps: list[tu
     assert machine.client.rv == machine.held.rv
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(steps=st.lists(STEP, max_size=60))
 def test_without_apply_rows_stay_in_place_and_pending_counts_what_a_new_window_would_bring(
     steps: list[tuple[Any, ...]],
@@ -177,7 +177,7 @@ def test_without_apply_rows_stay_in_place_and_pending_counts_what_a_new_window_w
     assert pending["reordered"] == ([k for k in had if k in now] != [k for k in now if k in had])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps=st.lists(STEP, min_size=200, max_size=300))
 def test_a_client_that_never_acknowledges_costs_a_window_and_no_more(steps: list[tuple[Any, ...]]) -> None:
     machine = Machine()

@@ -186,7 +186,7 @@ BASE = (
 """Ways up lead from here: a group with every right, and a role that takes in whatever carries a label."""
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(changes, max_size=10), st.sampled_from(USERS), st.lists(changes, min_size=1, max_size=4))
 def test_no_admitted_change_gives_anybody_what_its_author_did_not_hold(
     objects: Sequence[Resource], author: str, wanted: Sequence[Resource]

@@ -138,7 +138,6 @@ class ImpactMachine(IndexMachine):
 ImpactMachine.TestCase.settings = settings(
     max_examples=40,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestTheImpactAgreesWithTheObjects = ImpactMachine.TestCase

@@ -296,7 +296,7 @@ names = st.sampled_from(["t0", "t1", "t2", "t3"])
     needs=st.dictionaries(names, st.lists(names, max_size=2).map(tuple)),
     scope=st.sampled_from(["platform", "cluster", "workspace", "namespace", "nodegroup"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_aggregation_never_reaches_a_wider_scope_and_ends_in_spite_of_cycles(
     kinds: dict[str, str], needs: dict[str, tuple[str, ...]], scope: str
 ) -> None:
@@ -357,7 +357,7 @@ atoms = [
 
 
 @given(held=some_rules, given_away=some_rules)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_granting_what_is_not_missing_adds_no_right_that_the_grantor_lacks(
     held: tuple[PolicyRule, ...], given_away: tuple[PolicyRule, ...]
 ) -> None:
@@ -377,7 +377,7 @@ def test_granting_what_is_not_missing_adds_no_right_that_the_grantor_lacks(
 
 
 @given(first=some_rules, more=some_rules)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_another_rule_never_takes_a_right_away(
     first: tuple[PolicyRule, ...], more: tuple[PolicyRule, ...]
 ) -> None:

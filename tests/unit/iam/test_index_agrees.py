@@ -467,7 +467,6 @@ class IndexMachine(RuleBasedStateMachine):
 IndexMachine.TestCase.settings = settings(
     max_examples=60,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestX1X2X3X4TheIndexAgreesWithTheObjects = IndexMachine.TestCase

@@ -24,7 +24,7 @@ from edge_kube.meta import Resource
 
 QUESTIONS = 150
 worlds = st.integers(0, 2**32)
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 
 
 def built(objects: Iterable[Resource]) -> Index:

@@ -55,7 +55,7 @@ def all_wanted(projection: Projection) -> list[Wanted]:
     return [projection.wanted(unit) for unit in set(projection.units_in("host"))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**9))
 def test_what_is_allowed_natively_is_allowed_by_the_engine_and_the_rest_has_a_reason(seed: int) -> None:
     rnd = random.Random(seed)
@@ -75,7 +75,7 @@ def test_what_is_allowed_natively_is_allowed_by_the_engine_and_the_rest_has_a_re
             reasons[reason] += 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**9))
 def test_every_change_touches_the_units_whose_objects_it_changes(seed: int) -> None:
     rnd = random.Random(seed)

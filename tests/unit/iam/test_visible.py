@@ -27,7 +27,7 @@ rules = st.builds(
         max_size=5,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_visible_is_exactly_what_a_check_of_each_object_allows(
     bound: list[tuple[str, PolicyRule, str]],
 ) -> None:

@@ -221,7 +221,7 @@ class Workspace(RuleBasedStateMachine):
 
 
 TestWorkspace = Workspace.TestCase
-TestWorkspace.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestWorkspace.settings = settings(max_examples=200, stateful_step_count=40)
 
 
 @given(

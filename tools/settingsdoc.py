@@ -9,6 +9,7 @@ from msgspec import NODEFAULT, inspect
 from msgspec.structs import FieldInfo, fields
 
 from edge.apiserver import settings as gateway
+from edge.apiserver.settings_not_used import NOT_USED
 from edge.apiserver.sinks import settings as sinks
 from edge.controller import settings as controller
 from edge_sdk.secret import Secret
@@ -34,6 +35,7 @@ Each key can be given in four places. Of two, the upper one counts:
 The values of the charts become `edge.yaml` and environment of the pods; the `values.yaml` of each chart
 explains its own. Whatever is wrong (unknown keys, values that do not fit, two spellings of one setting that
 disagree) is listed at once, each with key, value, reason and what would be accepted, and nothing starts.
+Spellings are compared within one place: those of an upper place count, whatever the lower ones say.
 The chart museum has the settings of ChartMuseum: [museum.md](museum.md).
 
 `edge-apiserver` reads its file again when it changes: `log.level` is taken up at once; any other change is
@@ -42,11 +44,32 @@ nothing (`settings_not_taken`). A level that a flag or `LOG_LEVEL` gives stays, 
 """
 
 
+INSTALLER: Final = """\
+## What comes from the public installer
+
+Its file (`/config/apiserver.yaml`, which is read where there is no `/etc/edge/edge.yaml`) and its environment
+start `edge-apiserver` as they are: its keys are those that the table above names after "Also as".
+`server.host` and `server.port` say what `server.bindAddress` says; where both are given in one place they
+must agree. `server.tls.enabled` is about the port of TLS, `server.tls.port`; the first one is plain.
+
+These keys and variables are for parts that this version does not have. They are accepted, and named once at
+start in the log (`settings_not_used`):
+
+{not_used}.
+
+The chart takes the installer's values below `edge` too: `edge.apiserver.logLevel`, `.host`, `.port`,
+`.timeout`, `.tls`, and `edge.auth.mode`, `.jwt`, `.oauth`. Where the documents' values say something as well,
+theirs win. What else is set below `edge` is named in the notes of `helm install` and not used.
+"""
+
+
 def configuration_page() -> str:
     parts = [INTRO]
     for service, sections in SERVICES.items():
         rows = [row for name, section in sections.items() for row in _rows(name, section)]
         parts.append("\n".join([f"## {service}", "", *_HEAD, *rows, ""]))
+        if service == "edge-apiserver":
+            parts.append(INSTALLER.replace("{not_used}", ", ".join(f"`{name}`" for name in NOT_USED)))
     return "\n".join(parts)
 
 

@@ -71,12 +71,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 
 {{- define "edge-apiserver.edgeYaml" -}}
 server:
+  {{- with pick ((.Values.edge).apiserver | default dict) "host" "port" "timeout" }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   loopbackMembers: {{ .Values.loopbackMembers }}
   maxPerMember: {{ .Values.maxPerMember }}
   clusterDomain: {{ .Values.clusterDomain | quote }}
   trustedProxies: {{ .Values.trustedProxies | default list | toJson }}
   tls:
     enabled: {{ .Values.tls.enabled }}
+    {{- with pick (((.Values.edge).apiserver).tls | default dict) "certFile" "keyFile" }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     port: {{ .Values.tls.port }}
     secretName: {{ .Values.tls.secretName | quote }}
     names:

@@ -173,15 +173,6 @@ def test_clients_that_cannot_be_are_refused_and_no_part_of_a_secret_is_repeated(
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_clients_in_the_form_of_the_charts_values_are_refused_and_not_taken_for_an_odd_one(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(SettingsError) as refused:
-        read("authentication: {oauth: {clients: [{id: edge-console, secret: s3cr3t}]}}\n", tmp_path)
-    assert "authentication.oauth.clients" in str(refused.value)
-    assert "s3cr3t" not in str(refused.value)
-
-
 def test_a_secret_below_a_misspelt_key_is_not_shown(tmp_path: Path) -> None:
     """S5."""
     text = (

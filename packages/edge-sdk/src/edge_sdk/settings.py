@@ -9,7 +9,8 @@
 
 A key in edge.yaml is the field in camelCase under its section. Whatever is wrong — unknown keys, values that
 do not fit, two spellings that disagree — is listed in one error: key, where it came from, value, why, what is
-accepted (G6). The value of a `Secret` is never in an error.
+accepted (G6). The value of a `Secret` is never in an error. A type of a service's own reads
+itself: `of(value)`.
 """
 
 import difflib
@@ -18,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 import msgspec
 import yaml
@@ -123,7 +124,7 @@ def setting(
     accepted: str = "",
     **limits: Any,
 ) -> Meta:
-    """Annotation of a field. env: environment variable. also: other keys of edge.yaml that mean the same.
+    """Annotation of a field. env: environment variable. also: other keys that mean the same.
 
     accepted: words for the error message; limits: those of `msgspec.Meta` (ge, le, pattern, max_length …).
     """
@@ -140,11 +141,26 @@ class SettingsError(ValueError):
         self.violations = tuple(violations)
 
 
-class Settings:
-    """The sections that were asked for, by their type."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a setting was given. rank: 0 flag, 1 environment, 2 edge.yaml; the lower counts."""
 
-    def __init__(self, sections: Mapping[type[Section], Section]) -> None:
+    rank: int
+    name: str
+
+
+class Settings:
+    """The sections that were asked for, by their type. places: of each key that was given.
+
+    unused: what was given of that which `load` was told to accept and not to use.
+    """
+
+    def __init__(
+        self, sections: Mapping[type[Section], Section], places: Mapping[str, Place], unused: Sequence[str]
+    ) -> None:
         self._sections = sections
+        self.places = places
+        self.unused = tuple(unused)
 
     def __getitem__(self, cls: type[S]) -> S:
         return cast("S", self._sections[cls])
@@ -156,19 +172,23 @@ def load(
     file: Path | Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, str] | None = None,
+    unused: Sequence[str] = (),
 ) -> Settings:
     """Read all sections. file: edge.yaml, which must exist if named; flags: "server.port" → text.
 
+    unused: keys of the file, and environment variables, that are accepted and mean nothing here.
     Raises SettingsError with everything that is wrong.
     """
     reading = _Reading(os.environ if environ is None else environ, dict(flags or {}))
     tree = reading.read_file(file)
     reading.tree = tree
     built = {cls: reading.section(cls, name, tree.get(name)) for name, cls in sections.items()}
-    reading.refuse_unknown(tree, sections)
+    reading.refuse_unknown(tree, sections, unused)
     if reading.violations:
         raise SettingsError(reading.violations)
-    return Settings({cls: made for cls, made in built.items() if made is not None})
+    found = [name for name in unused if _lookup(tree, name) is not None or reading.environ.get(name)]
+    sections_made = {cls: made for cls, made in built.items() if made is not None}
+    return Settings(sections_made, reading.places, found)
 
 
 @dataclass(slots=True)
@@ -178,6 +198,7 @@ class _Reading:
     tree: Mapping[str, Any] = field(default_factory=dict[str, Any])
     known: set[str] = field(default_factory=set[str])
     sections: set[str] = field(default_factory=set[str])
+    places: dict[str, Place] = field(default_factory=dict[str, Place])
     violations: list[Violation] = field(default_factory=list[Violation])
 
     def read_file(self, file: Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -213,8 +234,9 @@ class _Reading:
                 made[info.name] = self.section(inner, key, values.get(info.encode_name))
                 continue
             self.known.update((key, *_extra(info).get("also", ())))
-            for source, value in self._first(info, key, values):
-                made[info.name] = self._converted(info, f"{key} ({source})", value)
+            given = self._given(info, key)
+            if given:
+                made[info.name] = self._agreed(info, key, given)
             if info.name not in made and info.default is NODEFAULT and info.default_factory is NODEFAULT:
                 env = _extra(info).get("env")
                 self._refuse(
@@ -222,26 +244,33 @@ class _Reading:
                 )
         return cls(**made) if len(self.violations) == before else None
 
-    def _first(self, info: FieldInfo, key: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """The value of highest precedence, with the place it came from; nothing if none is given."""
+    def _given(self, info: FieldInfo, key: str) -> list[tuple[str, str, Any]]:
+        """(name, source, value) of all spellings, at the place of highest precedence that has one."""
         extra = _extra(info)
-        if key in self.flags:
-            yield f"--{key}", self.flags.pop(key)
-            return
-        env = extra.get("env", "")
-        if env and self.environ.get(env, "") != "":
-            yield f"environment {env}", self.environ[env]
-            return
-        found = [(key, values[info.encode_name])] if info.encode_name in values else []
-        for other in extra.get("also", ()):
-            value = _lookup(self.tree, other)
-            if value is not None:
-                found.append((other, value))
-        if len({str(value) for _, value in found}) > 1:
-            names = " and ".join(name for name, _ in found)
+        names, env = (key, *extra.get("also", ())), extra.get("env", "")
+        flags = [(f"--{name}", f"--{name}", self.flags.pop(name)) for name in names if name in self.flags]
+        variable = self.environ.get(env, "") if env else ""
+        variables = [(env, f"environment {env}", variable)] if variable != "" else []
+        written = [
+            (name, "edge.yaml" if name == key else f"edge.yaml {name}", value)
+            for name in names
+            # The public installer writes "" where nothing was chosen.
+            if (value := _lookup(self.tree, name)) is not None and (name == key or value != "")
+        ]
+        for rank, found in enumerate((flags, variables, written)):
+            if found:
+                self.places[key] = Place(rank, found[0][0])
+                return found
+        return []
+
+    def _agreed(self, info: FieldInfo, key: str, given: Sequence[tuple[str, str, Any]]) -> Any:
+        """The one value of all spellings; None when they differ or do not fit (and that is noted)."""
+        values = [self._converted(info, f"{key} ({source})", value) for _, source, value in given]
+        if None not in values and any(value != values[0] for value in values):
+            names = " and ".join(name for name, _, _ in given)
             self._refuse(names, "", "they mean the same and differ", "one of them, or equal values")
-        if found and found[0][1] is not None:
-            yield f"edge.yaml {found[0][0]}" if found[0][0] != key else "edge.yaml", found[0][1]
+            return None
+        return values[0]
 
     def _converted(self, info: FieldInfo, where: str, value: Any) -> Any:
         if isinstance(value, str) and _is_list(info.type):
@@ -249,30 +278,33 @@ class _Reading:
         try:
             return msgspec.convert(value, info.type, strict=False, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError) as error:
-            base = _base(info.type)
-            shown = "***" if base is Secret else value
-            why = str(error) if base is not Secret else "it does not fit"
-            self._refuse(where, shown, why, _extra(info).get("accepted") or _ACCEPTED.get(base, ""))
+            is_secret = _is_secret(info.type)
+            shown, why = ("***", "it does not fit") if is_secret else (value, str(error))
+            accepted = _extra(info).get("accepted") or _ACCEPTED.get(_base(info.type), "")
+            self._refuse(where, shown, why, accepted)
             return None
 
-    def refuse_unknown(self, tree: Mapping[str, Any], sections: Mapping[str, type[Section]]) -> None:
+    def refuse_unknown(
+        self, tree: Mapping[str, Any], sections: Mapping[str, type[Section]], unused: Sequence[str]
+    ) -> None:
         for name in self.flags:
             self._refuse(f"--{name}", _shown(name, self.flags[name]), _UNKNOWN, _nearest(name, self.known))
+        accepted = {*self.known, *unused}
         for path, value in _leaves(tree, ""):
             if path in self.sections:
                 continue  # nothing is said in it, or no mapping is, which has been refused
-            if not any(path == key or path.startswith(f"{key}.") for key in self.known):
-                self._refuse(path, _shown(path, value), _UNKNOWN, _nearest(path, {*self.known, *sections}))
+            if value in (None, {}) and any(key.startswith(f"{path}.") for key in accepted):
+                continue  # a section of other names in which nothing is said
+            if not any(path == key or path.startswith(f"{key}.") for key in accepted):
+                self._refuse(path, _shown(path, value), _UNKNOWN, _nearest(path, {*accepted, *sections}))
 
     def _refuse(self, key: str, value: object, why: str, accepted: str) -> None:
         self.violations.append(Violation(key, value, why, accepted))
 
 
 def _decode(cls: type, value: Any) -> Any:
-    if cls is Duration:
-        return Duration.of(value)
-    if cls is Size:
-        return Size.of(value)
+    if (of := getattr(cls, "of", None)) is not None:
+        return of(value)
     if cls is Secret:
         return Secret(str(value))
     if cls is Path or issubclass(cls, Path):
@@ -288,6 +320,12 @@ def _extra(info: FieldInfo) -> Mapping[str, Any]:
 
 def _base(annotated: Any) -> Any:
     return getattr(annotated, "__origin__", annotated)
+
+
+def _is_secret(annotated: Any) -> bool:
+    """Also for many of them."""
+    base = _base(annotated)
+    return any(isinstance(one, type) and issubclass(one, Secret) for one in (base, *get_args(base)))
 
 
 def _section_of(annotated: Any) -> type[Section] | None:

@@ -25,12 +25,14 @@ from edge.apiserver.settings import (
     OAuthSettings,
     RateLimitSettings,
     ServerSettings,
+    address_of,
 )
+from edge.apiserver.settings_not_used import NOT_USED
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge.iam.oauthclients import COMMAND_LINE
 from edge.iam.redirects import redirect_violation
 from edge_sdk.problem import Violation
-from edge_sdk.settings import Settings, SettingsError, load
+from edge_sdk.settings import Place, Settings, SettingsError, load
 
 PORT_MAX: Final = 65535
 CACHE_TTL_MIN_S: Final = 1.0
@@ -41,20 +43,60 @@ def read_settings(
     *, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> GatewaySettings:
     """Raises SettingsError that lists all that is wrong."""
-    found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags)
+    found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags, unused=NOT_USED)
+    server, violations = _first_listener(found[ServerSettings], found.places)
     settings = GatewaySettings(
-        server=found[ServerSettings],
+        server=_timed(server, found.places),
         authentication=_with_scheme(found[AuthenticationSettings]),
         authorization=found[AuthorizationSettings],
         rate_limit=found[RateLimitSettings],
         kubeconfig=found[KubeconfigSettings],
         audit=found[AuditSettings],
         log=found[LogSettings],
+        not_used=found.unused,
     )
-    violations = [*_contradictions(settings)]
+    violations += _contradictions(settings)
     if violations:
         raise SettingsError(violations)
     return settings
+
+
+def _first_listener(
+    server: ServerSettings, places: Mapping[str, Place]
+) -> tuple[ServerSettings, list[Violation]]:
+    """host and port say what bindAddress says: of one place they must agree, else the place decides."""
+    whole = places.get("server.bindAddress")
+    if whole is None or not server.bind_address:
+        return server, []
+    violations: list[Violation] = []
+    host, port = address_of(server.bind_address)
+    for key, part, own in (
+        ("server.host", server.host.strip("[]"), host),
+        ("server.port", server.port, port),
+    ):
+        place = places.get(key)
+        if place is None or not part or part == own or place.rank > whole.rank:
+            continue
+        if place.rank == whole.rank:
+            why, accepted = "both name the first listener, and differ", "one of them, or equal values"
+            violations.append(Violation(f"{place.name} and {whole.name}", "", why, accepted))
+        elif key == "server.host":
+            host = str(part)
+        else:
+            port = int(part)
+    return replace(server, bind_address=f"{host}:{port}"), violations
+
+
+def _timed(server: ServerSettings, places: Mapping[str, Place]) -> ServerSettings:
+    """Three keys are one limit; the default of one that is not given must not undercut the others."""
+    limits = {
+        "read_timeout": ("server.readTimeout", server.read_timeout),
+        "write_timeout": ("server.writeTimeout", server.write_timeout),
+        "request_timeout": ("server.requestTimeout", server.request_timeout),
+    }
+    longest = max((limit for _, limit in limits.values()), key=lambda limit: limit.s)
+    open_ = {name: longest for name, (key, _) in limits.items() if key not in places}
+    return replace(server, **open_)
 
 
 def _with_scheme(authentication: AuthenticationSettings) -> AuthenticationSettings:
@@ -109,6 +151,14 @@ def _of_server(server: ServerSettings) -> Iterator[Violation]:
     ):
         if given.s <= 0:
             yield Violation(f"server.{key}", given, "no request could be served", "1s or more")
+    if server.idle_timeout.s <= 0:
+        why = "no connection would be kept"
+        yield Violation("server.idleTimeout", server.idle_timeout, why, "1s or more; 75s is usual")
+    if bool(server.tls.cert_file) != bool(server.tls.key_file):
+        given, lacking = ("certFile", "keyFile") if server.tls.cert_file else ("keyFile", "certFile")
+        yield Violation(
+            f"server.tls.{lacking}", "", f"server.tls.{given} is nothing without it", "a PEM file"
+        )
     if server.tls.client_ca_file and server.tls.client_ca_secret:
         why, accepted = "the authorities come from one place", "it, or clientCASecretName"
         yield Violation("server.tls.clientCAFile", server.tls.client_ca_file, why, accepted)
@@ -164,6 +214,9 @@ def _of_oauth(oauth: OAuthSettings) -> Iterator[Violation]:
             violation = redirect_violation(whole, f"authentication.oauth.{key}")
             if violation is not None:
                 yield violation
+    if not oauth.enabled:
+        why = "nobody could sign in; this version cannot do without"
+        yield Violation("authentication.oauth.enabled", False, why, "true")
     yield from _of_clients(oauth)
 
 

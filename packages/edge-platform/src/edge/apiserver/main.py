@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (FlagError, SettingsError, ConfigError) as error:
         sys.exit(f"edge-apiserver was not started: {error}")
     configure_logs(settings.log.level, settings.log.format)
+    if settings.not_used:
+        log.warning("settings_not_used", keys=settings.not_used, why="this version lacks what they are for")
     follow = None if file is None else SettingsFile(file, settings, read, set_log_level)
     try:
         asyncio.run(serve(connection, settings, follow))

@@ -1,12 +1,13 @@
 """What the gateway can be told, and where: flag over environment over edge.yaml over default (G6, G12).
 
 Keys and variables are those of the documents (spec/seed-details §2.2, §3, §4) and, as second names, those of
-the public installer. What this version cannot do is refused at start when it is switched on, never ignored.
+the public installer. What this version cannot do is refused at start when it is switched on; what is for
+parts that it lacks (settings_not_used.py) is told at start.
 """
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from msgspec import field
 
@@ -28,9 +29,19 @@ TOKEN_MAX_S: Final = 30 * DAY_S
 Port = Annotated[int, setting(ge=0, le=65535)]
 
 
+def address_of(text: str) -> tuple[str, int]:
+    """(host, port) of host:port; without a host, all addresses."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104
+
+
 class TlsSettings(Section):
     enabled: Annotated[bool, setting("Serve the same routes over TLS too; kubectl needs it.")] = True
     port: Annotated[int, setting(env="TLS_PORT", ge=0, le=65535)] = 8443
+    cert_file: Annotated[str, setting("PEM of the certificate; before secretName. Changes are taken up.")] = (
+        ""
+    )
+    key_file: Annotated[str, setting("PEM of its key.")] = ""
     secret_name: Annotated[str, setting("kubernetes.io/tls Secret that is used if it exists.")] = "edge-tls"  # noqa: S105
     names: Annotated[tuple[str, ...], setting("DNS names of the certificate made otherwise.")] = (
         "edge-apiserver",
@@ -61,11 +72,21 @@ class ServerSettings(Section):
     bind_address: Annotated[
         str, setting("First listener, host:port.", env="BIND_ADDRESS", pattern=r"^[^\s]*:\d{1,5}$")
     ] = ""
+    host: Annotated[str, setting("Address of the first listener.", pattern=r"^[^\s/]*$")] = ""
     port: Annotated[int, setting("Port of the first listener.", env="PORT", ge=0, le=65535)] = 0
     only_first: Annotated[bool, setting("Listen on the first one alone.")] = False
-    read_timeout: Annotated[Duration, setting("Of short requests; streams have none.")] = Duration(30)
-    write_timeout: Annotated[Duration, setting("The same; the shortest of the three counts.")] = Duration(30)
+    read_timeout: Annotated[
+        Duration, setting("Of short requests; streams have none.", also=("server.timeout.read",))
+    ] = Duration(30)
+    write_timeout: Annotated[
+        Duration,
+        setting("The same; the shortest that is given of the three counts.", also=("server.timeout.write",)),
+    ] = Duration(30)
     request_timeout: Annotated[Duration, setting("The same.", env="REQUEST_TIMEOUT")] = Duration(30)
+    idle_timeout: Annotated[
+        Duration,
+        setting("A connection without a request is closed after this.", also=("server.timeout.idle",)),
+    ] = Duration(75)
     max_concurrent_requests: Annotated[
         int, setting("Short requests in hand; one user may have 3/4.", env="MAX_CONCURRENT_REQUESTS", ge=1)
     ] = 1000
@@ -99,18 +120,44 @@ class JwtSettings(Section):
             also=("auth.jwt.secret",),
         ),
     ] = Secret("")
-    issuer: Annotated[str, setting(env="OAUTH_ISSUER_URL", also=("auth.jwt.issuerUrl",))] = (
-        "https://edge.example.com"
-    )
+    issuer: Annotated[
+        str, setting(env="OAUTH_ISSUER_URL", also=("auth.jwt.issuerUrl", "auth.oauth.issuer"))
+    ] = "https://edge.example.com"
     expire: Annotated[
         Duration, setting(env="JWT_EXPIRE", also=("authentication.tokenExpiration", "auth.jwt.expiry"))
     ] = Duration(24 * 3600)
 
 
+class ClientSecret(Secret):
+    """The id and the secret of a program, with a colon between them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: object) -> "ClientSecret":
+        """value: the text, or a mapping of `id` and `secret`. Raises ValueError, without a part of it."""
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, Mapping):
+            raise ValueError("it is no client")
+        parts = cast("Mapping[str, object]", value)
+        name, secret = (str(parts.get(key) or "") for key in ("id", "secret"))
+        if set(parts) != {"id", "secret"} or ":" in name:
+            raise ValueError("it is no client")
+        return cls(f"{name}:{secret}")
+
+
 class OAuthSettings(Section):
+    enabled: Annotated[bool, setting("Sign-in. It is always on.", also=("auth.oauth.enabled",))] = True
     clients: Annotated[
-        tuple[Secret, ...], setting("Programs that may ask for tokens, as id:secret.", env="OAUTH_CLIENTS")
-    ] = (Secret("edge-console:edge-secret"),)
+        tuple[ClientSecret, ...],
+        setting(
+            "Programs that may ask for tokens, as id:secret or {id, secret}.",
+            env="OAUTH_CLIENTS",
+            also=("auth.oauth.clients",),
+            accepted="a list of id:secret or {id: ID, secret: SECRET}",
+        ),
+    ] = (ClientSecret("edge-console:edge-secret"),)
     redirect_uris: Annotated[
         tuple[str, ...],
         setting("Where the first client's users are sent back to; a path is one at the issuer's address."),
@@ -133,9 +180,9 @@ class OAuthSettings(Section):
 class SessionSettings(Section):
     """What a sign-in opens, and how long it may be refreshed."""
 
-    idle: Annotated[Duration, setting("A session that nobody refreshes ends after this.")] = Duration(
-        30 * DAY_S
-    )
+    idle: Annotated[
+        Duration, setting("A session that nobody refreshes ends after this.", also=("auth.jwt.refreshTTL",))
+    ] = Duration(30 * DAY_S)
     longest: Annotated[Duration, setting("Any session ends after this.")] = Duration(90 * DAY_S)
     per_user: Annotated[int, setting("Beyond it, the one unused for longest ends.", ge=1)] = 1000
     origins: Annotated[
@@ -171,8 +218,7 @@ class WebhookSettings(Section):
 
     @property
     def bind(self) -> tuple[str, int]:
-        host, _, port = self.bind_address.rpartition(":")
-        return (host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104
+        return address_of(self.bind_address)
 
 
 ALWAYS_ALLOW: Final = "AlwaysAllow"
@@ -185,6 +231,7 @@ class AuthorizationSettings(Section):
             "RBAC, or AlwaysAllow: whoever signs in may do everything. For trying things out only.",
             pattern="^(RBAC|AlwaysAllow)$",
             accepted="RBAC, AlwaysAllow",
+            also=("auth.mode",),
         ),
     ] = "RBAC"
     cache_enabled: bool = True
@@ -310,6 +357,8 @@ class GatewaySettings(Section):
     kubeconfig: KubeconfigSettings = KubeconfigSettings()
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
+    not_used: tuple[str, ...] = ()
+    """What was given that is for parts which this version lacks."""
 
     @property
     def binds(self) -> tuple[tuple[str, int], ...]:
@@ -317,10 +366,10 @@ class GatewaySettings(Section):
         server = self.server
         first: list[tuple[str, int]] = []
         if server.bind_address:
-            host, _, port = server.bind_address.rpartition(":")
-            first = [(host.strip("[]") or "0.0.0.0", int(port))]  # noqa: S104
-        elif server.port or server.only_first:
-            first = [("0.0.0.0", server.port)]  # noqa: S104
+            first = [address_of(server.bind_address)]
+        elif server.host or server.port or server.only_first:
+            usual = 0 if server.only_first else ALWAYS[0][1]
+            first = [address_of(f"{server.host}:{server.port or usual}")]
         if first and server.only_first:
             return tuple(first)
         taken = {port for _, port in first}

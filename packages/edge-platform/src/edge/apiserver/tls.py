@@ -43,6 +43,8 @@ class ClientCa:
 class ServerTls:
     """`context` for the listener, kept up to date by `run`. given: name of a kubernetes.io/tls Secret.
 
+    files: PEM of a certificate and of its key, which are used instead of Secrets; "" for none.
+
     The context hands each new connection over to the one that was made last: authorities can only be added
     to a context, and one that is taken away must not count any more.
     """
@@ -55,6 +57,7 @@ class ServerTls:
         given: str,
         names: tuple[str, ...],
         client_ca: ClientCa = ClientCa(),
+        files: tuple[str, str] = ("", ""),
         own: str = OWN_SECRET,
     ) -> None:
         """own: name of the Secret for what is made here."""
@@ -69,6 +72,7 @@ class ServerTls:
         self._client = client
         self._namespace = namespace
         self._given = given
+        self._files = files
         self._own = own
         self._names = names
         self._loaded = (b"", b"")
@@ -126,6 +130,10 @@ class ServerTls:
                 log.warning("certificate_not_refreshed", error=str(error))
 
     async def _find(self) -> tuple[bytes, bytes, bytes]:
+        if all(self._files):
+            cert, key = [await asyncio.to_thread(Path(file).read_bytes) for file in self._files]
+            self.own_names = ()
+            return cert, key, b""
         if self._given:
             secret = await self._client.find(KubeSecret, self._given, self._namespace)
             if secret is not None and _field(secret, "tls.crt") and _field(secret, "tls.key"):

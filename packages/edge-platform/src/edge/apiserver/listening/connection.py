@@ -155,7 +155,9 @@ class Connection(RequestHandler):
 class HttpServer(web.Server):
     """`handler` serves all connections; `doors` dresses all answers."""
 
-    def __init__(self, handler: Any, doors: Doors, *, head_within_s: float | None = None) -> None:
+    def __init__(
+        self, handler: Any, doors: Doors, *, head_within_s: float | None = None, idle_s: float = IDLE_S
+    ) -> None:
         super().__init__(handler, handler_cancellation=True)
         self.head_within_s = HEAD_WITHIN_S if head_within_s is None else head_within_s
         self._doors = doors
@@ -164,7 +166,7 @@ class HttpServer(web.Server):
         self._options = {
             "access_log": None,
             "auto_decompress": False,
-            "keepalive_timeout": IDLE_S,
+            "keepalive_timeout": idle_s,
             "max_line_size": HEAD_MAX_BYTES,
             "max_field_size": HEAD_MAX_BYTES,
             "max_headers": HEADERS_MAX,

@@ -17,7 +17,8 @@ from edge.apiserver.settings import GatewaySettings
 from edge_sdk.settings import Section, SettingsError
 
 LOOKED_AT_EVERY_S: Final = 2.0
-LIVE: Final = frozenset({"log.level"})
+NOT_WAITING: Final = frozenset({"log.level", "notUsed"})
+"""Taken up at once, or never."""
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -59,7 +60,7 @@ class SettingsFile:
             self._level = now.log.level
             self._set_level(now.log.level)
             log.warning("log_level_changed", level=now.log.level)
-        waiting = sorted(set(differing(self._started_with, now)) - LIVE)
+        waiting = sorted(set(differing(self._started_with, now)) - NOT_WAITING)
         if waiting:
             log.warning("settings_wait_for_restart", keys=waiting)
 

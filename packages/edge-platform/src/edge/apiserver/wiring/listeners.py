@@ -39,6 +39,7 @@ class Listeners:
             given=server.tls.secret_name,
             names=server.tls.names,
             client_ca=ClientCa(server.tls.client_ca_file, server.tls.client_ca_secret),
+            files=(server.tls.cert_file, server.tls.key_file),
         )
 
     @property
@@ -49,7 +50,7 @@ class Listeners:
     async def listen(self, handle: Callable[..., Any]) -> None:
         """Raises OSError when a port is taken."""
         settings = self._ground.settings
-        self._server = server = HttpServer(handle, self.doors)
+        self._server = server = HttpServer(handle, self.doors, idle_s=settings.server.idle_timeout.s)
         self._runner = web.ServerRunner(server, shutdown_timeout=SHORT_ENDS_WITHIN_S)
         await self._runner.setup()
         for host, port in settings.binds:

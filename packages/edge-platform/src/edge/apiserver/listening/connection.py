@@ -52,6 +52,8 @@ class Connection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_within_s = server.head_within_s
         self._untaken_timer: asyncio.TimerHandle | None = None
+        self.latest: Request | None = None
+        """What is handled, or was; aiohttp forgets it before its answer is written."""
         self._of = server
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +97,7 @@ class Connection(RequestHandler):
         if self.transport is None:
             return
         now = self.transport.get_write_buffer_size()
-        answer = self._current_request.answer if isinstance(self._current_request, Request) else None
+        answer = self.latest.answer if self.latest is not None else None
         # A stream waits for its client with little in memory: somebody reads a log page by page.
         if left is not None and left - now < TAKEN_BYTES and isinstance(answer, web.Response):
             self.transport.abort()
@@ -186,6 +188,7 @@ class HttpServer(web.Server):
     ) -> Request:
         request = Request(message, payload, protocol, writer, task, self._loop)
         request.doors = self._doors
+        protocol.latest = request
         return request
 
 

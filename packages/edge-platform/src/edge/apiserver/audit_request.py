@@ -70,14 +70,14 @@ class Describer:
 
     def record(self, exchange: "Exchange", id_: str, now_ms: int, scope: str | None) -> Record:
         """What is known before the body is read. scope: key of the scope that was asked at."""
-        session = exchange.caller
-        caller = session.caller
+        caller, sender = exchange.caller.caller, exchange.sender.caller
+        impersonated = "" if exchange.by is None else caller.name
         return Record(
             id=id_,
             phase=INTENT,
             time=now_ms,
             began=now_ms,
-            actor=Actor(user=caller.name, uid=caller.uid, groups=caller.groups),
+            actor=Actor(user=sender.name, uid=sender.uid, groups=sender.groups, impersonated=impersonated),
             origin=self.origin(exchange.request),
             req=_asked(exchange),
             scope=scope_text(scope) if scope else "platform",
@@ -159,7 +159,7 @@ def outcome_of(record: Record, now_ms: int, code: int, reason: str = "", body: A
         phase=OUTCOME,
         time=now_ms,
         began=record.began,
-        actor=Actor(user=record.actor.user),
+        actor=Actor(user=record.actor.user, impersonated=record.actor.impersonated),
         req=replace(record.req, name=name),
         scope=record.scope,
         code=code,

@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 RECORDS: Final = "records"
 MEMBERS: Final = ("iamrolebindings", "members", "clusters/members")
 """Who may add one of these at a scope administers it: so the shipped roles say it."""
-EXACT: Final = ("user", "verb", "resource", "cluster", "namespace", "name", "code", "result", "cursor")
+EXACT: Final = (
+    *("user", "impersonated", "verb", "resource", "cluster", "namespace", "name"),
+    *("code", "result", "cursor"),
+)
 OPERATIONS: Final = (
     Operation(
         "GET", f"{AUDIT}/{RECORDS}", "Search the audit trail, newest first", "audit", answer=AuditPage,
         name="queryAudit",
         params=(
-            *(Param(name, "Exactly this.") for name in EXACT[:6]),
+            *(Param(name, "Exactly this.") for name in EXACT[:7]),
             Param("code", "A status such as 403, or a class such as 4xx."),
             Param("result", f"How it ended: {', '.join(RESULTS)}."),
             Param("scope", "What was done there and below."),

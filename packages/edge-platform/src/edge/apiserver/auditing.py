@@ -72,7 +72,8 @@ class Auditor:
         *,
         all_reads: bool,
     ) -> None:
-        """all_reads: note every read; otherwise those of the trail alone. Readings of secrets are changes."""
+        """all_reads: note every read; otherwise those of the trail and those by `--as` alone. Readings of
+        secrets are changes."""
         self.trail = trail
         self._describer = describer
         self._access = access
@@ -94,13 +95,20 @@ class Auditor:
         """The handler with its records around it."""
         if sort_of(exchange) == "change":
             return lambda exchange: self._change(exchange, handler)
-        if self._all_reads or (exchange.resource is not None and exchange.resource.group == AUDIT_GROUP):
+        as_other = exchange.by is not None
+        if (
+            self._all_reads
+            or as_other
+            or (exchange.resource is not None and exchange.resource.group == AUDIT_GROUP)
+        ):
             return lambda exchange: self._read(exchange, handler)
         return handler
 
     def refused(self, exchange: "Exchange", problem: Problem) -> None:
-        """A change that the caller may not make; noted, since it changes nothing."""
-        if exchange.session is None or not exchange.verb or sort_of(exchange) != "change":
+        """A change that the caller may not make, or anything by `--as`; noted, since it changes nothing."""
+        if exchange.session is None or not exchange.verb:
+            return
+        if exchange.by is None and sort_of(exchange) != "change":
             return
         record = self._record(exchange)
         self.trail.note(replace(record, phase=REFUSED, code=problem.status, reason=camel(problem.code)))

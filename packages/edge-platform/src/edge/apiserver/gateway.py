@@ -1,6 +1,7 @@
 """The way of a request through the gateway; its order is part of the contract (§8.1).
 
-    read the path → public? → framing → who → limits → what → may they → record → handle → record → count
+    read the path → public? → framing → who → limits → as whom → what → may they → record → handle → record
+    → count
 
 A step that fails raises a Problem, and that is the answer. Nothing is forwarded before every step has passed.
 """
@@ -15,6 +16,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from edge.apiserver.acting import NAME_MAX, Acting, not_for_others, question, wanted_user
 from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
 from edge.apiserver.auditing import Auditor
 from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
@@ -64,6 +66,8 @@ class Exchange:
     goes_on: Callable[[], bool] | None = None
     """Of a stream that follows its caller's rights by itself: told when they may have changed."""
     session: Session | None = None
+    by: Session | None = None
+    """Who acts as the caller (`--as`): whose token it is, who is counted, and whom the record names."""
     token: str = ""
     """The access token that it came with."""
     body: bytes | None = None
@@ -77,6 +81,11 @@ class Exchange:
         if self.session is None:
             raise RuntimeError("a handler that needs a caller was reached without one")
         return self.session
+
+    @property
+    def sender(self) -> Session:
+        """Who sent it: the caller, but for `--as`."""
+        return self.by or self.caller
 
 
 class Gateway:
@@ -94,6 +103,7 @@ class Gateway:
         streams: Gate,
         measures: Measures,
         rights: Rights,
+        acting: Acting,
         proofs: Proofs,
         clock: Clock,
         open_streams: Streams,
@@ -115,6 +125,7 @@ class Gateway:
         self._streams = streams
         self._measures = measures
         self._rights = rights
+        self._acting = acting
         self._proofs = proofs
         self._clock = clock
         self._open_streams = open_streams
@@ -180,6 +191,9 @@ class Gateway:
             )
         handler = self._router.public(request.method, exchange.target)
         check_framing(request.headers.items())
+        wanted = wanted_user(request.headers)
+        if wanted and handler is not None and exchange.target.segments[:1] == ("oauth",):
+            raise not_for_others("/" + "/".join(exchange.target.segments))
         if handler is not None:
             await self._limit_stranger(exchange)
         if handler is not None and request.method in ("GET", "HEAD"):
@@ -188,10 +202,12 @@ class Gateway:
             return await self._bounded(handler, exchange)
         exchange.session = await self._authenticate(exchange)
         await self._limit(exchange)
-        if needs_proof(request.method, exchange.target):
+        if wanted or needs_proof(request.method, exchange.target):
             asked_now()
             await self._proofs.prove(exchange.caller)
             exchange.session = await self._authenticate(exchange)
+        if wanted:
+            self._act(exchange, wanted)
         handler = self._found(exchange)
         return await self._bounded(handler, exchange)
 
@@ -205,6 +221,19 @@ class Gateway:
             self._auditor.refused(exchange, problem)
             raise
         return self._auditor.recorded(exchange, handler)
+
+    def _act(self, exchange: Exchange, name: str) -> None:
+        """From here on the caller is the user of this name. Raises as `Acting.begin`."""
+        own = exchange.caller
+        try:
+            exchange.session, exchange.by = self._acting.begin(own, name), own
+        except Forbidden as problem:
+            exchange.action = question(name[:NAME_MAX])
+            exchange.verb = exchange.action.verb
+            exchange.resource = Resource("", "v1", exchange.action.resource, name=exchange.action.name)
+            if self._auditor is not None:
+                self._auditor.refused(exchange, problem)
+            raise
 
     async def _authenticate(self, exchange: Exchange) -> Session:
         """By token or cookie; without a token, by the certificate that the connection was opened with."""
@@ -224,7 +253,7 @@ class Gateway:
 
     async def _limit(self, exchange: Exchange) -> None:
         """The caller's own limit, then a turn among all."""
-        caller = exchange.caller.caller.name
+        caller = exchange.sender.caller.name
         try:
             if self._limiter is not None:
                 delay_s = self._limiter.delay(caller, time.monotonic())
@@ -255,7 +284,7 @@ class Gateway:
         if exchange.request.method not in ("GET", "HEAD"):
             await self._receive(exchange)
         gate = self._streams if exchange.stream else self._short
-        caller = "" if exchange.session is None else exchange.session.caller.name
+        caller = "" if exchange.session is None else exchange.sender.caller.name
         gate.enter(caller)
         try:
             if exchange.stream:
@@ -295,15 +324,21 @@ class Gateway:
 
         def may_go_on() -> bool:
             try:
-                exchange.session = self._certified(exchange.request) or self._authenticator.session(
+                own = self._certified(exchange.request) or self._authenticator.session(
                     exchange.token, self._clock.now_s()
                 )
+                if exchange.by is None:
+                    exchange.session = own
+                else:
+                    exchange.session = self._acting.go_on(own, exchange.caller.caller.name)
+                    exchange.by = own
             except Problem:
                 return False
             return self._router.may_go_on(exchange)
 
         left_s = exchange.caller.expires_s - self._clock.now_s()
-        with self._open_streams.running(exchange.caller.caller.name, may_go_on):
+        sender = exchange.sender.caller.name
+        with self._open_streams.running(exchange.caller.caller.name, may_go_on, sender):
             try:
                 async with asyncio.timeout(max(1.0, left_s)):
                     return await handler(exchange)

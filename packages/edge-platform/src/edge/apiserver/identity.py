@@ -66,6 +66,11 @@ class ForeignTokens(Protocol):
     def session(self, token: str, now_s: float) -> Session: ...
 
 
+def own_groups(user: User) -> tuple[str, ...]:
+    """Those of its object, without names of the system (R13)."""
+    return tuple(group for group in user.spec.groups if not group.startswith("system:"))
+
+
 class People:
     """Users, as the watch brings them."""
 
@@ -151,9 +156,8 @@ class Authenticator:
             self._check_kubeconfig(claims, now_s)
         else:
             self._sessions.check(claims, user)
-        groups = tuple(group for group in user.spec.groups if not group.startswith("system:"))
         return Session(
-            caller=Caller(name=claims.user, uid=claims.uid, groups=groups),
+            caller=Caller(name=claims.user, uid=claims.uid, groups=own_groups(user)),
             restricted=must_change_password(user),
             is_admin=self._is_admin(claims.user),
             expires_s=claims.expires_s,

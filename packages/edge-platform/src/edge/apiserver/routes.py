@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
+from edge.apiserver.acting import require_impersonal
 from edge.apiserver.answers import json_answer
 from edge.apiserver.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
 from edge.apiserver.headers import sent_as
@@ -126,6 +127,8 @@ class Router:
         for find in self._own:
             handler = find(exchange, resource)
             if handler is not None:
+                if exchange.by is not None:
+                    require_impersonal(resource)
                 path = ("oapis", *native_segments(resource)[1:])
                 self._described.require([(exchange.request.method, path)])
                 exchange.resource = resource

@@ -30,26 +30,30 @@ class Streams:
         """Whether the process stops, which ends all of them."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._open.values()))
+        return len(set[Stream]().union(*self._open.values()))
 
     def has(self, user: Who) -> bool:
         return user in self._open
 
     @contextmanager
-    def running(self, user: str, may_go_on: Callable[[], bool]) -> Generator[None]:
-        """The current task is a stream of `user` while the block runs."""
+    def running(self, user: str, may_go_on: Callable[[], bool], by: str = "") -> Generator[None]:
+        """The current task is a stream of `user` while the block runs. by: who acts as that user, if anybody;
+        what happens to either may end it."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream runs in a task")
         stream = Stream(task, may_go_on)
-        self._open.setdefault(user, set()).add(stream)
+        users = {user, by or user}
+        for one in users:
+            self._open.setdefault(one, set()).add(stream)
         try:
             yield
         finally:
-            mine = self._open[user]
-            mine.discard(stream)
-            if not mine:
-                del self._open[user]
+            for one in users:
+                mine = self._open[one]
+                mine.discard(stream)
+                if not mine:
+                    del self._open[one]
 
     def look(self, user: Who) -> None:
         """Ask again for all streams of one user, who may have lost the token or a right."""
@@ -78,6 +82,5 @@ class Streams:
 
     def end_all(self) -> None:
         self.ending = True
-        for streams in self._open.values():
-            for stream in streams:
-                stream.task.cancel("the gateway stops")
+        for stream in set[Stream]().union(*self._open.values()):
+            stream.task.cancel("the gateway stops")

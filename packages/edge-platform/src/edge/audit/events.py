@@ -22,13 +22,15 @@ def kubernetes_event(entry: Entry) -> dict[str, Any]:
         "stage": "ResponseComplete" if entry.ended else "RequestReceived",
         "requestURI": _uri(entry.req),
         "verb": entry.req.verb,
-        "user": _user(entry.actor.on_behalf or entry.actor.user, entry),
+        "user": _user(entry),
         "sourceIPs": [entry.origin.ip] if entry.origin.ip else [],
         "userAgent": entry.origin.agent,
         "requestReceivedTimestamp": kubernetes_time(entry.time),
         "stageTimestamp": kubernetes_time(ended),
         "annotations": _annotations(entry),
     }
+    if entry.actor.impersonated:
+        event["impersonatedUser"] = {"username": entry.actor.impersonated}
     if entry.req.resource:
         event["objectRef"] = _object(entry)
     if entry.code:
@@ -39,8 +41,9 @@ def kubernetes_event(entry: Entry) -> dict[str, Any]:
     return event
 
 
-def _user(name: str, entry: Entry) -> dict[str, Any]:
-    return {"username": name, "uid": entry.actor.uid, "groups": list(entry.actor.groups)}
+def _user(entry: Entry) -> dict[str, Any]:
+    actor = entry.actor
+    return {"username": actor.user, "uid": actor.uid, "groups": list(actor.groups)}
 
 
 def _object(entry: Entry) -> dict[str, str]:

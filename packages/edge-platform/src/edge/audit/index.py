@@ -19,16 +19,17 @@ from edge.audit.chain import BODY
 from edge.audit.folder import Folder, Segment, pieces
 from edge.audit.record import INTENT, Record, read_record
 
-EDITION: Final = 1
+EDITION: Final = 2
 BUSY_S: Final = 5.0
 _TABLES: Final = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS progress (bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
-    id TEXT PRIMARY KEY, began INTEGER NOT NULL, user TEXT NOT NULL, verb TEXT NOT NULL, grp TEXT NOT NULL,
-    resource TEXT NOT NULL, sub TEXT NOT NULL, cluster TEXT NOT NULL, namespace TEXT NOT NULL,
-    name TEXT NOT NULL, scope TEXT NOT NULL, phase TEXT NOT NULL, code INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, began INTEGER NOT NULL, user TEXT NOT NULL, impersonated TEXT NOT NULL,
+    verb TEXT NOT NULL, grp TEXT NOT NULL, resource TEXT NOT NULL, sub TEXT NOT NULL,
+    cluster TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, scope TEXT NOT NULL,
+    phase TEXT NOT NULL, code INTEGER NOT NULL,
     first_at INTEGER, first_size INTEGER, last_at INTEGER, last_size INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_time ON entries (began, id);
@@ -37,8 +38,10 @@ CREATE INDEX IF NOT EXISTS by_object ON entries (resource, name, began, id);
 CREATE INDEX IF NOT EXISTS by_namespace ON entries (namespace, began, id);
 PRAGMA user_version = {EDITION};
 """
+_OTHERS: Final = "DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS progress;"
+"""Of another edition: it is filled anew."""
 _PUT: Final = """
-INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 ON CONFLICT (id) DO UPDATE SET phase = excluded.phase, code = excluded.code,
     name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END,
     first_at = coalesce(first_at, excluded.first_at), first_size = coalesce(first_size, excluded.first_size),
@@ -111,7 +114,8 @@ def _complete(segment: Segment, path: Path) -> SegmentIndex | None:
     with contextlib.suppress(sqlite3.Error, OSError):
         size, found, rows = segment.path.stat().st_size, None, _connect_as_it_is(path)
         with contextlib.suppress(sqlite3.Error):
-            found = rows.execute("SELECT bytes FROM progress").fetchone()
+            if rows.execute("PRAGMA user_version").fetchone()[0] == EDITION:
+                found = rows.execute("SELECT bytes FROM progress").fetchone()
         if found is not None and found[0] == size:
             return SegmentIndex(segment, rows)
         rows.close()
@@ -121,7 +125,10 @@ def _complete(segment: Segment, path: Path) -> SegmentIndex | None:
 def _caught_up(segment: Segment, rows: sqlite3.Connection) -> SegmentIndex:
     made = SegmentIndex(segment, rows)
     try:
-        if rows.execute("PRAGMA user_version").fetchone()[0] != EDITION:
+        edition = rows.execute("PRAGMA user_version").fetchone()[0]
+        if edition not in (0, EDITION):
+            rows.executescript(_OTHERS)
+        if edition != EDITION:
             rows.executescript(_TABLES)
         made.catch_up()
     except BaseException:
@@ -164,6 +171,7 @@ def _row(record: Record, at: int, size: int) -> tuple[object, ...]:
         record.id,
         record.began or record.time,
         record.actor.user,
+        record.actor.impersonated,
         req.verb,
         req.group,
         req.resource,

@@ -52,6 +52,7 @@ class Query(NamedTuple):
 
     id: str = ""
     user: str = ""
+    impersonated: str = ""
     verb: str = ""
     resource: str = ""
     cluster: str = ""
@@ -210,7 +211,7 @@ def _unreadable(found: _Found) -> Entry:
         result=result_of(row["phase"], row["code"]),
         code=row["code"],
         reason="the record is not as it was written: run edge audit verify",
-        actor=Actor(user=row["user"]),
+        actor=Actor(user=row["user"], impersonated=row["impersonated"]),
         req=Asked(
             verb=row["verb"],
             group=row["grp"],
@@ -314,6 +315,7 @@ def _where(query: Query) -> tuple[str, list[Any]]:
     equal = {
         "id": query.id,
         "user": query.user,
+        "impersonated": query.impersonated,
         "verb": query.verb,
         "resource": resource,
         "grp": group,

@@ -28,11 +28,13 @@ class _Part(Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Actor(_Part, frozen=True, kw_only=True):
+    """impersonated: the user whom they acted as (`--as`), and whose grant then allowed it."""
+
     user: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
     session: str = ""
-    on_behalf: str = ""
+    impersonated: str = ""
 
 
 class Origin(_Part, frozen=True, kw_only=True):

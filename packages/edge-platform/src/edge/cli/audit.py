@@ -30,6 +30,7 @@ PAGE: Final = 500
 VERIFIED_WITHIN_S: Final = 3600.0
 FILTERS: Final = (
     ("user", "name of who did it"),
+    ("impersonated", "name of whom they acted as (kubectl --as)"),
     ("verb", "create, update, patch, delete, sign-in, …"),
     ("resource", "pods, pods/exec, deployments.apps, …"),
     ("cluster", "a member cluster"),
@@ -177,6 +178,8 @@ def _told(entry: Entry) -> str:
     only = " (dry run)" if req.dry_run else ""
     why = f" {entry.reason}" if entry.reason else ""
     who = entry.actor.user or "(nobody)"
+    if entry.actor.impersonated:
+        who = f"{who} as {entry.actor.impersonated}"
     how = f"{entry.code or '-'} {entry.result}{why}"
     return f"{when}  {who}  {req.verb} {what}{name}{where}{only}  {how}  {entry.origin.ip}"
 

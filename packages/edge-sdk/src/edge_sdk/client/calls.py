@@ -86,6 +86,7 @@ class Calls:
         self,
         *,
         user: str = "",
+        impersonated: str = "",
         verb: str = "",
         resource: str = "",
         cluster: str = "",
@@ -106,6 +107,7 @@ class Calls:
             AuditPage,
             query={
                 "user": user,
+                "impersonated": impersonated,
                 "verb": verb,
                 "resource": resource,
                 "cluster": cluster,

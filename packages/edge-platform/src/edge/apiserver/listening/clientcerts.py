@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from edge.apiserver.identity import People, Session
+from edge.apiserver.identity import People, Session, own_groups
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password
 from edge_sdk.access import Caller
 from edge_sdk.problem import NotAuthenticated
@@ -46,9 +46,10 @@ class ClientCertificates:
         if is_disabled(user):
             why = f"the user is {DISABLED}: {user.status.reason or 'no reason given'}"
             raise _refused(why, "have the user enabled")
-        own = tuple(group for group in user.spec.groups if not group.startswith("system:"))
         return Session(
-            caller=Caller(name=name, uid=user.metadata.uid, groups=tuple(dict.fromkeys((*own, *groups)))),
+            caller=Caller(
+                name=name, uid=user.metadata.uid, groups=tuple(dict.fromkeys((*own_groups(user), *groups)))
+            ),
             restricted=must_change_password(user),
             is_admin=self._is_admin(name),
             expires_s=expires_s,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from edge.apiserver.acting import not_for_others
 from edge.apiserver.answers import document
 from edge.apiserver.dialing import system_lookup
 from edge.apiserver.headers import Network
@@ -87,6 +88,8 @@ class ReverseRoutes:
         if not any(decision.allowed for decision in decisions):
             do = f"ask an administrator for a role with nonResourceURLs {entry.asked}"
             raise Forbidden("forbidden", what=decisions[0].reason, do=do)
+        if exchange.by is not None and entry.spec.directives.auth_proxy is True:
+            raise not_for_others(entry.asked)  # its upstream may open a session for whom it is told
         if session.restricted:
             raise change_password_first(session.caller.name)
         if exchange.stream:

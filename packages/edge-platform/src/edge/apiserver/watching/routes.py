@@ -121,11 +121,12 @@ class WatchRoutes:
         return sum(len(socket.talk.subs) for mine in self._sockets.values() for socket in mine)
 
     async def _watch(self, exchange: "Exchange") -> web.StreamResponse:
-        user, request = exchange.caller.caller.name, exchange.request
-        socket = WatchSocket(self._world, user, self._measures, lambda: self._wait(user))
+        user, sender = exchange.caller.caller.name, exchange.sender.caller.name
+        request = exchange.request
+        socket = WatchSocket(self._world, user, self._measures, lambda: self._wait(sender))
         if not self._is_welcome(request):
             return await socket.refuse(request, protocol.BAD_ORIGIN, "this page may not open a socket here")
-        mine = self._sockets.setdefault(user, set())
+        mine = self._sockets.setdefault(sender, set())
         if len(mine) >= SOCKETS_PER_USER:
             why = f"a user has {SOCKETS_PER_USER} sockets at most"
             return await socket.refuse(request, protocol.TOO_MANY, why)
@@ -136,7 +137,7 @@ class WatchRoutes:
         finally:
             mine.discard(socket)
             if not mine:
-                self._sockets.pop(user, None)
+                self._sockets.pop(sender, None)
 
     def _is_welcome(self, request: web.BaseRequest) -> bool:
         """Browsers say from which page they come; who comes with a cookie must say it."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edge.apiserver.access_routes import AccessRoutes
+from edge.apiserver.acting import Acting
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.kubeconfig_routes import KubeconfigRoutes
@@ -89,6 +90,7 @@ class Serving:
             streams=ground.streams,
             measures=ground.measures,
             rights=picture.rights,
+            acting=Acting(recognition.people, picture.rights.access, picture.rights.is_admin),
             proofs=recognition.proofs,
             clock=ground.clock,
             open_streams=ground.open_streams,

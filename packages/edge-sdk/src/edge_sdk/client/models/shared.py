@@ -12,11 +12,13 @@ from edge_kube.meta import Model
 
 
 class Actor(Model):
+    """impersonated: the user whom they acted as (`--as`), and whose grant then allowed it."""
+
     user: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
     session: str = ""
-    on_behalf: str = ""
+    impersonated: str = ""
 
 
 class Rule(Model):

@@ -9,15 +9,20 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
-from tests.support.gateway import PASSWORD, USERS, Answer, RunningGateway, make_user
+from tests.support.acting import as_user, let_act
+from tests.support.gateway import PASSWORD, USERS, Answer, RunningGateway, make_user, somebody
+from tests.support.person import Person
 from tests.support.trails import lines_of
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.audit.chain import BODY
+from edge.audit.events import kubernetes_event
 from edge.audit.folder import Folder
 from edge.audit.kept import FolderReading
+from edge.audit.query import Entry
 from edge.audit.record import Record, read_record
 from edge.audit.verify import Report, verify
 from edge.audit.writer import Writer
@@ -114,6 +119,42 @@ async def test_a_change_has_an_intent_and_an_outcome(audited: RunningGateway, fo
     assert found[1]["reason"] == "AlreadyExists"
     of_it = [record for record in records(folder) if record.id == first["id"]]
     assert [record.phase for record in of_it] == ["intent", "outcome"]
+
+
+async def test_who_acts_as_somebody_is_the_actor_and_the_other_is_named(
+    audited: RunningGateway, folder: Path, kube: Client
+) -> None:
+    """A change, a read, a refusal of what the other may not do and one of the `--as` itself."""
+    helper, other = await somebody(audited, kube), await somebody(audited, kube, admin=True)
+    await let_act(audited, kube, helper, other, "ada")
+    token, name = await audited.token(helper), fresh_name()
+    made = await change(audited, "POST", MAPS, token, configmap(name), headers=as_user(other))
+    assert made.status == 201
+    assert (await audited.get(f"{MAPS}/{name}", token=token, headers=as_user(other))).status == 200
+    denied = await change(audited, "GET", f"{MAPS}/{name}", token, headers=as_user("ada"))
+    assert denied.status == 403
+    assert (await audited.get(MAPS, token=token, headers=as_user("admin"))).status == 403
+    admin = await audited.token()
+    (created,) = await asked(audited, admin, impersonated=other, verb="create")
+    assert created["actor"]["user"] == helper
+    assert created["actor"]["impersonated"] == other
+    assert (created["req"]["name"], created["grant"]["binding"]) == (name, f"{other}-platform-admin")
+    (read,) = await asked(audited, admin, impersonated=other, verb="get")
+    assert (read["phase"], read["actor"]["user"]) == ("read", helper)
+    (refused,) = await asked(audited, admin, impersonated="ada")
+    assert (refused["phase"], refused["actor"]["user"], refused["code"]) == ("refused", helper, 403)
+    (tried,) = await asked(audited, admin, user=helper, verb="impersonate")
+    assert (tried["req"]["name"], tried["phase"]) == ("admin", "refused")
+    assert "impersonated" not in tried["actor"]
+    assert {one["id"] for one in await asked(audited, admin, user=helper)} >= {
+        one["id"] for one in (created, read, refused, tried)
+    }
+    event = kubernetes_event(msgspec.convert(created, Entry))
+    assert (event["user"]["username"], event["impersonatedUser"]) == (helper, {"username": other})
+    code, out, _ = await Person(audited, folder.parent, admin).types(
+        "audit", "query", "--impersonated", other
+    )
+    assert (code, f"{helper} as {other}  create configmaps {name}" in out) == (0, True), out
 
 
 async def test_the_intent_is_on_the_disk_before_the_api_server_hears_of_it(

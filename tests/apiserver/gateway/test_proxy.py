@@ -132,10 +132,11 @@ async def test_identity_headers_of_the_client_change_nothing(gateway: RunningGat
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     for headers in (
-        {"Impersonate-User": "root"}, {"impersonate-group": "system:masters"}, {"X-Remote-User": "root"},
+        {"Impersonate_Group": "system:masters"}, {"X-Remote-User": "root"},
         {"Connection": "keep-alive, Impersonate-User, Impersonate-Group"}, {"Impersonate_User": "root"},
     ):  # fmt: skip
         answer = await gateway.ask("POST", path, token=token, json=body, headers=headers)
+        assert answer.status == 201, headers
         info = answer.json()["status"]["userInfo"]
         assert (info["username"], sorted(info["groups"])) == (
             "admin",

@@ -13,7 +13,7 @@ import aiohttp
 import jwt
 import pytest
 import pytest_asyncio
-from tests.support.gateway import IAM, RunningGateway, make_user
+from tests.support.gateway import IAM, RunningGateway, make_user, somebody
 from tests.support.upstreams import Closing, Shop, raw_server, reverse_proxy, shop
 
 from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, IAMRoleBindingSpec, PolicyRule, RoleRef, Subject
@@ -157,7 +157,7 @@ async def test_nothing_of_the_callers_credentials_reaches_the_upstream(
         await gateway.until("/shop/a", 200, token=token)
         sent = {
             "Cookie": "edge_session=s; own=1",
-            "Impersonate-User": "root",
+            "Impersonate_User": "root",
             "X-Remote-User": "root",
             "X_Remote_Group": "root",
             "X-Edge-Identity": "forged",
@@ -204,6 +204,23 @@ async def test_auth_proxy_introduces_the_caller_with_a_signed_token_for_this_ups
         assert (await gateway.get("/api/v1/namespaces", token=identity)).status == 401
         with pytest.raises(jwt.InvalidAudienceError):
             jwt.decode(identity, key, algorithms=["EdDSA"], audience="reverseproxy/default/other")
+
+
+async def test_who_acts_as_somebody_is_introduced_to_no_upstream_in_that_name(
+    gateway: RunningGateway, kube: Client, backend: Shop
+) -> None:
+    """It may open a session for whom it is told; without an introduction it learns nobody's name."""
+    token, headers = await gateway.token(), {"Impersonate-User": await somebody(gateway, kube, admin=True)}
+    async with (
+        reverse_proxy(kube, "/shop/*", backend.port, authProxy=True),
+        reverse_proxy(kube, "/plain/*", backend.port, name="plain"),
+    ):
+        for path, status in (("/shop/a", 403), ("/plain/a", 200)):
+            await gateway.until(path, 200, token=token)
+            backend.seen.clear()
+            assert (await gateway.get(path, token=token, headers=headers)).status == status
+            assert len(backend.seen) == (status == 200)
+        assert backend.seen[0].all("Impersonate-User") == backend.seen[0].all("X-Remote-User") == []
 
 
 async def test_only_who_may_gets_through_by_the_path_or_by_the_resource(

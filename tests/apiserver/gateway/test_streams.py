@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 import yaml
-from tests.support.gateway import RunningGateway, make_user
+from tests.support.gateway import RunningGateway, make_user, somebody
 
 from edge.apiserver.splice import wanted_protocol
 from edge.clusters.types import Cluster
@@ -142,7 +142,7 @@ async def test_spdy_bytes_pass_both_ways_untouched_and_in_the_callers_name(
         token = await gateway.token()
         await gateway.until("/oapis/tenant/v1alpha1/clusters/spdy", 200, token=token)
         reader, writer = await upgrade(
-            gateway, f"/clusters/spdy{EXEC}", token, "SPDY/3.1", "Impersonate-User: root\r\n"
+            gateway, f"/clusters/spdy{EXEC}", token, "SPDY/3.1", "Impersonate_User: root\r\n"
         )
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101")
@@ -158,6 +158,22 @@ async def test_spdy_bytes_pass_both_ways_untouched_and_in_the_callers_name(
         assert "Authorization: Bearer member-secret\r\n" in sent
         assert "root" not in sent
         assert "X-Stream-Protocol-Version: v4.channel.k8s.io\r\n" in sent
+
+
+async def test_a_shell_as_somebody_is_sent_in_that_users_name_alone(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """S2: of what the client said of identity nothing goes on; name and groups are those of the object."""
+    boss, seen = await somebody(gateway, kube, admin=True), list[bytes]()
+    async with member(kube, "named", SWITCH, seen):
+        token = await gateway.token()
+        await gateway.until("/oapis/tenant/v1alpha1/clusters/named", 200, token=token)
+        extra = f"iMPERSONATE-uSER: {boss}\r\nImpersonate_Group: system:masters\r\n"
+        reader, writer = await upgrade(gateway, f"/clusters/named{EXEC}", token, "SPDY/3.1", extra)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        writer.close()
+        told = [line for line in seen[0].decode().split("\r\n") if line.lower().startswith("impersonate")]
+        assert told == [f"Impersonate-User: {boss}", "Impersonate-Group: edge:platform-admins"]
 
 
 @pytest.mark.parametrize(

@@ -44,14 +44,21 @@ def context(certificate: Path | None = None) -> ssl.SSLContext:
 
 
 async def over_tls(
-    gateway: RunningGateway, path: str, certificate: Path | None = None, method: str = "GET", **headers: str
+    gateway: RunningGateway,
+    path: str,
+    certificate: Path | None = None,
+    method: str = "GET",
+    body: str = "",
+    **headers: str,
 ) -> Answer:
     """On a connection of its own."""
     host, port = gateway.server.addresses[-1]
     connector = aiohttp.TCPConnector(ssl=context(certificate), force_close=True)
     async with (
         aiohttp.ClientSession(connector=connector) as session,
-        session.request(method, f"https://{host}:{port}{path}", headers=headers) as response,
+        session.request(
+            method, f"https://{host}:{port}{path}", headers=headers, data=body or None
+        ) as response,
     ):
         return Answer(response.status, response.headers, await response.read())
 
@@ -65,6 +72,20 @@ async def served_certificate(gateway: RunningGateway) -> bytes:
     assert version == "TLSv1.3"
     assert found is not None
     return found
+
+
+async def test_a_certificates_user_acts_as_another_without_its_organisations(
+    gateway: RunningGateway, authority: Authority
+) -> None:
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    certificate = authority.issue("admin", "guests")
+    headers = {"Impersonate-User": "ada", "Content-Type": "application/json"}
+    answer = await over_tls(gateway, path, certificate, "POST", json.dumps(review), **headers)
+    info = answer.json()["status"]["userInfo"]
+    assert (info["username"], sorted(info["groups"])) == ("ada", ["edge:group:ops", "system:authenticated"])
+    refused = await over_tls(gateway, ME, authority.issue("ada"), **{"Impersonate-User": "admin"})
+    assert (refused.status, "cannot impersonate" in refused.json()["message"]) == (403, True)
 
 
 async def test_a_certificate_signs_in_the_user_of_its_common_name(

@@ -1,6 +1,8 @@
 """Who did what, when, to what, with which result: filters and pages over segments and chains (O6)."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from tests.support.trails import intent, outcome, trail
 
 from edge.audit.folder import Folder
 from edge.audit.query import BadQueryError, Entry, Query, search
-from edge.audit.record import UNKNOWN, Record
+from edge.audit.record import UNKNOWN, Actor, Record
 from edge.audit.retention import Limits
 
 SMALL = Limits(segment_bytes=3000, refuse_ratio=1.1)
@@ -109,6 +111,28 @@ def test_a_damaged_index_is_made_anew_and_an_old_one_catches_up(tmp_path: Path) 
     for path in (tmp_path / "index").glob("*"):
         path.write_bytes(b"no index at all" * 400)
     assert len(names(tmp_path)) == 3
+
+
+def test_an_index_of_another_edition_is_filled_anew(tmp_path: Path) -> None:
+    async def write() -> None:
+        for chain in ("gateway-a", "gateway-b"):
+            async with trail(tmp_path, chain) as made:
+                actor = Actor(user="ada", impersonated="eve")
+                await made.begin(replace(intent(chain, now_ms=START_MS), actor=actor))
+
+    asyncio.run(write())
+    both = {"gateway-a", "gateway-b"}
+    assert set(names(tmp_path, impersonated="eve")) == set(names(tmp_path, user="ada")) == both
+    indexes = [path for path in (tmp_path / "index").glob("*") if not path.name.endswith(("-wal", "-shm"))]
+    assert len(indexes) == len(both)
+    for path in indexes:
+        with closing(sqlite3.connect(path)) as rows:
+            rows.executescript(
+                "DROP TABLE entries; CREATE TABLE entries (id TEXT PRIMARY KEY, began INTEGER, user TEXT);"
+                "PRAGMA user_version = 1;"
+            )
+    assert set(names(tmp_path, impersonated="eve")) == both
+    assert names(tmp_path, impersonated="ada") == []
 
 
 @pytest.mark.parametrize("asked", [{"result": "maybe"}, {"code": "abc"}, {"cursor": "%%%"}])

@@ -71,6 +71,30 @@ async def test_a_binding_that_changes_and_still_allows_ends_no_stream() -> None:
     ann.cancel()
 
 
+async def test_a_stream_in_anothers_name_counts_once_and_ends_with_either_right() -> None:
+    for loses in ("ann", "bob"):
+        watches = Watches("ann", "bob")
+        for user in ("ann", "bob"):
+            watches.bind(user, f"User:{user}")
+        begun = asyncio.Event()
+
+        async def stream(watches: Watches = watches, begun: asyncio.Event = begun) -> None:
+            with watches.streams.running("bob", lambda: watches.may("ann") and watches.may("bob"), "ann"):
+                begun.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(stream())
+        await begun.wait()
+        assert watches.may("ann")
+        assert watches.may("bob")
+        assert len(watches.streams) == 1
+        watches.bind(loses)
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled(), loses
+        assert not watches.streams.has("ann")
+        assert not watches.streams.has("bob")
+
+
 async def test_an_event_that_touches_everybody_ends_streams_in_slices() -> None:
     users = [f"user-{n}" for n in range(1200)]
     watches = Watches(*users)

@@ -13,6 +13,7 @@ from tests.unit.iam.test_escalation import World
 
 from edge.iam.builtin import everything, roles, templates
 from edge.iam.index import Index
+from edge.iam.scope import PLATFORM
 from edge.iam.types import (
     GROUP,
     IAMRole,
@@ -175,3 +176,10 @@ def test_S6_no_built_in_role_gives_what_it_holds_at_a_place_where_it_holds_it_no
             world.put(role(f"reads-{other}", other, Right("get", "", "pods").rule))
             change = binding("elsewhere", other, f"reads-{other}", "User", HOLDER)
             assert world.lacks(HOLDER, change) != [], (name, other)
+
+
+@pytest.mark.parametrize("name", sorted(roles()))
+def test_S6_of_the_built_in_roles_the_administrators_alone_may_act_as_others(name: str) -> None:
+    scope = roles()[name].metadata.labels[IAM_SCOPE_LABEL]
+    may = climber(name, scope).index.check(HOLDER, PLATFORM, "impersonate", "", "users", "somebody")
+    assert may == (name == "platform-admin")

@@ -35,6 +35,8 @@ BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0
 LARGE_BYTES: Final = 64 * 1024
 """Bodies beyond it are masked in a thread, so that others are not kept waiting."""
 NO_ANSWER: Final = "there was no answer: the change was made, or not"
+CUT: Final = 101
+"""Of a stream that had begun, and was ended by either side."""
 AUDIT_GROUP: Final = "audit.theriseunion.io"
 
 
@@ -142,7 +144,7 @@ class Auditor:
             raise
         except BaseException as error:
             # A stream that is cut had begun; anything else may have been done or not.
-            code, reason = (101, "cut") if exchange.stream else (0, f"{NO_ANSWER} ({type(error).__name__})")
+            code, reason = (CUT, "cut") if exchange.stream else (0, f"{NO_ANSWER} ({type(error).__name__})")
             self._end(record, code, reason)
             raise
         body = response.body if isinstance(response, web.Response) else None
@@ -150,9 +152,15 @@ class Auditor:
         return response
 
     async def _read(self, exchange: "Exchange", handler: "Handler") -> web.StreamResponse:
-        record = self._record(exchange)
-        response = await handler(exchange)
-        self.trail.note(replace(record, phase=READ, code=response.status))
+        record, code = self._record(exchange), CUT if exchange.stream else 0
+        try:
+            response = await handler(exchange)
+            code = response.status
+        except Problem as problem:
+            code = problem.status
+            raise
+        finally:
+            self.trail.note(replace(record, phase=READ, code=code))
         return response
 
     async def _described(self, exchange: "Exchange") -> Record:

@@ -190,8 +190,8 @@ class Gateway:
                 status=405,
             )
         handler = self._router.public(request.method, exchange.target)
-        check_framing(request.headers.items())
-        wanted = wanted_user(request.headers)
+        names = check_framing(request.headers.items())
+        wanted = wanted_user(request.headers, names)
         if wanted and handler is not None and exchange.target.segments[:1] == ("oauth",):
             raise not_for_others("/" + "/".join(exchange.target.segments))
         if handler is not None:

@@ -39,8 +39,10 @@ Headers = Iterable[tuple[str, str]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def check_framing(headers: Headers) -> None:
-    """Refuse a request whose end or sender two programs could read differently. Raises Problem (400)."""
+def check_framing(headers: Headers) -> set[str]:
+    """Refuse a request whose end or sender two programs could read differently. Raises Problem (400).
+
+    The names of its headers, in small letters."""
     seen: set[str] = set()
     for name, value in headers:
         low = name.lower()
@@ -51,6 +53,7 @@ def check_framing(headers: Headers) -> None:
         seen.add(low)
     if {"content-length", "transfer-encoding"} <= seen:
         raise _bad_header("it has both Content-Length and Transfer-Encoding")
+    return seen
 
 
 def _is_text(value: str) -> bool:

@@ -1,0 +1,51 @@
+"""Who may act as whom (`kubectl --as`), granted by a role and a binding of their own."""
+
+import secrets
+from collections.abc import Mapping
+
+from tests.support.gateway import IAM, RunningGateway
+
+from edge.iam.types import (
+    GROUP,
+    IAMRole,
+    IAMRoleBinding,
+    IAMRoleBindingSpec,
+    IAMRoleSpec,
+    PolicyRule,
+    RoleRef,
+    Subject,
+)
+from edge_kube.client import Client
+from edge_kube.meta import ObjectMeta
+from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
+
+AT_PLATFORM = {IAM_SCOPE_LABEL: "platform", IAM_SCOPE_VALUE_LABEL: "global"}
+
+
+async def let_act(
+    gateway: RunningGateway,
+    client: Client,
+    who: str,
+    *whom: str,
+    at: Mapping[str, str] = AT_PLATFORM,
+) -> str:
+    """`who` may impersonate the users `whom`; the name of the binding. at: labels of the scope."""
+    name = f"acts-{secrets.token_hex(3)}"
+    rule = PolicyRule(
+        verbs=("impersonate",), api_groups=("",), resources=("users",), resource_names=tuple(whom)
+    )
+    meta = ObjectMeta(name=name, labels=at)
+    await client.create(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=(rule,))), manager="test")
+    spec = IAMRoleBindingSpec(
+        role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=name),
+        subjects=(Subject(kind="User", name=who),),
+    )
+    await client.create(IAMRoleBinding(metadata=meta, spec=spec), manager="test")
+    token = await gateway.token()
+    await gateway.until(f"{IAM}/iamroles/{name}", 200, token=token)
+    await gateway.until(f"{IAM}/iamrolebindings/{name}", 200, token=token)
+    return name
+
+
+def as_user(name: str) -> Mapping[str, str]:
+    return {"Impersonate-User": name}

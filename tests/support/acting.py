@@ -1,9 +1,11 @@
 """Who may act as whom (`kubectl --as`), granted by a role and a binding of their own."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
-from tests.support.gateway import IAM, RunningGateway
+from tests.support.gateway import IAM, Answer, RunningGateway
 
 from edge.iam.types import (
     GROUP,
@@ -49,3 +51,14 @@ async def let_act(
 
 def as_user(name: str) -> Mapping[str, str]:
     return {"Impersonate-User": name}
+
+
+async def ask_as(
+    gateway: RunningGateway, name: str, path: str, token: str, method: str = "GET", **options: Any
+) -> Answer:
+    """Asked again while rights are not proven, as happens on a busy machine."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = await gateway.ask(method, path, token=token, headers=as_user(name), **options)
+            if answer.status != 503:
+                return answer

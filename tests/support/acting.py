@@ -31,11 +31,22 @@ async def let_act(
     *whom: str,
     at: Mapping[str, str] = AT_PLATFORM,
 ) -> str:
-    """`who` may impersonate the users `whom`; the name of the binding. at: labels of the scope."""
-    name = f"acts-{secrets.token_hex(3)}"
+    """`who` may impersonate the users `whom`, or all; the name of the binding. at: labels of the scope."""
     rule = PolicyRule(
         verbs=("impersonate",), api_groups=("",), resources=("users",), resource_names=tuple(whom)
     )
+    return await grant(gateway, client, who, rule, at=at)
+
+
+async def grant(
+    gateway: RunningGateway,
+    client: Client,
+    who: str,
+    rule: PolicyRule,
+    at: Mapping[str, str] = AT_PLATFORM,
+) -> str:
+    """By a role and a binding of their own, which the gateway knows afterwards; their name."""
+    name = f"of-{who}-{secrets.token_hex(3)}"
     meta = ObjectMeta(name=name, labels=at)
     await client.create(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=(rule,))), manager="test")
     spec = IAMRoleBindingSpec(

@@ -7,12 +7,13 @@ from typing import Any
 
 import jwt
 import pytest
+from tests.support.acting import grant
 from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user, somebody
 
 from edge.apiserver import signin
 from edge.iam.federated import Identity, new_user
 from edge.iam.passwords import DUMMY_HASH, hash_password, password_matches
-from edge.iam.types import LoginRecord, User
+from edge.iam.types import GROUP, LoginRecord, PolicyRule, User
 from edge_kube.client import Client
 from edge_kube.errors import ConnectionFailed, NotFound
 from edge_kube.errors import Invalid as Refused
@@ -192,6 +193,20 @@ async def test_nobody_sets_a_password_of_somebody_else_without_the_right(gateway
     token = await gateway.token("ada")
     answer = await gateway.ask("PUT", f"{USERS}/admin/password", token=token, json={"newPassword": "mine"})
     assert answer.status == 403
+
+
+async def test_who_manages_users_sets_no_password_of_somebody_who_holds_more(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """I2: whoever knows the password of an administrator is one."""
+    manager, boss, plain = [await somebody(gateway, kube, admin=one) for one in (False, True, False)]
+    rule = PolicyRule(verbs=("*",), api_groups=(GROUP,), resources=("users", "users/password"))
+    await grant(gateway, kube, manager, rule)
+    token, new = await gateway.token(manager), {"newPassword": "better than that"}
+    refused = await gateway.ask("PUT", f"{USERS}/{boss}/password", token=token, json=new)
+    assert (refused.status, "whoever knows it is that user" in refused.json()["message"]) == (403, True)
+    assert (await gateway.sign_in(boss)).status == 200
+    assert (await gateway.ask("PUT", f"{USERS}/{plain}/password", token=token, json=new)).status == 200
 
 
 async def test_who_signs_in_at_a_directory_gets_no_password_here(

@@ -1,7 +1,7 @@
 """A user's own account: who am I, and a new password (I14, I16). Needs no role, and reaches nobody else's."""
 
 import asyncio
-import contextlib
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +16,11 @@ from edge.apiserver.paths import Resource
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.signin import SignIn
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
+from edge.iam.escalation import takeover_lacks
 from edge.iam.federated import link_of, provider_of
+from edge.iam.index import Index
 from edge.iam.passwords import hash_password, is_hash, password_violation
+from edge.iam.turns import in_turns
 from edge.iam.types import GROUP, User
 from edge_kube.client import Client
 from edge_kube.conditions import rfc3339
@@ -73,6 +76,7 @@ class Account:
         client: Client,
         people: People,
         access: Access,
+        index: Index,
         clock: Clock,
         sessions: Sessions,
         sign_in: SignIn,
@@ -80,6 +84,7 @@ class Account:
         self._client = client
         self._people = people
         self._access = access
+        self._index = index
         self._clock = clock
         self._sessions = sessions
         self._sign_in = sign_in
@@ -128,6 +133,8 @@ class Account:
             own = name == exchange.caller.caller.name
             if own:
                 await self._check_current(exchange, user, wanted)
+            else:
+                await self._require_as_much(exchange.caller.caller.name, user)
             if is_hash(wanted.new_password):
                 raise _refused(Violation("newPassword", "***", "it is a hash, not a password", "plain text"))
             violation = password_violation(wanted.new_password, "newPassword")
@@ -141,7 +148,7 @@ class Account:
                 await self._store(user, hashed, own=own)
             except KubeError as error:
                 raise _not_stored(error) from error
-            with contextlib.suppress(Unavailable):  # none of them counts any more; what is left is swept
+            with suppress(Unavailable):  # none of them counts any more; what is left is swept
                 await self._sessions.end_all(name, but=sid)
             return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
 
@@ -170,6 +177,17 @@ class Account:
                 do="change it there",
             )
         return user
+
+    async def _require_as_much(self, author: str, user: User) -> None:
+        """Admission asks the same of a password that is written to the object; here we are the author."""
+        async with aclosing(in_turns(takeover_lacks(self._index, author, user))) as lacks:
+            async for lack in lacks:
+                raise Forbidden(
+                    "forbidden",
+                    what=f'"{author}" may not set the password of "{user.metadata.name}"',
+                    why=f"whoever knows it is that user: {lack.text}",
+                    do="ask a platform admin",
+                )
 
     async def _check_current(self, exchange: "Exchange", user: User, wanted: NewPassword) -> None:
         if not await self._sign_in.check_again(user, wanted.current_password, exchange.request):

@@ -2,6 +2,7 @@
 
     Impersonate-User: bob    `impersonate` on users "bob" is needed at the platform; then bob's rights decide
 
+Leave to act as anybody gives nobody more than they hold themselves: for that, a role must name the user.
 Groups follow from the User object and are taken from nobody's word. No such header reaches an upstream (S2):
 who is named there is the user that was decided for.
 """
@@ -15,6 +16,8 @@ from edge.apiserver.identity import People, Session, change_password_first, own_
 from edge.apiserver.paths import Resource
 from edge.iam.access import IndexAccess
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password
+from edge.iam.escalation import takeover_lacks
+from edge.iam.index import Index
 from edge.iam.types import GROUP
 from edge_sdk.access import Action, Caller, Decision
 from edge_sdk.problem import Forbidden, Problem
@@ -80,9 +83,12 @@ def not_for_others(what: str) -> Forbidden:
 
 
 class Acting:
-    def __init__(self, people: People, access: IndexAccess, is_admin: Callable[[str], bool]) -> None:
+    def __init__(
+        self, people: People, access: IndexAccess, index: Index, is_admin: Callable[[str], bool]
+    ) -> None:
         """is_admin: as the Authenticator asks it."""
         self._people = people
+        self._index = index
         self._access = access
         self._is_admin = is_admin
 
@@ -115,6 +121,17 @@ class Acting:
             raise _refused(name, "there is no such user")
         if is_disabled(user):
             raise _refused(name, f"the user is {DISABLED}")
+        if ask(
+            own.caller, question("")
+        ).allowed:  # not of this user by name: roles for managing users say "*"
+            lack = next(filter(None, takeover_lacks(self._index, own.caller.name, user)), None)
+            if lack is not None:
+                raise Forbidden(
+                    "cannot-act-as",
+                    what=f'"{own.caller.name}" may not act as "{name}"',
+                    why=lack.text,
+                    do="ask a platform admin for a role that names this user in resourceNames",
+                )
         return Session(
             caller=Caller(name=name, uid=user.metadata.uid, groups=own_groups(user)),
             restricted=must_change_password(user),

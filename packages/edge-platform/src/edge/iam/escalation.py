@@ -115,8 +115,21 @@ def user_lacks(index: Index, who: Who, new: User, old: User | None) -> Steps:
     gained = {f"Group:{group}" for group in new.spec.groups if group not in before}
     is_taken_over = old is not None and author != name and _opened_by(old) != _opened_by(new)
     if old is None or is_taken_over:
-        gained |= {f"User:{name}", *(f"Group:{group}" for group in new.spec.groups)}
-    named = {subject for subject in gained if not subject.startswith("Group:system:")}
+        gained |= _is(new)
+    return _subjects_lack(index, who, gained)
+
+
+def takeover_lacks(index: Index, who: Who, user: User) -> Steps:
+    """Who can be somebody else, by a password set for them or by acting as them, must hold what they hold."""
+    return _subjects_lack(index, who, _is(user))
+
+
+def _is(user: User) -> set[str]:
+    return {f"User:{user.metadata.name}", *(f"Group:{group}" for group in user.spec.groups)}
+
+
+def _subjects_lack(index: Index, who: Who, subjects: set[str]) -> Steps:
+    named = {subject for subject in subjects if not subject.startswith("Group:system:")}
     for binding in tuple(index.bound(sorted(named))):
         role = index.role_of(binding)
         if role is not None:

@@ -90,7 +90,9 @@ class Serving:
             streams=ground.streams,
             measures=ground.measures,
             rights=picture.rights,
-            acting=Acting(recognition.people, picture.rights.access, picture.rights.is_admin),
+            acting=Acting(
+                recognition.people, picture.rights.access, picture.rights.index, picture.rights.is_admin
+            ),
             proofs=recognition.proofs,
             clock=ground.clock,
             open_streams=ground.open_streams,

@@ -63,6 +63,7 @@ class SigningIn:
             client=ground.client,
             people=of.people,
             access=self._rights.access,
+            index=self._rights.index,
             clock=ground.clock,
             sessions=of.sessions,
             sign_in=self._sign_in,

@@ -1,4 +1,4 @@
-"""`kubectl auth can-i` through the gateway: what the request itself would be told (I4, I8; decision 026).
+"""`kubectl auth can-i` through the gateway: what the request itself would be told (I4, I8; decision 022).
 
 A request passes the permission engine and then the RBAC of the cluster it goes to, so a question about it
 does too: "no" with the engine's sentence, or "yes" by which binding once the cluster agrees. Who somebody is

@@ -2,7 +2,7 @@
 
 A binding is for the object that is there when it is made, whose uid admission writes to it; or, made before
 any, for the first one that comes: then the controller does. Another object of that name is another scope, and
-old rights do not come back to life with it (S7). Source: I1, I2; design §2; decision 025.
+old rights do not come back to life with it (S7). Source: I1, I2; design §2; decision 021.
 """
 
 from collections.abc import Collection, Iterable, Sequence

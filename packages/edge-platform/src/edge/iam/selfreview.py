@@ -1,6 +1,6 @@
 """Questions that callers ask a Kubernetes API about themselves: what is asked, and the rules in force. Pure.
 
-Shapes: authorization.k8s.io/v1, as JSON or as protobuf. Source: I4, I8; decision 026.
+Shapes: authorization.k8s.io/v1, as JSON or as protobuf. Source: I4, I8; decision 022.
 """
 
 from collections.abc import Iterator

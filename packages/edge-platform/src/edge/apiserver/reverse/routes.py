@@ -1,4 +1,4 @@
-"""ReverseProxy objects as routes of the gateway: who may, as whom, and for how long (G5; decision 015).
+"""ReverseProxy objects as routes of the gateway: who may, as whom, and for how long (G5; decision 014).
 
 Every path needs a caller who is signed in and may: by a right on the path of the object, or, below /oapis, by
 one on the resource that the path names (upstream-contract §6.6).

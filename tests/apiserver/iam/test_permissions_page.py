@@ -32,7 +32,7 @@ from edge_kube.harness.processes import tool
 from edge_kube.meta import ObjectMeta
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "permissions.md").read_text()
-YAML, QUOTA, PATTERN, REVIEWS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+YAML, QUOTA, PATTERN, ACTING, REVIEWS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
 GIVE, MEMBER, WHY, OTHERS = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
 """The page's commands, block by block; a block more is a test more."""
 
@@ -175,7 +175,7 @@ async def _asks_over_http(gateway: RunningGateway) -> None:
         assert (await gateway.get(f"{IAM}/{path}", token=token)).status == 200, path
 
 
-async def test_a_quota_and_a_pattern_are_admitted_as_they_are_printed(reader: Reader) -> None:
+async def test_a_quota_a_pattern_and_a_role_to_act_are_admitted_as_they_are_printed(reader: Reader) -> None:
     kube = reader.kube
     quota = yaml.safe_load(QUOTA)
     meta = {
@@ -185,6 +185,7 @@ async def test_a_quota_and_a_pattern_are_admitted_as_they_are_printed(reader: Re
     }
     await kube.apply({**meta, **quota})
     await kube.apply(yaml.safe_load(PATTERN))
+    await kube.apply(yaml.safe_load(ACTING))
     await kube.eventually(
         ScopePattern, "fields", lambda one: one.status.registered is True, namespace="edge-system"
     )
@@ -200,6 +201,6 @@ def test_the_configuration_for_reviews_is_the_one_that_is_tested() -> None:
 
 
 def test_every_block_of_the_page_is_run() -> None:
-    assert len(re.findall(r"```(yaml|bash)", PAGE)) == 8
+    assert len(re.findall(r"```(yaml|bash)", PAGE)) == 9
     for block in (GIVE, MEMBER, WHY, OTHERS):
         assert all(commands_of(block))

@@ -92,6 +92,8 @@ async def raw_server(serve: Raw) -> AsyncGenerator[int]:
         server.close()
         for writer in writers:
             writer.transport.abort()
+        await server.wait_closed()
+        await asyncio.sleep(0.05)  # an aborted connection is closed in a later turn
 
 
 @dataclass

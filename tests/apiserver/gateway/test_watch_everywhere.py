@@ -15,9 +15,9 @@ from tests.support.workspaces import Tenant
 from edge.apiserver.watching import fleet, upstreams
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
-from edge_kube.core import ConfigMap
+from edge_kube.core import ConfigMap, Namespace
 from edge_kube.harness import LightCluster
-from edge_kube.meta import Key
+from edge_kube.meta import Key, ObjectMeta
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ class Everywhere:
         self.lines = lines
         self.near, self.far = lines
 
-    async def make(self, cluster: str, name: str = "") -> None:
-        meta = {"name": name or self.name, "namespace": "default", "labels": {"tail": self.tail}}
+    async def make(self, cluster: str, name: str = "", namespace: str = "default") -> None:
+        meta = {"name": name or self.name, "namespace": namespace, "labels": {"tail": self.tail}}
         manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
         await self.clients[cluster].create(manifest, manager="test")
 
-    async def label(self, cluster: str, **labels: str) -> None:
-        key = Key("default", self.name)
+    async def label(self, cluster: str, namespace: str = "default", **labels: str) -> None:
+        key = Key(namespace, self.name)
         await self.clients[cluster].merge(ConfigMap, key, {"metadata": {"labels": labels}})
 
     def what(self, columns: str = "namespace,labels", **more: Any) -> dict[str, Any]:
@@ -226,15 +226,19 @@ async def test_a_cluster_with_more_than_is_kept_here_is_refused_and_the_others_a
     """A member is not ours: what it sends must not fill the gateway."""
     near, far = everywhere.near, everywhere.far
     monkeypatch.setattr(upstreams, "HELD_MAX_BYTES", 300_000)
+    own = everywhere.name  # a namespace: the clusters hold what other tests have made
+    for cluster, client in everywhere.clients.items():
+        await client.create(Namespace(metadata=ObjectMeta(name=own)), manager="test")
+        await everywhere.make(cluster, namespace=own)
     big = {"data": {"text": "x" * 400_000}}
-    await everywhere.clients[far].merge(ConfigMap, Key("default", everywhere.name), big)
+    await everywhere.clients[far].merge(ConfigMap, Key(own, everywhere.name), big)
     async with watching(gateway, await gateway.token()) as watcher:
-        alone = await watcher.sub(everywhere.what(cluster=far))
-        model = await opened(watcher, everywhere.what(), 2)
+        alone = await watcher.sub(everywhere.what(cluster=far, namespace=own))
+        model = await opened(watcher, everywhere.what(namespace=own), 2)
         await watcher.until(lambda: alone.ended and model.stale, within_s=40)
         assert (alone.ended, model.stale) == ("Unavailable", far)
         assert sorted(places(model)) == ["", near]
-        await everywhere.label(near, colour="green")
+        await everywhere.label(near, own, colour="green")
         await watcher.until(lambda: colours(model)[near] == "green")
 
 

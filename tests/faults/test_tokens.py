@@ -3,12 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
-import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.support.gateway import IAM, RunningGateway, cluster_behind, somebody
+from tests.support.gateway import IAM, RunningGateway, somebody
 from tests.support.kubeconfigs import id_of, issue, token_of
 from tests.support.oauth import drop_client, make_client
 
@@ -17,29 +16,10 @@ from edge.iam.freshness import STALE_S
 from edge.iam.heartbeat import HEARTBEAT
 from edge_kube.client import Client
 from edge_kube.core import Secret
-from edge_kube.harness import LightCluster
 from edge_kube.harness.proxy import FaultProxy
 
 MAPS = "/api/v1/namespaces/default/configmaps?dryRun=All"
 NAMESPACES = "/api/v1/namespaces"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LightCluster]:
-    with cluster_behind() as started:
-        yield started
-
-
-@pytest_asyncio.fixture
-async def kube(cluster: LightCluster) -> AsyncIterator[Client]:
-    async with cluster.client() as client:
-        yield client
-
-
-@pytest_asyncio.fixture
-async def proxy(cluster: LightCluster) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(cluster.connection) as between:
-        yield between
 
 
 @pytest_asyncio.fixture
@@ -76,15 +56,15 @@ async def session_of(gateway: RunningGateway, token: str) -> str:
 
 
 async def test_I12_a_session_that_was_ended_elsewhere_changes_nothing_while_its_watch_is_frozen(
-    gateway: RunningGateway, proxy: FaultProxy, kube: Client
+    gateway: RunningGateway, proxy: FaultProxy, admin: Client
 ) -> None:
     """Nothing breaks, and all other watches go on: only a proof of its own tells it from a quiet one."""
-    name = await somebody(gateway, kube, admin=True)
+    name = await somebody(gateway, admin, admin=True)
     token, other = await gateway.token(name), await gateway.token(name)
     file = token_of(await issue(gateway, other))
     await until(gateway, token, 201)
     proxy.stall(watch_of(sessions.SECRET_TYPE))
-    await kube.delete(Secret, await session_of(gateway, token), "edge-system")
+    await admin.delete(Secret, await session_of(gateway, token), "edge-system")
     await asyncio.sleep(STALE_S)  # the proof of the change before is too old by then
     began = time.monotonic()
     assert await change(gateway, token) == (503, "SessionsNotKnown")
@@ -98,15 +78,15 @@ async def test_I12_a_session_that_was_ended_elsewhere_changes_nothing_while_its_
 
 
 async def test_I3_a_kubeconfig_that_was_revoked_elsewhere_changes_nothing_while_its_watch_is_frozen(
-    gateway: RunningGateway, proxy: FaultProxy, kube: Client
+    gateway: RunningGateway, proxy: FaultProxy, admin: Client
 ) -> None:
-    name = await somebody(gateway, kube, admin=True)
+    name = await somebody(gateway, admin, admin=True)
     token = await gateway.token(name)
     document = await issue(gateway, token)
     file = token_of(document)
     await until(gateway, file, 201)
     proxy.stall(watch_of(kubeconfigs.SECRET_TYPE))
-    await kube.delete(Secret, kubeconfigs.SECRET_PREFIX + id_of(document), "edge-system")
+    await admin.delete(Secret, kubeconfigs.SECRET_PREFIX + id_of(document), "edge-system")
     await asyncio.sleep(STALE_S)
     assert await change(gateway, file) == (503, "KubeconfigsNotKnown")
     assert (await gateway.get(NAMESPACES, token=file)).status == 200
@@ -116,20 +96,20 @@ async def test_I3_a_kubeconfig_that_was_revoked_elsewhere_changes_nothing_while_
 
 
 async def test_I12_a_token_of_a_deleted_program_changes_nothing_while_the_watch_of_clients_is_frozen(
-    gateway: RunningGateway, proxy: FaultProxy, kube: Client
+    gateway: RunningGateway, proxy: FaultProxy, admin: Client
 ) -> None:
-    name, id_ = await somebody(gateway, kube, admin=True), f"robot-{secrets.token_hex(3)}"
+    name, id_ = await somebody(gateway, admin, admin=True), f"robot-{secrets.token_hex(3)}"
     robot = oauthclients.OAuthClient(id=id_, grants=frozenset({oauthclients.CREDENTIALS}), user=name)
     form = {
         "grant_type": oauthclients.CREDENTIALS,
         "client_id": id_,
-        "client_secret": await make_client(kube, gateway, robot),
+        "client_secret": await make_client(admin, gateway, robot),
     }
     answer = await gateway.ask("POST", "/oauth/token", data=form)
     token = answer.json()["access_token"]
     await until(gateway, token, 201)
     proxy.stall(watch_of(oauthclients.SECRET_TYPE))
-    await drop_client(kube, id_)
+    await drop_client(admin, id_)
     await asyncio.sleep(STALE_S)
     assert await change(gateway, token) == (503, "ClientsNotKnown")
     await until(gateway, await gateway.token(name), 201)
@@ -138,16 +118,16 @@ async def test_I12_a_token_of_a_deleted_program_changes_nothing_while_the_watch_
 
 
 async def test_I12_what_the_proofs_write_to_is_no_record_and_is_left_alone_at_rest(
-    gateway: RunningGateway, proxy: FaultProxy, kube: Client
+    gateway: RunningGateway, proxy: FaultProxy, admin: Client
 ) -> None:
-    name = await somebody(gateway, kube, admin=True)
+    name = await somebody(gateway, admin, admin=True)
     token = await gateway.token(name)
     file = token_of(await issue(gateway, token))
     for one in (token, file):
         await until(gateway, one, 201)
     beats = {
         beat.metadata.name: beat
-        for beat in await kube.list(Secret, "edge-system")
+        for beat in await admin.list(Secret, "edge-system")
         if beat.metadata.name.startswith(HEARTBEAT)
     }
     assert {f"{HEARTBEAT}-sessions", f"{HEARTBEAT}-kubeconfigs"} <= beats.keys()
@@ -167,9 +147,9 @@ async def test_I12_what_the_proofs_write_to_is_no_record_and_is_left_alone_at_re
 
 
 async def test_I12_all_who_wait_share_one_proof(
-    gateway: RunningGateway, proxy: FaultProxy, kube: Client
+    gateway: RunningGateway, proxy: FaultProxy, admin: Client
 ) -> None:
-    name = await somebody(gateway, kube, admin=True)
+    name = await somebody(gateway, admin, admin=True)
     token = await gateway.token(name)
     await until(gateway, token, 201)
     await asyncio.sleep(STALE_S)

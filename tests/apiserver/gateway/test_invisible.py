@@ -4,6 +4,7 @@ The same questions are asked before another tenant's things exist and after. But
 move with any change of the cluster, the answers must be the same: then nothing in them can tell.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -151,10 +152,14 @@ async def test_S10_a_watch_brings_nothing_of_others_and_no_sign_of_them(
     gateway: RunningGateway, kube: Client, tenant: Tenant
 ) -> None:
     token, theirs = await gateway.token(tenant.user), Tenant(kube)
-    async with gateway.session.get(
-        f"{gateway.url}{TENANT}/namespaces?watch=1&allowWatchBookmarks=true",
-        headers={"Authorization": f"Bearer {token}"},
-    ) as watch:
+    await gateway.until(f"{TENANT}/namespaces/{tenant.namespaces[0]}", 200, token=token)
+    async with (
+        asyncio.timeout(120),
+        gateway.session.get(
+            f"{gateway.url}{TENANT}/namespaces?watch=1&allowWatchBookmarks=true",
+            headers={"Authorization": f"Bearer {token}"},
+        ) as watch,
+    ):
         assert watch.status == 200
         await theirs.make()
         own = {"metadata": {"labels": {"colour": "blue"}}}

@@ -139,7 +139,7 @@ class Kubeconfigs:
     def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
         token_id = key.name.removeprefix(SECRET_PREFIX)
         before = self._records.pop(token_id, None)
-        now = None if new is None else record_in(new, read_record, "a kubeconfig")
+        now = None if new is None else record_in(key, new, read_record, "a kubeconfig")
         if now is not None:
             self._records[token_id] = now
         elif before is not None:

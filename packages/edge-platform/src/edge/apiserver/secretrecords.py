@@ -117,16 +117,14 @@ class SecretRecords:
         return await write_beat(self._client, {**self._beat, "metadata": metadata}, MANAGER)
 
 
-def record_in(raw: bytes, read: Callable[[Secret], Record | None], what: str) -> Record | None:
+def record_in(key: Key, raw: bytes, read: Callable[[Secret], Record | None], what: str) -> Record | None:
     """A record that cannot be read counts as absent, and the log says so. what: "a session"."""
-    name = ""
     try:
-        secret = _DECODER.decode(raw)
-        name, record = secret.metadata.name, read(secret)
+        record = read(_DECODER.decode(raw))
     except UndecodableError:
         record = None
     if record is None:
-        log.warning("object_not_understood", name=name, error=f"no record of {what}")
+        log.warning("object_not_understood", name=key.name, error=f"no record of {what}")
     return record
 
 

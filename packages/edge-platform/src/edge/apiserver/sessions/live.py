@@ -86,7 +86,7 @@ class LiveSessions:
     def _changed(self, key: Key, _: bytes | None, new: bytes | None) -> None:
         id_ = key.name.removeprefix(SECRET_PREFIX)
         before = self._records.pop(id_, None)
-        now = None if new is None else record_in(new, read_session, "a session")
+        now = None if new is None else record_in(key, new, read_session, "a session")
         if now is None:
             self._gone.add(id_)
         elif id_ not in self._gone:  # an event that was under way while we ended it brings nobody back

@@ -12,7 +12,7 @@ from typing import Final
 
 import aiohttp
 
-_READINGS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READINGS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -34,7 +34,7 @@ async def sent_once(
     except _NOT_SENT:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        if request.method in _READINGS:
+        if request.method in READINGS:
             raise
         raise BrokenOffError(
             "the connection ended before an answer came, so what was asked for may have been done or not"

@@ -6,7 +6,7 @@ of ours is added; so a client cannot make the gateway drop its own impersonation
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from multidict import CIMultiDictProxy
 
@@ -14,6 +14,9 @@ from edge.iam.accounts import is_service_account
 from edge_sdk.access import Caller
 from edge_sdk.problem import Forbidden, Problem
 from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -82,11 +85,16 @@ def passed_on(headers: Headers) -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, value in pairs
-        if (low := name.lower().replace("_", "-")) not in HOP_BY_HOP
+        if (low := plain(name)) not in HOP_BY_HOP
         and low not in OURS
         and low not in named
         and not low.startswith(FORGED)
     ]
+
+
+def plain(name: str) -> str:
+    """A header's name as servers read it that take one with underscores for the same."""
+    return name.lower().replace("_", "-")
 
 
 def in_the_name_of(caller: Caller, *, is_admin: bool) -> list[tuple[str, str]]:
@@ -141,8 +149,9 @@ def forwarded(headers: CIMultiDictProxy[str], name: str) -> str:
     """All that this X-Forwarded header says, as one list.
 
     Some proxies append a line of their own, not a part of the line: of two lines the first is the client's.
+    A request that was not understood has headers that know no lines, and none at all.
     """
-    return ", ".join(headers.getall(name, ()))
+    return ", ".join(headers.getall(name)) if name in headers else ""
 
 
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
@@ -159,11 +168,26 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
 
 def came_over_tls(peer: str, forwarded_proto: str, trusted: Sequence[Network]) -> bool:
     """Whether a trusted proxy says that its own client spoke TLS with it."""
-    return _is_in(peer, trusted) and forwarded_proto.rpartition(",")[2].strip().lower() == "https"
+    return _is_in(peer, trusted) and says_https(forwarded_proto)
+
+
+def says_https(forwarded_proto: str) -> bool:
+    """Whether the nearest proxy says so, be it trusted or not."""
+    return forwarded_proto.rpartition(",")[2].strip().lower() == "https"
+
+
+def is_over_tls(request: "web.BaseRequest", trusted: Sequence[Network]) -> bool:
+    """Whether the client speaks TLS: with us, or with a trusted proxy."""
+    proto = forwarded(request.headers, "X-Forwarded-Proto")
+    return request.secure or came_over_tls(request.remote or "", proto, trusted)
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+    return (
+        bool(networks)
+        and _is_address(address)
+        and any(ipaddress.ip_address(address) in network for network in networks)
+    )
 
 
 def _is_address(text: str) -> bool:

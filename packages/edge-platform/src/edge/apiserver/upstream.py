@@ -14,17 +14,19 @@ import aiohttp
 from yarl import URL
 
 from edge.apiserver.breaker import Silent, Unreachable
+from edge.apiserver.closing import Closing
 from edge.apiserver.dialing import Dialer
 from edge.apiserver.lifesigns import new_socket
 from edge.apiserver.splice import Head, Side, dial, read_head
 from edge_kube.config import ConfigError, Connection
-from edge_kube.once import BrokenOffError, sent_once
+from edge_kube.once import READINGS, BrokenOffError, sent_once
 from edge_sdk.problem import Problem, Unavailable
 
 CONNECT_WITHIN_S: Final = 3.0
 HEAD_WITHIN_S: Final = 30.0
 """Of streams that begin at once, which have no other time-out."""
 RELOAD_AFTER_S: Final = 30.0
+OLD_CLOSES_AFTER_S: Final = 60.0
 KEPT_S: Final = 30.0
 """API servers close idle connections after 90 s: we do so first, and meet few that are dead."""
 READ_AHEAD_BYTES: Final = 256 * 1024
@@ -57,6 +59,7 @@ class Upstream:
         self._netloc = parts.netloc
         self._prefix = parts.path.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
+        self._closing = Closing()
         self._context: ssl.SSLContext | None = None
         self._stamp: object = None
         self._token = ""
@@ -145,6 +148,7 @@ class Upstream:
             return False
 
     async def close(self) -> None:
+        await self._closing.all_now()
         if self._session is not None:
             await self._session.close()
 
@@ -161,7 +165,7 @@ class Upstream:
             self._session = self._new_session()
             if old is not None:
                 # Requests on the old credential may still run; they end with their connections.
-                asyncio.get_running_loop().call_later(60, lambda: asyncio.ensure_future(old.close()))
+                self._closing.later(old.close, OLD_CLOSES_AFTER_S)
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -212,7 +216,7 @@ def broke_off(error: aiohttp.ClientError, method: str, *, what: str, do: str = "
     Nor is it told when to try again: client programs of Kubernetes would do that by themselves.
     """
     why = str(error) if isinstance(error, BrokenOffError) else type(error).__name__
-    if method in ("GET", "HEAD", "OPTIONS"):
+    if method in READINGS:
         return Unavailable("upstream-failed", what=what, why=why, do=do, status=502)
     do = f"look whether it was done, then {do}"
     return Problem("upstream-failed", what=what, why=why, do=do, status=502, reason="ServiceUnavailable")

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from edge.apiserver.federation.linking import Linking, LinkRefused, Prefixes
 from edge.apiserver.federation.provider import PROVIDER, Attempt, NotVouched, Provider, ProviderDown
-from edge.apiserver.headers import Network, came_over_tls, forwarded
+from edge.apiserver.headers import Network, is_over_tls
 from edge.apiserver.limits import Limiter
 from edge.apiserver.oauth.browser import Browser
 from edge.apiserver.oauth.page import ProviderLink, error_page, sent_on
@@ -219,8 +219,7 @@ class OidcSignIn:
         return f"__Host-{COOKIE}" if self._is_secure(request) else COOKIE
 
     def _is_secure(self, request: web.BaseRequest) -> bool:
-        proto = forwarded(request.headers, "X-Forwarded-Proto")
-        return request.secure or came_over_tls(request.remote or "", proto, self._trusted)
+        return is_over_tls(request, self._trusted)
 
     def _set_cookie(
         self, request: web.BaseRequest, response: web.Response, value: str, max_age_s: int

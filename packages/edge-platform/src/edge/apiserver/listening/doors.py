@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from multidict import CIMultiDict
 
-from edge.apiserver.headers import Network, came_over_tls, forwarded
+from edge.apiserver.headers import Network, is_over_tls
 from edge_sdk.problem import Forbidden
 
 YEAR_S: Final = 31_536_000
@@ -107,10 +107,7 @@ class Doors:
             headers["Access-Control-Expose-Headers"] = ANSWER_HEADERS
 
     def _is_tls(self, request: web.BaseRequest) -> bool:
-        if request.secure:
-            return True
-        proto = forwarded(request.headers, "X-Forwarded-Proto") if self._trusted else ""
-        return bool(proto) and came_over_tls(request.remote or "", proto, self._trusted)
+        return is_over_tls(request, self._trusted)
 
 
 def origin_fault(origin: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from edge.apiserver.headers import Network, came_over_tls, forwarded
+from edge.apiserver.headers import Network, is_over_tls
 
 FORM_COOKIE: Final = "edge-oauth-form"
 LOGIN_COOKIE: Final = "edge-oauth-login"
@@ -31,8 +31,7 @@ class Browser:
 
     def __init__(self, request: web.BaseRequest, trusted: Sequence[Network]) -> None:
         self._request = request
-        proto = forwarded(request.headers, "X-Forwarded-Proto")
-        self._secure = request.secure or came_over_tls(request.remote or "", proto, trusted)
+        self._secure = is_over_tls(request, trusted)
 
     @property
     def login(self) -> str:

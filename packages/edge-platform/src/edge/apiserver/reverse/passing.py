@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from edge.apiserver.answers import SERVER
-from edge.apiserver.headers import Network, answered, came_over_tls, client_address, forwarded, passed_on
+from edge.apiserver.headers import Network, answered, client_address, forwarded, is_over_tls, passed_on, plain
 from edge.apiserver.paths import Target
 from edge.apiserver.proxy import WHOLE_BELOW_BYTES, without_bearer
 from edge.apiserver.reverse.cookies import all_sent_up, sent_down
@@ -113,18 +113,17 @@ class Passing:
 
     def _up(self, request: web.BaseRequest) -> Headers:
         pairs = list(request.headers.items())
-        kept = [(name, value) for name, value in passed_on(pairs) if _plain(name) not in OVERRIDES]
+        kept = [(name, value) for name, value in passed_on(pairs) if plain(name) not in OVERRIDES]
         headers = [*kept, *all_sent_up(pairs)]
         if self._entry.spec.directives.wrap_transport is True:
             headers = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
         headers = changed_headers(headers, self._entry.up)
         peer = request.remote or ""
-        hops, proto = (forwarded(request.headers, f"X-Forwarded-{what}") for what in ("For", "Proto"))
-        over_tls = request.secure or came_over_tls(peer, proto, self._trusted)
+        hops = forwarded(request.headers, "X-Forwarded-For")
         return [
             *headers,
             ("X-Forwarded-For", client_address(peer, hops, self._trusted)),
-            ("X-Forwarded-Proto", "https" if over_tls else "http"),
+            ("X-Forwarded-Proto", "https" if is_over_tls(request, self._trusted) else "http"),
             ("X-Forwarded-Host", request.headers.get("Host", "")[:255]),
             ("X-Forwarded-Prefix", self._entry.prefix),
             ("Via", f"1.1 {VIA}"),
@@ -208,10 +207,6 @@ class Passing:
         _set(refused, self._down(head.headers))
         refused.force_close()
         return refused
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "-")
 
 
 def _set(out: web.StreamResponse, headers: Headers) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from edge.apiserver.headers import forwarded
+from edge.apiserver.headers import forwarded, says_https
 from edge_sdk.problem import Forbidden, NotAuthenticated
 
 SESSION_COOKIE: Final = "edge_session"
@@ -61,8 +61,7 @@ def check_sent_by_us(request: web.BaseRequest, origins: Collection[str] = ()) ->
 
 def came_encrypted(request: web.BaseRequest) -> bool:
     """Over TLS, or so says a proxy; any proxy: a false claim keeps only its own author from signing in."""
-    said = forwarded(request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
-    return said == "https" or request.secure
+    return says_https(forwarded(request.headers, "X-Forwarded-Proto")) or request.secure
 
 
 def is_own_origin(request: web.BaseRequest, origins: Collection[str]) -> bool:

@@ -21,6 +21,7 @@ from edge.apiserver.answers import camel
 from edge.apiserver.members import HOST
 from edge.apiserver.rows.asked import EVERY, check_namespace
 from edge.apiserver.rows.kinds import RowKind, known
+from edge.apiserver.rows.live import ALL_CLUSTERS_S, CLUSTER_BUDGET_S, CLUSTERS_AT_ONCE
 from edge.apiserver.rows.project import Item
 from edge.apiserver.store import Change, Collection, Served, Stored
 from edge.apiserver.watching import sources
@@ -32,9 +33,6 @@ from edge.apiserver.watching.upstreams import TOO_MUCH, Asked, Upstream, Upstrea
 from edge_sdk.problem import Missing, Problem, Unavailable
 from edge_sdk.scopes import SCOPE_GROUP, is_host
 
-CLUSTER_BUDGET_S: Final = 2.0
-ALL_CLUSTERS_S: Final = 6.0
-AT_ONCE: Final = 64
 JOIN_AGAIN_S: Final = 5.0
 REFUSED_AGAIN_S: Final = 60.0
 Wake = Callable[[], None]
@@ -343,7 +341,7 @@ class Fleets:
         self._collections = collections
         self._open: dict[Hashable, Fleet] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate = asyncio.Semaphore(CLUSTERS_AT_ONCE)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -6,17 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.support.gateway import IAM, Answer, RunningGateway
+from tests.support.projected import binding
 
-from edge.iam.types import (
-    GROUP,
-    IAMRole,
-    IAMRoleBinding,
-    IAMRoleBindingSpec,
-    IAMRoleSpec,
-    PolicyRule,
-    RoleRef,
-    Subject,
-)
+from edge.iam.types import IAMRole, IAMRoleSpec, PolicyRule
 from edge_kube.client import Client
 from edge_kube.meta import ObjectMeta
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
@@ -49,11 +41,8 @@ async def grant(
     name = f"of-{who}-{secrets.token_hex(3)}"
     meta = ObjectMeta(name=name, labels=at)
     await client.create(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=(rule,))), manager="test")
-    spec = IAMRoleBindingSpec(
-        role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=name),
-        subjects=(Subject(kind="User", name=who),),
-    )
-    await client.create(IAMRoleBinding(metadata=meta, spec=spec), manager="test")
+    scope, value = at[IAM_SCOPE_LABEL], at[IAM_SCOPE_VALUE_LABEL]
+    await client.create(binding(name, name, scope, value, who), manager="test")
     token = await gateway.token()
     await gateway.until(f"{IAM}/iamroles/{name}", 200, token=token)
     await gateway.until(f"{IAM}/iamrolebindings/{name}", 200, token=token)

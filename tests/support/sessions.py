@@ -30,6 +30,12 @@ async def status(gateway: RunningGateway, token: str) -> int:
     return (await gateway.get(ME, token=token)).status
 
 
+async def sessions_of(gateway: RunningGateway, user: str, field: str = "id") -> list[str]:
+    """That field of each session of a user, as an administrator is shown them."""
+    found = await gateway.get(f"{IAM}/users/{user}/sessions", token=await gateway.token())
+    return [one[field] for one in found.json()["items"]]
+
+
 @asynccontextmanager
 async def replicas(
     connection: Connection, number: int, settings: dict[str, str] | None = None

@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from tests.support.browser import Browser, Page
-from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user, somebody
+from tests.support.gateway import PASSWORD, RunningGateway, make_user, somebody
 from tests.support.person import Person
+from tests.support.sessions import sessions_of
 
 from edge.cli.browser_login import sign_in
 from edge.cli.errors import CommandError
@@ -76,11 +77,6 @@ async def filled_in(browser: Browser, command: Command, user: str) -> str:
     return answer.headers["Location"]
 
 
-async def sessions_of(gateway: RunningGateway, user: str) -> list[str]:
-    found = await gateway.get(f"{IAM}/users/{user}/sessions", token=await gateway.token())
-    return [one["client"] for one in found.json()["items"]]
-
-
 async def test_a_sign_in_with_the_browser_is_a_session_like_any_other(
     gateway: RunningGateway, kube: Client, tmp_path: Path
 ) -> None:
@@ -98,12 +94,12 @@ async def test_a_sign_in_with_the_browser_is_a_session_like_any_other(
     kept = json.loads(person.kept.read_text())
     assert (kept["user"], kept["client"], kept["secret"]) == (user, "edge-cli", "")
     assert await person.gets("get", "user", user, "-o", "name") == f"users.iam.theriseunion.io/{user}\n"
-    assert await sessions_of(gateway, user) == ["edge-cli"]
+    assert await sessions_of(gateway, user, "client") == ["edge-cli"]
     gateway.clock.ahead_s += TOKEN_LIFE_S + 600
     assert user in await person.gets("get", "user", user, "-o", "name")
     assert json.loads(person.kept.read_text())["refresh"] != kept["refresh"]
     assert await person.gets("logout") == f"Signed out of {gateway.url}.\n"
-    assert await sessions_of(gateway, user) == []
+    assert await sessions_of(gateway, user, "client") == []
 
 
 async def test_the_browser_is_opened_at_the_printed_address(gateway: RunningGateway, tmp_path: Path) -> None:

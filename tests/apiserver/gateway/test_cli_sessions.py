@@ -7,8 +7,9 @@ import stat
 from pathlib import Path
 
 import pytest_asyncio
-from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
+from tests.support.gateway import PASSWORD, RunningGateway, make_user
 from tests.support.person import Person
+from tests.support.sessions import sessions_of
 
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -23,11 +24,6 @@ async def user(gateway: RunningGateway, kube: Client) -> str:
     await make_user(kube, name, admin=True)
     await gateway.knows(name, admin=True)
     return name
-
-
-async def sessions_of(gateway: RunningGateway, user: str) -> list[str]:
-    found = await gateway.get(f"{IAM}/users/{user}/sessions", token=await gateway.token())
-    return [one["id"] for one in found.json()["items"]]
 
 
 async def test_a_token_that_has_ended_is_renewed_without_a_word(

@@ -34,6 +34,17 @@ def sent(cookies: "dict[str, Morsel[str]]", *names: str) -> dict[str, str]:
     return {"Cookie": "; ".join(f"{name}={cookies[name].value}" for name in wanted)}
 
 
+async def opened(gateway: RunningGateway, headers: dict[str, str], *, opens: bool) -> None:
+    """A WebSocket with these headers opens, or is refused with 403."""
+    url = f"{gateway.url}{NAMESPACES}?watch=1"
+    if opens:
+        async with gateway.session.ws_connect(url, headers=headers):
+            return
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await gateway.session.ws_connect(url, headers=headers)
+    assert refused.value.status == 403
+
+
 async def test_the_cookies_are_out_of_reach_of_scripts_and_other_sites(gateway: RunningGateway) -> None:
     answer = await gateway.ask("POST", "/oauth/token", data=FORM, headers=COOKIE_MODE)
     body, cookies = answer.json(), set_by(answer)
@@ -119,13 +130,7 @@ async def test_a_websocket_with_a_cookie_opens_from_our_own_pages_only(
         headers = sent(await cookies_of(gateway), "edge_session")
         if origin is not None:
             headers["Origin"] = origin.format(own=f"127.0.0.1:{gateway.port}")
-        url = f"{gateway.url}{NAMESPACES}?watch=1"
-        if opens:
-            async with gateway.session.ws_connect(url, headers=headers):
-                return
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await gateway.session.ws_connect(url, headers=headers)
-        assert refused.value.status == 403
+        await opened(gateway, headers, opens=opens)
 
 
 @pytest.mark.parametrize(("scheme", "opens"), [("https", True), ("http", False)])
@@ -138,13 +143,7 @@ async def test_behind_tls_a_page_that_came_without_it_is_none_of_ours(
         "X-Forwarded-Proto": "https",
         "Origin": f"{scheme}://127.0.0.1:{gateway.port}",
     }
-    url = f"{gateway.url}{NAMESPACES}?watch=1"
-    if opens:
-        async with gateway.session.ws_connect(url, headers=headers):
-            return
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await gateway.session.ws_connect(url, headers=headers)
-    assert refused.value.status == 403
+    await opened(gateway, headers, opens=opens)
 
 
 async def test_the_cookies_are_refreshed_without_a_token_in_sight(gateway: RunningGateway) -> None:

@@ -7,28 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.acting import grant
 from tests.support.browser import Browser, Pkce, answered, authorize
 from tests.support.gateway import IAM, Answer, RunningGateway, somebody
-from tests.support.oauth import drop_client, knows_client, make_client
+from tests.support.oauth import code_question, credentials, drop_client, knows_client, make_client
 from tests.support.person import Person
 from tests.support.sessions import ME
 
-from edge.iam.firstadmin import SCOPE_LABELS
 from edge.iam.oauthclients import CODE, CREDENTIALS, REFRESH, SECRET_PREFIX, OAuthClient
-from edge.iam.types import (
-    GROUP,
-    IAMRole,
-    IAMRoleBinding,
-    IAMRoleBindingSpec,
-    IAMRoleSpec,
-    PolicyRule,
-    RoleRef,
-    Subject,
-)
+from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, PolicyRule
 from edge_kube.client import Client
 from edge_kube.core import Secret
 from edge_kube.harness import LightCluster
-from edge_kube.meta import Key, ObjectMeta
+from edge_kube.meta import Key
 
 CLIENTS = f"{IAM}/oauthclients"
 OLD, NEW = "https://old.example.com/cb", "https://new.example.com/cb"
@@ -43,19 +34,12 @@ async def change(gateway: RunningGateway, id_: str, token: str, **body: Any) -> 
 
 
 async def page(gateway: RunningGateway, id_: str, uri: str) -> int:
-    query = {
-        "response_type": "code",
-        "client_id": id_,
-        "redirect_uri": uri,
-        "code_challenge": Pkce().challenge,
-    }
-    return (await gateway.get(authorize(query | {"code_challenge_method": "S256"}))).status
+    return (await gateway.get(authorize(code_question(id_, uri, Pkce())))).status
 
 
 async def signed_in(gateway: RunningGateway, id_: str, secret: str, user: str) -> dict[str, Any]:
     pkce = Pkce()
-    asked = {"response_type": "code", "client_id": id_, "redirect_uri": OLD, "code_challenge": pkce.challenge}
-    back = await Browser(gateway).sign_in(asked | {"code_challenge_method": "S256"}, user)
+    back = await Browser(gateway).sign_in(code_question(id_, OLD, pkce), user)
     form = {
         "grant_type": CODE,
         "code": answered(back, OLD)["code"],
@@ -65,11 +49,6 @@ async def signed_in(gateway: RunningGateway, id_: str, secret: str, user: str) -
         "client_secret": secret,
     }
     return (await gateway.ask("POST", "/oauth/token", data=form)).json()
-
-
-async def credentials(gateway: RunningGateway, id_: str, secret: str) -> Answer:
-    form = {"grant_type": CREDENTIALS, "client_id": id_, "client_secret": secret}
-    return await gateway.ask("POST", "/oauth/token", data=form)
 
 
 async def test_a_new_address_counts_on_every_replica_without_a_restart_and_the_old_one_no_more(
@@ -194,18 +173,7 @@ async def test_clients_are_changed_by_who_may_and_act_only_as_whom_their_changer
     fresh = await change(gateway, id_, await gateway.token("fresh"), redirectURIs=[NEW])
     assert fresh.json()["edge"]["code"] == "PasswordChangeRequired"
     rule = PolicyRule(verbs=("patch", "get"), api_groups=(GROUP,), resources=("oauthclients",))
-    role = IAMRole(
-        metadata=ObjectMeta(name=f"changer-{user}", labels=SCOPE_LABELS), spec=IAMRoleSpec(rules=(rule,))
-    )
-    binding = IAMRoleBinding(
-        metadata=ObjectMeta(name=f"changer-{user}", labels=SCOPE_LABELS),
-        spec=IAMRoleBindingSpec(
-            role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role.metadata.name),
-            subjects=(Subject(kind="User", name=user),),
-        ),
-    )
-    for one in (role, binding):
-        await kube.create(one, manager="test")
+    granted_by = await grant(gateway, kube, user, rule)
     await gateway.until(f"{CLIENTS}/{id_}", 200, token=token)
     assert (await change(gateway, id_, token, redirectURIs=[NEW])).status == 200
     for name, body in (
@@ -219,8 +187,8 @@ async def test_clients_are_changed_by_who_may_and_act_only_as_whom_their_changer
     assert (await gateway.get(ME, token=granted.json()["access_token"])).json()["user"] == "ada"
     for name in (id_, acting):
         await drop_client(kube, name)
-    for made in (binding, role):
-        await kube.delete(type(made), made.metadata.name)
+    for made in (IAMRoleBinding, IAMRole):
+        await kube.delete(made, granted_by)
 
 
 async def test_sessions_that_a_client_could_not_get_any_more_end_and_others_go_on(

@@ -14,19 +14,16 @@ import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Pkce, answered, authorize
 from tests.support.gateway import IAM, PASSWORD, Answer, RunningGateway, make_user, somebody
-from tests.support.oauth import WIKI, drop_client, knows_client, make_client
+from tests.support.oauth import WIKI, credentials, drop_client, knows_client, make_client
+from tests.support.projected import binding
 
 from edge.iam.firstadmin import ADMIN_ROLE, SCOPE_LABELS
 from edge.iam.oauthclients import CODE, CREDENTIALS, REFRESH, SECRET_PREFIX, OAuthClient, hash_secret
 from edge.iam.types import (
     GROUP,
     IAMRole,
-    IAMRoleBinding,
-    IAMRoleBindingSpec,
     IAMRoleSpec,
     PolicyRule,
-    RoleRef,
-    Subject,
 )
 from edge_kube.client import Client
 from edge_kube.core import Secret
@@ -48,25 +45,11 @@ async def clean(kube: Client) -> AsyncIterator[None]:
 
 
 async def bind(kube: Client, user: str, role: str) -> None:
-    await kube.create(
-        IAMRoleBinding(
-            metadata=ObjectMeta(name=f"{user}-{role}", labels=SCOPE_LABELS),
-            spec=IAMRoleBindingSpec(
-                role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role),
-                subjects=(Subject(kind="User", name=user),),
-            ),
-        ),
-        manager="test",
-    )
+    await kube.create(binding(f"{user}-{role}", role, "platform", "global", user), manager="test")
 
 
 async def make(gateway: RunningGateway, token: str, **body: Any) -> Answer:
     return await gateway.ask("POST", CLIENTS, token=token, json=body)
-
-
-async def credentials(gateway: RunningGateway, id_: str, secret: str) -> Answer:
-    form = {"grant_type": CREDENTIALS, "client_id": id_, "client_secret": secret}
-    return await gateway.ask("POST", "/oauth/token", data=form)
 
 
 async def test_a_client_is_made_listed_and_deleted_and_its_secret_is_shown_once(

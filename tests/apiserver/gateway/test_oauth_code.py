@@ -10,7 +10,7 @@ import pytest_asyncio
 from authlib.integrations.requests_client import OAuth2Session
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import PASSWORD, Answer, RunningGateway
-from tests.support.oauth import WIKI, drop_client, make_client
+from tests.support.oauth import WIKI, code_question, drop_client, make_client
 
 from edge.iam.oauthclients import CODE, REFRESH, OAuthClient
 from edge_kube.client import Client
@@ -37,15 +37,7 @@ async def phone(gateway: RunningGateway, kube: Client) -> AsyncIterator[str]:
 
 
 def asked(client: str, uri: str, pkce: Pkce, **more: str) -> dict[str, str]:
-    return {
-        "response_type": "code",
-        "client_id": client,
-        "redirect_uri": uri,
-        "code_challenge": pkce.challenge,
-        "code_challenge_method": "S256",
-        "state": "s1",
-        **more,
-    }
+    return code_question(client, uri, pkce, **({"state": "s1"} | more))
 
 
 async def redeem(gateway: RunningGateway, code: str, pkce: Pkce, **form: str) -> Answer:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import PASSWORD, USERS, RunningGateway, somebody
-from tests.support.oauth import drop_client, make_client
+from tests.support.oauth import code_question, drop_client, make_client
 from tests.support.sessions import MINE
 
 from edge.iam.oauthclients import OAuthClient
@@ -26,15 +26,7 @@ async def secret(gateway: RunningGateway, kube: Client) -> AsyncIterator[str]:
 
 
 def asked(pkce: Pkce, **more: str) -> dict[str, str]:
-    return {
-        "response_type": "code",
-        "client_id": "leaving",
-        "redirect_uri": APP,
-        "scope": "openid",
-        "code_challenge": pkce.challenge,
-        "code_challenge_method": "S256",
-        **more,
-    }
+    return code_question("leaving", APP, pkce, **({"scope": "openid"} | more))
 
 
 async def signed_in(browser: Browser, secret: str, name: str = "ada") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import PASSWORD, Answer, RunningGateway, somebody
-from tests.support.oauth import drop_client, make_client
+from tests.support.oauth import code_question, drop_client, make_client
 from tests.support.sessions import ME
 
 from edge.iam.oauthclients import CODE, CREDENTIALS, REFRESH, OAuthClient
@@ -28,15 +28,7 @@ ELSEWHERE = (
 
 
 def asked(pkce: Pkce, uri: str = BACK, client: str = CLI, **more: str) -> dict[str, str]:
-    return {
-        "response_type": "code",
-        "client_id": client,
-        "redirect_uri": uri,
-        "code_challenge": pkce.challenge,
-        "code_challenge_method": "S256",
-        "state": "s1",
-        **more,
-    }
+    return code_question(client, uri, pkce, **({"state": "s1"} | more))
 
 
 async def redeem(gateway: RunningGateway, code: str, pkce: Pkce, **form: str) -> Answer:

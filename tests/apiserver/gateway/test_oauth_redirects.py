@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import PASSWORD, RunningGateway
-from tests.support.oauth import drop_client, make_client
+from tests.support.oauth import code_question, drop_client, make_client
 
 from edge.iam.oauthclients import OAuthClient
 from edge_kube.client import Client
@@ -45,14 +45,7 @@ async def app(gateway: RunningGateway, kube: Client) -> AsyncIterator[str]:
 
 
 def asked(uri: str = APP, **more: str) -> dict[str, str]:
-    return {
-        "response_type": "code",
-        "client_id": "app",
-        "redirect_uri": uri,
-        "code_challenge": Pkce().challenge,
-        "code_challenge_method": "S256",
-        **more,
-    }
+    return code_question("app", uri, Pkce(), **more)
 
 
 async def test_no_trick_with_the_address_sends_anybody_anywhere(gateway: RunningGateway, app: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 from tests.apiserver.gateway.test_watch_socket import Watched, label
 from tests.support.gateway import RunningGateway, make_user
 from tests.support.watching import OPERATIONS, Model, rows, watching
@@ -103,6 +104,23 @@ async def test_a_disabled_user_is_cut_off_with_4401(gateway: RunningGateway, kub
         await watcher.until(lambda: watcher.frames)
         await kube.merge(User, Key("", name), {"status": {"state": DISABLED}}, sub="status")
         assert await watcher.code() == 4401
+
+
+async def test_the_reason_reaches_a_client_that_sends_meanwhile(
+    gateway: RunningGateway, kube: Client
+) -> None:
+    """What comes of it is read until it has answered: a reset would take the reason away."""
+    name = f"cut-{Watched(kube).tail}"
+    await make_user(kube, name)
+    await gateway.knows(name)
+    async with watching(gateway, await gateway.token(name), autoclose=False) as watcher:
+        await watcher.until(lambda: watcher.frames)
+        await kube.merge(User, Key("", name), {"status": {"state": DISABLED}}, sub="status")
+        ended = await watcher.socket.receive(timeout=20)
+        assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 4401)
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            await watcher.send("pong", ts=0)
 
 
 async def test_an_expired_token_ends_with_4401(gateway: RunningGateway) -> None:

@@ -139,16 +139,25 @@ class WatchSocket:
 
     async def run(self, request: web.BaseRequest) -> web.StreamResponse:
         await self._channel.prepare(request)
+        try:
+            ends = await self._talk()
+            if ends is not None:
+                await _to_its_end(self._close(request, ends.code, ends.why))
+        finally:
+            self.closed.set()
+        return self._channel
+
+    async def _talk(self) -> Close | None:
+        """Until it ends; what to tell the client then. Nobody reads or sends afterwards."""
         tasks = [asyncio.ensure_future(self._send_all()), asyncio.ensure_future(self._read_all())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self._finish(request, tasks)
+            return self._why(tasks)
         except asyncio.CancelledError:
             # Whoever cancels a stream has ended its token or its user; or the client has left.
-            await _to_its_end(self._close(request, protocol.UNAUTHENTICATED, "the token is over"))
+            return Close(protocol.UNAUTHENTICATED, "the token is over")
         finally:
             await _to_its_end(self._put_away(tasks))
-        return self._channel
 
     async def _put_away(self, tasks: "Sequence[asyncio.Future[None]]") -> None:
         for task in tasks:
@@ -156,23 +165,25 @@ class WatchSocket:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._desk.close()
         self._measures.coalesced.inc(self.talk.coalesced)
-        self.closed.set()
 
-    async def _finish(self, request: web.BaseRequest, tasks: "Sequence[asyncio.Future[None]]") -> None:
-        """Raises what a task has failed with."""
+    def _why(self, tasks: "Sequence[asyncio.Future[None]]") -> Close | None:
+        """What to tell the client; None when it has left. Raises what a task has failed with."""
         for task in tasks:
-            if not task.done():
-                continue
-            error = task.exception()
+            error = task.exception() if task.done() else None
             if isinstance(error, Close):
                 if error.code == protocol.SLOW:
                     self._measures.slow_closed.inc()
-                await self._close(request, error.code, error.why)
-            elif error is not None and not isinstance(error, _GONE):
+                return error
+            if error is not None and not isinstance(error, _GONE):
                 raise error
+        return None
 
     async def _close(self, request: web.BaseRequest, code: int, why: str) -> None:
-        """Within a time: who does not read cannot be told."""
+        """Within a time: who does not read cannot be told.
+
+        Nobody else reads then, or the channel would not wait for the client's answer: a connection that is
+        closed with something of the client unread is reset, and the reason is lost on its way.
+        """
         with contextlib.suppress(*_GONE, TimeoutError):
             async with asyncio.timeout(2 * CLOSES_WITHIN_S):
                 await self._channel.close(code=code, message=why.encode()[:120])

@@ -7,7 +7,7 @@ from tests.apiserver.gateway.test_audit import AUDIT, MAPS, change, configmap, f
 from tests.support.gateway import RunningGateway
 from tests.support.trails import KEY
 
-from edge.apiserver.audit_copies import Copies
+from edge.apiserver.auditing.copies import Copies
 from edge.audit.chain import GENESIS
 from edge.audit.copies import all_lines
 from edge.audit.statements import CHECKPOINT, Signer, unchecked

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from edge.apiserver.acting import NAME_MAX, Acting, not_for_others, question, wanted_user
 from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
-from edge.apiserver.auditing import Auditor
+from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
 from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import check_framing, forwarded

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.auditing import Auditor
+from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.reverse.routes import ReverseRoutes
 from edge.apiserver.reviewlistener import ReviewListener
 from edge.apiserver.settings import GatewaySettings

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from edge.apiserver.auditing import Auditor
+from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.identity import People

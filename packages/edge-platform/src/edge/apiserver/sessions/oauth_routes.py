@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.auditing import Auditor
+from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.identity import Authenticator, Session
 from edge.apiserver.oauth.logout import FIELDS
 from edge.apiserver.oauth.page import sent_on

@@ -13,13 +13,13 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from edge.apiserver.audit_setup import limits_of
 from edge.apiserver.settings import AuditSettings, LogSettings
 from edge.apiserver.sinks.access import Doorkeeper
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.peers import follow_peers
 from edge.apiserver.sinks.server import SinkServer
 from edge.apiserver.sinks.settings import SECTIONS, SinkSettings, read_sink_settings
+from edge.apiserver.sinks.setup import limits_of
 from edge.apiserver.sinks.trust import SINKS_SECRET, trusting
 from edge.apiserver.tls import ServerTls
 from edge.audit.folder import Folder

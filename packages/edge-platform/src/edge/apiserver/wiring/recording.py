@@ -2,13 +2,13 @@
 
 import structlog
 
-from edge.apiserver.audit_key import find_audit_key
-from edge.apiserver.audit_request import Describer
-from edge.apiserver.audit_routes import AuditRoutes
-from edge.apiserver.audit_setup import Kept, keep_trail
-from edge.apiserver.auditing import Auditor
+from edge.apiserver.auditing.auditor import Auditor
+from edge.apiserver.auditing.key import find_audit_key
+from edge.apiserver.auditing.request import Describer
+from edge.apiserver.auditing.routes import AuditRoutes
+from edge.apiserver.auditing.settling import Settler
 from edge.apiserver.routes import OwnRoute
-from edge.apiserver.settling import Settler
+from edge.apiserver.sinks.setup import Kept, keep_trail
 from edge.apiserver.wiring.ground import Ground
 from edge.apiserver.wiring.picture import Picture
 from edge.audit.trail import Trail

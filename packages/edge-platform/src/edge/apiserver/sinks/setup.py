@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.apiserver.audit_copies import Copies
+from edge.apiserver.auditing.copies import Copies
 from edge.apiserver.settings import AuditSettings
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.kept import SinkOrphans, SinkReading

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.audit_copies import Copies
-from edge.apiserver.auditing import AUDIT_GROUP
+from edge.apiserver.auditing.auditor import AUDIT_GROUP
+from edge.apiserver.auditing.copies import Copies
 from edge.apiserver.openapi.operation import AUDIT, Operation, Param
 from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, BrokenRecord
 from edge.apiserver.paths import Resource

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from edge.apiserver.answers import camel
-from edge.apiserver.audit_request import Describer, outcome_of, sign_in_record, sort_of, with_body
+from edge.apiserver.auditing.request import Describer, outcome_of, sign_in_record, sort_of, with_body
 from edge.apiserver.breaker import Unreachable
 from edge.audit.record import READ, REFUSED, Record
 from edge.audit.trail import Trail

@@ -25,7 +25,7 @@ from tests.support.population import FULL, populate, rule
 from edge.apiserver.kinds import collection_of
 from edge.apiserver.listing import answer, read_query
 from edge.apiserver.paths import Target
-from edge.apiserver.places import place_of
+from edge.apiserver.rights.places import place_of
 from edge.iam import questions
 from edge.iam.aggregation import Recipe, Template
 from edge.iam.escalation import role_lacks, template_lacks

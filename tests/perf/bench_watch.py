@@ -34,13 +34,13 @@ from edge.apiserver.listening.connection import HttpServer, Request
 from edge.apiserver.listening.doors import Doors
 from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource
-from edge.apiserver.rights import Rights
-from edge.apiserver.streams import Streams
+from edge.apiserver.rights.picture import Rights
+from edge.apiserver.rights.sight import Eyes
+from edge.apiserver.rights.streams import Streams
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.fleet import Fleets
 from edge.apiserver.watching.protocol import PROTOCOL
 from edge.apiserver.watching.routes import WatchRoutes
-from edge.apiserver.watching.sight import Eyes
 from edge.apiserver.watching.upstreams import Upstreams
 from edge.apiserver.watching.views import Views
 from edge.components.types import Component

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from edge.apiserver.streams import Streams
+from edge.apiserver.rights.streams import Streams
 from edge.iam.index import Binding, Index
 from edge.iam.rolebook import RoleFacts
 from edge.iam.types import PolicyRule

@@ -17,7 +17,7 @@ from edge.apiserver.listing import number
 from edge.apiserver.openapi.operation import IAM, Operation, Param
 from edge.apiserver.openapi.shapes import FindingPage, MyAccess, ScopePage
 from edge.apiserver.paths import Resource, Target
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.iam import questions, review
 from edge.iam.explain import Explanation, explain
 from edge.iam.impact import ImpactResult

@@ -32,10 +32,10 @@ from edge.apiserver.listening.strangers import Strangers
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
 from edge.apiserver.proofs import Proofs
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
+from edge.apiserver.rights.streams import Streams
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.sessions.credential import credential
-from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import broke_off, host_unavailable
 from edge.iam.freshness import asked_now
 from edge_sdk.access import Action

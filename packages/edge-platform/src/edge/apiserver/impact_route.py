@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.rights import SCOPES, Rights
+from edge.apiserver.rights.picture import SCOPES, Rights
 from edge.iam.impact import Impact
 from edge.iam.proposal import Proposal, is_known, scopes_named
 from edge.iam.questions import lists_bindings, may_on_scope

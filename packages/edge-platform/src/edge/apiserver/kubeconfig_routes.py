@@ -20,9 +20,9 @@ from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.members import HOST, Members
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Kubeconfig, KubeconfigList, ShownKubeconfig
-from edge.apiserver.ownthings import asked_about, require_own_or_right
 from edge.apiserver.paths import Resource
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.ownthings import asked_about, require_own_or_right
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.settings import KubeconfigSettings
 from edge.iam.kubeconfigs import Issued, Wanted, is_id, kubeconfig, lifetime_s, read_wanted
 from edge.iam.tokens import Claims, Tokens

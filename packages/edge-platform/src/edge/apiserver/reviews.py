@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from edge.apiserver.limits import Gate
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.iam.accessreview import API_VERSION, KIND, Review, Verdict, caller_of, check, review
 from edge.iam.freshness import State, asked_now
 from edge_kube.client import Client

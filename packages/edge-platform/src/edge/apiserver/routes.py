@@ -12,7 +12,6 @@ from aiohttp import web
 
 from edge.apiserver.acting import require_impersonal
 from edge.apiserver.answers import json_answer
-from edge.apiserver.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
 from edge.apiserver.headers import sent_as
 from edge.apiserver.masking import is_masked
 from edge.apiserver.members import HOST, Members
@@ -30,7 +29,8 @@ from edge.apiserver.paths import (
     read_resource,
 )
 from edge.apiserver.proxy import Forwarding
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.spread import Spread
 from edge.apiserver.rows.upstream import Lists

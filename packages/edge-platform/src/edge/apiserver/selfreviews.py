@@ -13,7 +13,6 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import JSON, document
-from edge.apiserver.deciding import KUBERNETES_ROOTS, OWN_QUESTIONS, Decider
 from edge.apiserver.headers import sent_as
 from edge.apiserver.kinds import SERVED
 from edge.apiserver.paths import (
@@ -23,7 +22,8 @@ from edge.apiserver.paths import (
     Resource,
     action_for,
 )
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, OWN_QUESTIONS, Decider
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.upstream import Lists
 from edge.iam.accessreview import API_VERSION, PathAttributes, ResourceAttributes
 from edge.iam.native import CLUSTER_SCOPED

@@ -19,7 +19,7 @@ from edge.apiserver.auditing.copies import Copies
 from edge.apiserver.openapi.operation import AUDIT, Operation, Param
 from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, BrokenRecord
 from edge.apiserver.paths import Resource
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.numbers import number
 from edge.audit.ports import Reading
 from edge.audit.query import PAGE, PAGE_MAX, RESULTS, BadQueryError, Entry, Query, Visible

@@ -21,7 +21,7 @@ import structlog
 
 from edge.apiserver.identity import SIGN_IN, Session
 from edge.apiserver.limits import Bucket
-from edge.apiserver.streams import Streams
+from edge.apiserver.rights.streams import Streams
 from edge.iam.accounts import is_service_account
 from edge_kube.client import Client
 from edge_kube.errors import KubeError

@@ -25,7 +25,7 @@ from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Status
 from edge.apiserver.paths import Resource
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.iam.oauthclients import (
     CREDENTIALS,
     LIFE_MAX_S,

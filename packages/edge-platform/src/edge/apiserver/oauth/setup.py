@@ -17,7 +17,7 @@ from edge.apiserver.oauth.ending import ClientsEnding
 from edge.apiserver.oauth.grants import CODE_LIFE_S, CodeGrant, CredentialsGrant
 from edge.apiserver.oauth.logout import Logout
 from edge.apiserver.oauth.tickets import Tickets
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.signin import SignIn

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.apiserver.overview.board import LETTERS, Part, TroubleRef
+from edge.apiserver.rights.sight import Eyes, Sight
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.store import Collection, Stored
-from edge.apiserver.watching.sight import Eyes, Sight
 from edge.iam.scope import scope_text
 from edge_kube.meta import Key
 from edge_sdk.problem import Forbidden

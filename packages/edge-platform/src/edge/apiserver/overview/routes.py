@@ -10,8 +10,8 @@ from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.overview.board import Overview
 from edge.apiserver.overview.boards import overview_of
 from edge.apiserver.overview.feed import OverviewFeed
+from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.store import Collection
-from edge.apiserver.watching.sight import Eyes
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange

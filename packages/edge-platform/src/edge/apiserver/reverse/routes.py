@@ -22,7 +22,7 @@ from edge.apiserver.reverse.introduction import Introductions
 from edge.apiserver.reverse.passing import Passing
 from edge.apiserver.reverse.service import Service
 from edge.apiserver.reverse.table import Entry, Table
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.splice import wanted_protocol
 from edge.operate.matching import canonical

@@ -5,8 +5,8 @@ from typing import Any
 
 from edge.apiserver.memory import Memory
 from edge.apiserver.paths import action_of
-from edge.apiserver.rights import Rights
-from edge.apiserver.rows.actions import Letters
+from edge.apiserver.rights.actions import Letters
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.asked import Asked, bad_scope
 from edge.apiserver.rows.kinds import RowKind
 from edge.apiserver.rows.project import Item

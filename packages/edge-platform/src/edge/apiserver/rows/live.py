@@ -18,8 +18,8 @@ from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import in_the_name_of
 from edge.apiserver.identity import Session
 from edge.apiserver.paths import OWN_SUFFIX, Resource
-from edge.apiserver.rights import Rights
-from edge.apiserver.rows.actions import Letters
+from edge.apiserver.rights.actions import Letters
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.asked import Asked
 from edge.apiserver.rows.cached import CachedRows, not_namespaced
 from edge.apiserver.rows.cursors import Cursors

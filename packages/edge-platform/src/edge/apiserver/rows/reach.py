@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from edge.apiserver.paths import Resource, Target, action_of
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.iam.scope import HOST
 from edge.iam.visible import visible
 from edge_sdk.access import Caller

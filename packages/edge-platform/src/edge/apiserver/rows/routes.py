@@ -16,8 +16,8 @@ from edge.apiserver.answers import document, json_answer
 from edge.apiserver.memory import Memory
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.paths import OWN_SUFFIX, Resource, action_of
-from edge.apiserver.rights import Rights
-from edge.apiserver.rows.actions import actions_of
+from edge.apiserver.rights.actions import actions_of
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.asked import EVERY, Asked, read_asked
 from edge.apiserver.rows.cached import CachedRows
 from edge.apiserver.rows.cursors import Cursors

@@ -14,7 +14,7 @@ from edge.apiserver.answers import document
 from edge.apiserver.headers import in_the_name_of
 from edge.apiserver.masking import Json, as_map
 from edge.apiserver.paths import Resource, Target, native_segments
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.numbers import number
 from edge.apiserver.rows.reach import forbidden, reach_of

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.openapi.operation import IAM, Operation, Param
-from edge.apiserver.ownthings import asked_about, require_own_or_right
 from edge.apiserver.paths import Resource
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.ownthings import asked_about, require_own_or_right
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Sessions
 from edge.iam.sessions import SessionRecord, is_session_id, session_id
 from edge.iam.types import GROUP

@@ -7,7 +7,6 @@
     conversation.py  all subscriptions of one socket                         pure
     operations.py    long work, read off the objects                         pure
     views.py         queries that subscriptions share, fed by collections
-    sight.py         what a caller may see
     sources.py       from what a client asks for to a query
     upstreams.py     kinds that are not known by heart: one watch for all who ask
     fleet.py         one kind in all clusters

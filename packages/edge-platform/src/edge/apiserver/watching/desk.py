@@ -16,13 +16,13 @@ import structlog
 from edge.apiserver.members import HOST
 from edge.apiserver.overview.boards import Boards
 from edge.apiserver.overview.feed import OverviewFeed
+from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.rows.asked import EVERY, bad_scope, check_namespace
 from edge.apiserver.watching import protocol, sources
 from edge.apiserver.watching.conversation import Conversation, Stale, Subscription
 from edge.apiserver.watching.fleet import Fleet, Fleets, looks_of
 from edge.apiserver.watching.objectview import Blank, ObjectView
 from edge.apiserver.watching.protocol import Access, Events, Have, Mod, Obj, Ops, Overview, Rows
-from edge.apiserver.watching.sight import Eyes
 from edge.apiserver.watching.sources import Collections, Place, Query
 from edge.apiserver.watching.upstreams import Asked, Upstream, Upstreams
 from edge.apiserver.watching.views import Views

@@ -19,6 +19,7 @@ import structlog
 
 from edge.apiserver.answers import camel
 from edge.apiserver.members import HOST
+from edge.apiserver.rights.sight import AllAllowed, Allowed, Eyes, Sight, Sights
 from edge.apiserver.rows.asked import EVERY, check_namespace
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.live import ALL_CLUSTERS_S, CLUSTER_BUDGET_S, CLUSTERS_AT_ONCE
@@ -27,7 +28,6 @@ from edge.apiserver.store import Change, Collection, Served, Stored
 from edge.apiserver.watching import sources
 from edge.apiserver.watching.conversation import Stale
 from edge.apiserver.watching.protocol import Rows
-from edge.apiserver.watching.sight import AllAllowed, Allowed, Eyes, Sight, Sights
 from edge.apiserver.watching.sources import Collections, Extent, Place
 from edge.apiserver.watching.upstreams import TOO_MUCH, Asked, Upstream, Upstreams
 from edge_sdk.problem import Missing, Problem, Unavailable

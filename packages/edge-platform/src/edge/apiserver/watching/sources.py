@@ -8,6 +8,7 @@ import msgspec
 
 from edge.apiserver.members import HOST
 from edge.apiserver.paths import OWN_SUFFIX, Resource, full_group
+from edge.apiserver.rights.sight import EVERYTHING, Eyes, Sight
 from edge.apiserver.rows.asked import check_kind
 from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.columns import choose, columns_of
@@ -28,7 +29,6 @@ from edge.apiserver.store import Collection, Served, Stored
 from edge.apiserver.watching import operations
 from edge.apiserver.watching.protocol import ROWS_MAX, Events, Obj, Ops, Rows, names
 from edge.apiserver.watching.ranking import Descending
-from edge.apiserver.watching.sight import EVERYTHING, Eyes, Sight
 from edge.apiserver.watching.views import Growing, Source
 from edge.apiserver.watching.window import Row
 from edge_kube.meta import Key, kind_of

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 
 from edge.apiserver.limits import Gate
 from edge.apiserver.measures import Measures
+from edge.apiserver.rights.streams import Streams
 from edge.apiserver.settings import GatewaySettings
-from edge.apiserver.streams import Streams
 from edge.apiserver.upstream import Upstream
 from edge.apiserver.wiring.background import Background
 from edge_kube.client import Client

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge.apiserver.authzmeasures import AuthzCollector
 from edge.apiserver.kinds import SERVED, collection_of
 from edge.apiserver.members import Members
-from edge.apiserver.memberscopes import MemberScopes
 from edge.apiserver.mirror import Mirror
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.measures import AuthzCollector
+from edge.apiserver.rights.memberscopes import MemberScopes
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.settings import ALWAYS_ALLOW
 from edge.apiserver.store import Collection, Listener
 from edge.apiserver.wiring.ground import Ground

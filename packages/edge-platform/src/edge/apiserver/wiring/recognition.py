@@ -11,7 +11,7 @@ from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.oauth.setup import OAuth
 from edge.apiserver.proofs import Proofs
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Lives, Sessions
 from edge.apiserver.store import Listener
 from edge.apiserver.wiring.ground import Ground

@@ -12,6 +12,7 @@ from edge.apiserver.openapi.operation import Described
 from edge.apiserver.openapi.operations import own_operations
 from edge.apiserver.openapi.routes import DocumentRoutes
 from edge.apiserver.reverse.routes import ReverseRoutes
+from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.routes import Router
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.live import LiveRows
@@ -22,7 +23,6 @@ from edge.apiserver.system import System
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.fleet import Fleets
 from edge.apiserver.watching.routes import WatchRoutes
-from edge.apiserver.watching.sight import Eyes
 from edge.apiserver.watching.upstreams import Upstreams
 from edge.apiserver.watching.views import Views
 from edge.apiserver.wiring.ground import Ground

@@ -9,7 +9,7 @@ from edge.apiserver.federation.oidc_routes import OidcSignIn
 from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.federation.provider import Provider
 from edge.apiserver.loginrecords import LoginRecords
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.apiserver.routes import Handler, OwnRoute
 from edge.apiserver.sessions.oauth_routes import OAuthRoutes
 from edge.apiserver.sessions.routes import SessionRoutes

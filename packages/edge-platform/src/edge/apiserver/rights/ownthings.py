@@ -2,7 +2,7 @@
 
 from edge.apiserver.identity import Session, change_password_first
 from edge.apiserver.paths import Resource
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 from edge.iam.types import GROUP
 from edge_sdk.access import Action
 from edge_sdk.problem import Forbidden

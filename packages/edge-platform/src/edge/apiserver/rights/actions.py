@@ -9,7 +9,7 @@ Letters only say what to offer: the request itself is asked about again. Source:
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from edge.apiserver.rights import Rights
+from edge.apiserver.rights.picture import Rights
 
 
 class RowAction(NamedTuple):

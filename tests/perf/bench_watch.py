@@ -32,11 +32,11 @@ from edge.apiserver.identity import Session
 from edge.apiserver.kinds import collection_of
 from edge.apiserver.listening.connection import HttpServer, Request
 from edge.apiserver.listening.doors import Doors
-from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.rights.streams import Streams
+from edge.apiserver.upstreams.members import Members
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.fleet import Fleets
 from edge.apiserver.watching.protocol import PROTOCOL

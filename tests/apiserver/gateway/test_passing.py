@@ -17,7 +17,7 @@ from tests.support.rawhttp import exchange, request
 from tests.support.upstreams import Shop, raw_server, reverse_proxy, shop
 
 from edge.apiserver import routes
-from edge.apiserver.breaker import SILENCES_MAX
+from edge.apiserver.upstreams.breaker import SILENCES_MAX
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster

@@ -11,7 +11,7 @@ from tests.apiserver.gateway.test_smuggling import CLUSTERS, cluster_at
 from tests.support.gateway import RunningGateway
 from tests.support.upstreams import raw_server
 
-from edge.apiserver.breaker import SILENCES_MAX
+from edge.apiserver.upstreams.breaker import SILENCES_MAX
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster

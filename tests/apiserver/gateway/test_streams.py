@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tests.support.gateway import RunningGateway, make_user, somebody
 
-from edge.apiserver.splice import wanted_protocol
+from edge.apiserver.upstreams.splice import wanted_protocol
 from edge.clusters.types import Cluster
 from edge.iam.types import IAMRoleBinding, User
 from edge_kube.client import Client

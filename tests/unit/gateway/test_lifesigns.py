@@ -6,8 +6,8 @@ from asyncio.trsock import TransportSocket
 
 from tests.support.upstreams import raw_server
 
-from edge.apiserver.lifesigns import QUIET_S
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.lifesigns import QUIET_S
+from edge.apiserver.upstreams.upstream import Upstream
 from edge_kube.config import Connection
 
 NAMED = (("Impersonate-User", "ada"),)

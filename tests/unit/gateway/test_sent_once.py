@@ -11,7 +11,7 @@ from tests.support.upstreams import Closing, raw_server
 
 from edge.apiserver.reverse.service import Service
 from edge.apiserver.sinks.client import SinkClient, TokenFile
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.upstream import Upstream
 from edge.operate.types import Matcher, ReverseProxy, ReverseProxySpec
 from edge.operate.types import Upstream as Behind
 from edge_kube.config import Connection

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tests.support.upstreams import shop
 
-from edge.apiserver.breaker import Unreachable
-from edge.apiserver.dialing import Dialer
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.breaker import Unreachable
+from edge.apiserver.upstreams.dialing import Dialer
+from edge.apiserver.upstreams.upstream import Upstream
 from edge.pki import issue, make_ca
 from edge_kube.config import Connection
 

@@ -20,7 +20,6 @@ from edge.apiserver.acting import NAME_MAX, Acting, not_for_others, question, wa
 from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
-from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import check_framing, forwarded
 from edge.apiserver.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.limits import Gate, Limiter
@@ -36,7 +35,8 @@ from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.streams import Streams
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.sessions.credential import credential
-from edge.apiserver.upstream import broke_off, host_unavailable
+from edge.apiserver.upstreams.breaker import Unreachable
+from edge.apiserver.upstreams.upstream import broke_off, host_unavailable
 from edge.iam.freshness import asked_now
 from edge_sdk.access import Action
 from edge_sdk.clock import Clock

@@ -14,7 +14,6 @@ from edge.apiserver.acting import require_impersonal
 from edge.apiserver.answers import json_answer
 from edge.apiserver.headers import sent_as
 from edge.apiserver.masking import is_masked
-from edge.apiserver.members import HOST, Members
 from edge.apiserver.memory import Memory
 from edge.apiserver.openapi.operation import Described
 from edge.apiserver.paths import (
@@ -28,7 +27,6 @@ from edge.apiserver.paths import (
     native_segments,
     read_resource,
 )
-from edge.apiserver.proxy import Forwarding
 from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
@@ -36,7 +34,9 @@ from edge.apiserver.rows.spread import Spread
 from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.selfreviews import SelfReviews
 from edge.apiserver.store import Collection
-from edge.apiserver.upstream import HEAD_WITHIN_S, Upstream, broke_off
+from edge.apiserver.upstreams.members import HOST, Members
+from edge.apiserver.upstreams.proxy import Forwarding
+from edge.apiserver.upstreams.upstream import HEAD_WITHIN_S, Upstream, broke_off
 from edge_kube.meta import Key
 from edge_sdk.access import Action
 from edge_sdk.problem import Forbidden, Missing

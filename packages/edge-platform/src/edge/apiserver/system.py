@@ -14,7 +14,7 @@ from edge.apiserver.measures import Measures
 from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.openapi.shapes import Version
 from edge.apiserver.store import Collection
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from edge.apiserver.answers import camel
 from edge.apiserver.auditing.request import Describer, outcome_of, sign_in_record, sort_of, with_body
-from edge.apiserver.breaker import Unreachable
+from edge.apiserver.upstreams.breaker import Unreachable
 from edge.audit.record import READ, REFUSED, Record
 from edge.audit.trail import Trail
 from edge.audit.writer import Counts, NotWrittenError

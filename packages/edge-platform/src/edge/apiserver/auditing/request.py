@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.masking import as_map
-from edge.apiserver.members import HOST
 from edge.apiserver.paths import UPGRADED
+from edge.apiserver.upstreams.members import HOST
 from edge.audit.masking import masked_body
 from edge.audit.protobuf import object_name
 from edge.audit.record import INTENT, OUTCOME, Actor, Asked, Grant, Origin, Record

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from edge.apiserver.headers import sent_as
-from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource, Target, native_segments
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.members import Members
+from edge.apiserver.upstreams.upstream import Upstream
 from edge.audit.record import Record
 from edge_sdk.access import Caller
 

@@ -13,12 +13,12 @@ from aiohttp import web
 from edge.apiserver.answers import SERVER
 from edge.apiserver.headers import Network, answered, client_address, forwarded, is_over_tls, passed_on, plain
 from edge.apiserver.paths import Target
-from edge.apiserver.proxy import WHOLE_BELOW_BYTES, without_bearer
 from edge.apiserver.reverse.cookies import all_sent_up, sent_down
 from edge.apiserver.reverse.links import HTML_MAX_BYTES, is_html, location, with_links
 from edge.apiserver.reverse.table import Entry
-from edge.apiserver.splice import rest_of_body, splice, wanted_protocol
-from edge.apiserver.upstream import broke_off
+from edge.apiserver.upstreams.proxy import WHOLE_BELOW_BYTES, without_bearer
+from edge.apiserver.upstreams.splice import rest_of_body, splice, wanted_protocol
+from edge.apiserver.upstreams.upstream import broke_off
 from edge.operate.matching import canonical
 from edge.operate.rewriting import DOWN_KEPT, RewriteError, changed_headers
 from edge_sdk.problem import Problem

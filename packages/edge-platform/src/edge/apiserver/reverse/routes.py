@@ -12,7 +12,6 @@ from aiohttp import web
 
 from edge.apiserver.acting import not_for_others
 from edge.apiserver.answers import document
-from edge.apiserver.dialing import system_lookup
 from edge.apiserver.headers import Network
 from edge.apiserver.identity import change_password_first
 from edge.apiserver.openapi.operation import Operation
@@ -24,7 +23,8 @@ from edge.apiserver.reverse.service import Service
 from edge.apiserver.reverse.table import Entry, Table
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.settings import GatewaySettings
-from edge.apiserver.splice import wanted_protocol
+from edge.apiserver.upstreams.dialing import system_lookup
+from edge.apiserver.upstreams.splice import wanted_protocol
 from edge.operate.matching import canonical
 from edge.operate.types import ReverseProxy
 from edge_kube.meta import Key

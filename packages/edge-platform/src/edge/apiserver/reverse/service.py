@@ -12,11 +12,11 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from edge.apiserver.breaker import Breaker, Unreachable
-from edge.apiserver.dialing import Dialer, Lookup
-from edge.apiserver.lifesigns import new_socket
-from edge.apiserver.splice import Head, Side, dial, read_head
-from edge.apiserver.upstream import CONNECT_WITHIN_S, told
+from edge.apiserver.upstreams.breaker import Breaker, Unreachable
+from edge.apiserver.upstreams.dialing import Dialer, Lookup
+from edge.apiserver.upstreams.lifesigns import new_socket
+from edge.apiserver.upstreams.splice import Head, Side, dial, read_head
+from edge.apiserver.upstreams.upstream import CONNECT_WITHIN_S, told
 from edge.operate.addresses import full_name, service_of
 from edge.operate.types import ReverseProxy
 from edge_kube.once import sent_once

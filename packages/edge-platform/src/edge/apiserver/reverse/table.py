@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge.apiserver.closing import Closing
-from edge.apiserver.dialing import ForbiddenAddress
 from edge.apiserver.reverse.service import Service
+from edge.apiserver.upstreams.closing import Closing
+from edge.apiserver.upstreams.dialing import ForbiddenAddress
 from edge.operate.matching import Match, in_force
 from edge.operate.plan import usable_match
 from edge.operate.rewriting import Change, Rewriter, header_change, hosts_of

@@ -9,9 +9,9 @@ import asyncio
 import structlog
 
 from edge.apiserver.kinds import collection_of
-from edge.apiserver.members import Members
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.rights.picture import Rights
+from edge.apiserver.upstreams.members import Members
 from edge.iam.watching import PLACES
 from edge_kube.client import Client
 from edge_kube.meta import kind_of

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from edge.apiserver.answers import camel
-from edge.apiserver.breaker import Unreachable
 from edge.apiserver.headers import in_the_name_of
 from edge.apiserver.identity import Session
 from edge.apiserver.paths import OWN_SUFFIX, Resource
@@ -30,6 +29,7 @@ from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.tables import items_of, kind_of_fetched, needs_table
 from edge.apiserver.rows.upstream import Asking, Fetched, Lists
 from edge.apiserver.rows.window import Window, pick
+from edge.apiserver.upstreams.breaker import Unreachable
 from edge.iam.scope import HOST, PLATFORM
 from edge_sdk.clock import Clock
 from edge_sdk.problem import Forbidden, Missing, Problem

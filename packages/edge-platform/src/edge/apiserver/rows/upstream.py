@@ -14,10 +14,10 @@ import aiohttp
 import msgspec
 
 from edge.apiserver.masking import Json, as_map
-from edge.apiserver.members import Members
 from edge.apiserver.paths import Resource, Target, native_segments
 from edge.apiserver.rows.cursors import expired
-from edge.apiserver.upstream import Headers, Upstream
+from edge.apiserver.upstreams.members import Members
+from edge.apiserver.upstreams.upstream import Headers, Upstream
 from edge_sdk.problem import Forbidden, Missing, Problem, Unavailable
 
 PAGE: Final = 500

@@ -13,11 +13,11 @@ from functools import partial
 import msgspec
 import structlog
 
-from edge.apiserver.members import HOST
 from edge.apiserver.overview.boards import Boards
 from edge.apiserver.overview.feed import OverviewFeed
 from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.rows.asked import EVERY, bad_scope, check_namespace
+from edge.apiserver.upstreams.members import HOST
 from edge.apiserver.watching import protocol, sources
 from edge.apiserver.watching.conversation import Conversation, Stale, Subscription
 from edge.apiserver.watching.fleet import Fleet, Fleets, looks_of

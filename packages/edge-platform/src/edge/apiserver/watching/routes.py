@@ -16,7 +16,7 @@ from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.overview.routes import answer_overview
 from edge.apiserver.paths import Resource
 from edge.apiserver.sessions.credential import is_own_origin
-from edge.apiserver.splice import wanted_protocol
+from edge.apiserver.upstreams.splice import wanted_protocol
 from edge.apiserver.watching import operations, protocol
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.measures import WatchMeasures

@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from edge.apiserver.members import HOST
 from edge.apiserver.paths import OWN_SUFFIX, Resource, full_group
 from edge.apiserver.rights.sight import EVERYTHING, Eyes, Sight
 from edge.apiserver.rows.asked import check_kind
@@ -26,6 +25,7 @@ from edge.apiserver.rows.window import (
     read_search,
 )
 from edge.apiserver.store import Collection, Served, Stored
+from edge.apiserver.upstreams.members import HOST
 from edge.apiserver.watching import operations
 from edge.apiserver.watching.protocol import ROWS_MAX, Events, Obj, Ops, Rows, names
 from edge.apiserver.watching.ranking import Descending

@@ -16,11 +16,11 @@ import msgspec
 import structlog
 
 from edge.apiserver.masking import as_map
-from edge.apiserver.members import HOST, Members
 from edge.apiserver.mirror import Mirror
 from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.project import clean
 from edge.apiserver.store import Collection, Served
+from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.watching.conversation import Stale
 from edge_kube.client import Client
 from edge_kube.config import Connection

@@ -8,7 +8,7 @@ from edge.apiserver.limits import Gate
 from edge.apiserver.measures import Measures
 from edge.apiserver.rights.streams import Streams
 from edge.apiserver.settings import GatewaySettings
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.upstream import Upstream
 from edge.apiserver.wiring.background import Background
 from edge_kube.client import Client
 from edge_kube.config import Connection

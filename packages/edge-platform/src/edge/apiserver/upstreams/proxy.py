@@ -15,8 +15,8 @@ from aiohttp import web
 from edge.apiserver.answers import SECURITY_HEADERS
 from edge.apiserver.headers import answered, passed_on
 from edge.apiserver.masking import LineMask, mask_document
-from edge.apiserver.splice import rest_of_body, splice, wanted_protocol
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.splice import rest_of_body, splice, wanted_protocol
+from edge.apiserver.upstreams.upstream import Upstream
 from edge_sdk.problem import Problem, Unavailable
 
 WHOLE_BELOW_BYTES: Final = 1024 * 1024

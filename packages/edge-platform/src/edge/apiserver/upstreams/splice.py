@@ -16,7 +16,7 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from edge.apiserver.lifesigns import ask_for_signs
+from edge.apiserver.upstreams.lifesigns import ask_for_signs
 from edge_sdk.problem import Problem, Unavailable
 
 Headers = Sequence[tuple[str, str]]

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from edge.apiserver.breaker import Silent, Unreachable
-from edge.apiserver.closing import Closing
-from edge.apiserver.dialing import Dialer
-from edge.apiserver.lifesigns import new_socket
-from edge.apiserver.splice import Head, Side, dial, read_head
+from edge.apiserver.upstreams.breaker import Silent, Unreachable
+from edge.apiserver.upstreams.closing import Closing
+from edge.apiserver.upstreams.dialing import Dialer
+from edge.apiserver.upstreams.lifesigns import new_socket
+from edge.apiserver.upstreams.splice import Head, Side, dial, read_head
 from edge_kube.config import ConfigError, Connection
 from edge_kube.once import READINGS, BrokenOffError, sent_once
 from edge_sdk.problem import Problem, Unavailable

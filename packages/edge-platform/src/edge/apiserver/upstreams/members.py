@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from edge.apiserver.breaker import Breaker
-from edge.apiserver.closing import Closing
-from edge.apiserver.dialing import Dialer, ForbiddenAddress, Lookup, system_lookup
 from edge.apiserver.masking import as_map
-from edge.apiserver.upstream import Upstream
+from edge.apiserver.upstreams.breaker import Breaker
+from edge.apiserver.upstreams.closing import Closing
+from edge.apiserver.upstreams.dialing import Dialer, ForbiddenAddress, Lookup, system_lookup
+from edge.apiserver.upstreams.upstream import Upstream
 from edge_kube.config import ConfigError, Connection, load_kubeconfig
 from edge_kube.meta import Key
 from edge_sdk.problem import Missing, Unavailable

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.gateway import CLIENT, PASSWORD, USERS, make_user
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.iam.builtin import everything
 from edge.iam.passwords import hash_password
 from edge_kube.harness import LightCluster

@@ -22,7 +22,7 @@ from tests.support.figures import at, figure
 from tests.support.gateway import CLIENT, PASSWORD, USERS, make_user
 from tests.support.projected import binding
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.iam.types import IAMRole, IAMRoleBinding, IAMRoleSpec, PolicyRule
 from edge_kube.harness import LightCluster
 from edge_kube.meta import ObjectMeta

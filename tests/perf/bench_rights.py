@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.figures import at, figure, timed
 from tests.support.population import FULL, populate, rule
 
-from edge.apiserver.kinds import collection_of
 from edge.apiserver.listing import answer, read_query
+from edge.apiserver.mirrors.kinds import collection_of
 from edge.apiserver.paths import Target
 from edge.apiserver.rights.places import place_of
 from edge.iam import questions

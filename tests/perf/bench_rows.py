@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.figures import at, figure, timed
 
-from edge.apiserver.kinds import collection_of
+from edge.apiserver.mirrors.kinds import collection_of
+from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.rows.columns import choose
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import Item
 from edge.apiserver.rows.selectors import read_labels
 from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.window import WindowQuery, pick, read_order
-from edge.apiserver.store import Collection
 from edge.clusters.types import Cluster
 from edge.iam.turns import finish
 from edge_kube.meta import kind_of

@@ -29,9 +29,9 @@ from tests.support.figures import at, figure, memory_mb
 
 from edge.apiserver.gateway import Exchange
 from edge.apiserver.identity import Session
-from edge.apiserver.kinds import collection_of
 from edge.apiserver.listening.connection import HttpServer, Request
 from edge.apiserver.listening.doors import Doors
+from edge.apiserver.mirrors.kinds import collection_of
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.sight import Eyes

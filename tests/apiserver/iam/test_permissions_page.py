@@ -20,7 +20,7 @@ from tests.support.gateway import IAM, PASSWORD, RunningGateway
 from tests.support.members import Members
 from tests.support.projected import Projected, becomes
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.iam.types import IAMRole, IAMRoleBinding, ScopePattern
 from edge.projection.room import MEMBER_WATCHES
 from edge.tenancy.room import room as tenancy

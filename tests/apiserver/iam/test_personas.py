@@ -13,7 +13,7 @@ from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
 from tests.support.members import Members, clear_nodes
 from tests.support.projected import Projected, becomes, binding, may
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.iam.types import IAMRole
 from edge.nodes.types import NodeGroup
 from edge.projection.room import MEMBER_WATCHES

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from tests.support.gateway import IAM, RunningGateway, make_user
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.apps.types import AppCategory
 from edge.iam.builtin import roles
 from edge.iam.room import room as iam

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.watching import Model
 
-from edge.apiserver.store import Collection, Served, Stored
+from edge.apiserver.mirrors.store import Collection, Served, Stored
 from edge.apiserver.watching.conversation import Conversation
 from edge.apiserver.watching.protocol import UNACKED_MAX, Rows
 from edge.apiserver.watching.views import Held, Id, Source, View

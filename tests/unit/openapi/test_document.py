@@ -6,7 +6,7 @@ import re
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.apiserver.openapi.document import build
 from edge.apiserver.openapi.kinds import base_path, tag_of
 from edge.apiserver.openapi.operation import Described, Operation, UndescribedError

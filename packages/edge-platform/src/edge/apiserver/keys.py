@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.mirrors.kinds import collection_of
+from edge.apiserver.mirrors.mirror import Mirror
 from edge.iam.keyring import (
     MARK_FIELD,
     MIN_SECRET_BYTES,

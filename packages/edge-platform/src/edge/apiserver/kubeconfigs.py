@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.secretrecords import MANAGER, Gone, SecretRecords, record_in
+from edge.apiserver.mirrors.secretrecords import MANAGER, Gone, SecretRecords, record_in
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE, Issued, read_record, record_of
 from edge.iam.tokens import LEEWAY_S, Claims
 from edge_kube.client import Client

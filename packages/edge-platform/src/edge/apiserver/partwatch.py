@@ -15,8 +15,8 @@ from aiohttp import web
 
 from edge.apiserver.answers import SECURITY_HEADERS
 from edge.apiserver.listing import Query, Shown, fits, number
+from edge.apiserver.mirrors.store import Change, Collection, Stored
 from edge.apiserver.paths import Target
-from edge.apiserver.store import Change, Collection, Stored
 from edge.apiserver.upstreams.splice import wanted_protocol
 from edge_kube.meta import Key
 from edge_sdk.problem import Expired, Forbidden, Problem

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from edge.apiserver.identity import Session
 from edge.apiserver.kubeconfigs import Kubeconfigs
+from edge.apiserver.mirrors.secretrecords import SecretRecords
 from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.secretrecords import SecretRecords
 from edge.apiserver.sessions.live import LiveSessions
 from edge.iam.sessions import SessionRecord, session_id
 

@@ -15,6 +15,7 @@ from edge.apiserver.answers import json_answer
 from edge.apiserver.headers import sent_as
 from edge.apiserver.masking import is_masked
 from edge.apiserver.memory import Memory
+from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import Described
 from edge.apiserver.paths import (
     BASES,
@@ -33,7 +34,6 @@ from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.spread import Spread
 from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.selfreviews import SelfReviews
-from edge.apiserver.store import Collection
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.upstreams.proxy import Forwarding
 from edge.apiserver.upstreams.upstream import HEAD_WITHIN_S, Upstream, broke_off

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from edge.apiserver.store import Collection
+from edge.apiserver.mirrors.store import Collection
 from edge.iam.scope import HOST, cluster_of_scope, kind_of_scope, name_of_scope
 from edge_kube.meta import Key
 from edge_sdk.scopes import SCOPE_GROUP

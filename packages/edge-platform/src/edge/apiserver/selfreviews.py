@@ -14,7 +14,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import JSON, document
 from edge.apiserver.headers import sent_as
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.apiserver.paths import (
     OWN_SUFFIX,
     TENANT_RESOURCES,

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from edge.apiserver.answers import document, json_answer
 from edge.apiserver.measures import Measures
+from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.openapi.shapes import Version
-from edge.apiserver.store import Collection
 from edge.apiserver.upstreams.upstream import Upstream
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.mirrors.kinds import collection_of
+from edge.apiserver.mirrors.mirror import Mirror
 from edge_kube.client import Client
 from edge_kube.crd import resource
 from edge_kube.meta import Key, Model, Resource, kind_of

@@ -15,7 +15,7 @@ import structlog
 
 from edge.apiserver.identity import SIGN_IN
 from edge.apiserver.limits import SignInGuard
-from edge.apiserver.secretrecords import MANAGER, SecretRecords
+from edge.apiserver.mirrors.secretrecords import MANAGER, SecretRecords
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.settings import OAuthSettings
 from edge.iam.oauthclients import (

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.secretrecords import MANAGER
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.iam.accounts import user_label
 from edge.iam.types import GROUP, User
 from edge_kube.client import Client

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.apiserver.openapi import kinds
 from edge.apiserver.openapi.operation import HTML, JSON, Errors, Operation, Param
 from edge.apiserver.openapi.shapes import ListMeta, OAuthRefusal, Status

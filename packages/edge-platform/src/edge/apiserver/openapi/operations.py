@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import edge.apiserver
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
 from edge.apiserver.openapi import kinds, kubernetes
 from edge.apiserver.openapi.operation import Operation
 

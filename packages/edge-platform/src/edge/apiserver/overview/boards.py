@@ -16,9 +16,9 @@ from typing import Final
 
 import msgspec
 
+from edge.apiserver.mirrors.store import Change, Collection
 from edge.apiserver.overview.board import Board, Overview
 from edge.apiserver.overview.feed import OverviewFeed, Section
-from edge.apiserver.store import Change, Collection
 from edge.iam.turns import finish
 from edge_kube.meta import Key
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edge.apiserver.answers import document, json_answer
+from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.overview.board import Overview
 from edge.apiserver.overview.boards import overview_of
 from edge.apiserver.overview.feed import OverviewFeed
 from edge.apiserver.rights.sight import Eyes
-from edge.apiserver.store import Collection
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from edge.apiserver.identity import Session, change_password_first
+from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.paths import Resource, also_needed, native_segments
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.places import place_of
-from edge.apiserver.store import Collection
 from edge.iam.patterns import path_of
 from edge.iam.questions import sees_scope
 from edge.iam.scope import scope_text

@@ -8,8 +8,8 @@ import asyncio
 
 import structlog
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.mirrors.kinds import collection_of
+from edge.apiserver.mirrors.mirror import Mirror
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.upstreams.members import Members
 from edge.iam.watching import PLACES

@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 import structlog
 
+from edge.apiserver.mirrors.store import Listener
 from edge.apiserver.rights.measures import AllowAll, Checks, CountedAccess
 from edge.apiserver.rights.streams import Streams
-from edge.apiserver.store import Listener
 from edge.clusters.types import Cluster
 from edge.iam.beats import beats_of_rights
 from edge.iam.feed import Feed

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from edge.apiserver.mirrors.store import Served, Stored
 from edge.apiserver.paths import Resource, native_segments
 from edge.apiserver.rights.actions import actions_of
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.places import Place, place_of
-from edge.apiserver.store import Served, Stored
 from edge.apiserver.upstreams.members import HOST
 from edge.iam import visible as visibility
 from edge.iam.patterns import path_of

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from edge.apiserver.memory import Memory
+from edge.apiserver.mirrors.store import Collection, Stored
 from edge.apiserver.paths import action_of
 from edge.apiserver.rights.actions import Letters
 from edge.apiserver.rights.picture import Rights
@@ -13,7 +14,6 @@ from edge.apiserver.rows.project import Item
 from edge.apiserver.rows.reach import forbidden
 from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.window import pick
-from edge.apiserver.store import Collection, Stored
 from edge.iam.turns import in_turns
 from edge_kube.meta import Key
 from edge_sdk.access import Caller

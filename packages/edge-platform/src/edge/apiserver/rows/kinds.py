@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.apiserver.kinds import SERVED
+from edge.apiserver.mirrors.kinds import SERVED
+from edge.apiserver.mirrors.store import Stored
 from edge.apiserver.rows.columns import RowColumn, columns_of
 from edge.apiserver.rows.project import Item, clean, project
-from edge.apiserver.store import Stored
 from edge_kube.crd import printer_columns
 from edge_kube.meta import kind_of
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document, json_answer
 from edge.apiserver.memory import Memory
+from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.paths import OWN_SUFFIX, Resource, action_of
 from edge.apiserver.rights.actions import actions_of
@@ -24,7 +25,6 @@ from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.live import LiveRows
 from edge.apiserver.rows.shape import RowColumns, RowList
-from edge.apiserver.store import Collection
 from edge_sdk.problem import Problem
 from edge_sdk.scopes import CONSOLE_GROUP, SCOPE_GROUP, is_host
 

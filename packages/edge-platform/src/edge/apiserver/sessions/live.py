@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from edge.apiserver.secretrecords import Gone, SecretRecords, record_in
+from edge.apiserver.mirrors.secretrecords import Gone, SecretRecords, record_in
 from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, read_session, session_id
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret

@@ -6,7 +6,7 @@ All methods raise KubeError.
 
 import msgspec
 
-from edge.apiserver.secretrecords import MANAGER
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.apiserver.sessions.live import LiveSessions
 from edge.iam.accounts import user_label
 from edge.iam.sessions import SECRET_PREFIX, SECRET_TYPE, SessionRecord, data_of, manifest_of, read_session

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from edge.apiserver.masking import as_map
-from edge.apiserver.store import Stored
+from edge.apiserver.mirrors.store import Stored
 
 
 class ObjectView:

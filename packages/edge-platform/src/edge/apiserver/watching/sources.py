@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from edge.apiserver.mirrors.store import Collection, Served, Stored
 from edge.apiserver.paths import OWN_SUFFIX, Resource, full_group
 from edge.apiserver.rights.sight import EVERYTHING, Eyes, Sight
 from edge.apiserver.rows.asked import check_kind
@@ -24,7 +25,6 @@ from edge.apiserver.rows.window import (
     read_order,
     read_search,
 )
-from edge.apiserver.store import Collection, Served, Stored
 from edge.apiserver.upstreams.members import HOST
 from edge.apiserver.watching import operations
 from edge.apiserver.watching.protocol import ROWS_MAX, Events, Obj, Ops, Rows, names

@@ -16,10 +16,10 @@ import msgspec
 import structlog
 
 from edge.apiserver.masking import as_map
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.mirrors.mirror import Mirror
+from edge.apiserver.mirrors.store import Collection, Served
 from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.project import clean
-from edge.apiserver.store import Collection, Served
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.watching.conversation import Stale
 from edge_kube.client import Client

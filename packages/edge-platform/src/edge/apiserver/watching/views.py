@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
-from edge.apiserver.store import Change, Collection, Stored
+from edge.apiserver.mirrors.store import Change, Collection, Stored
 from edge.apiserver.watching.ranking import Ranking
 from edge.apiserver.watching.window import Row, Window
 from edge.iam.turns import finish

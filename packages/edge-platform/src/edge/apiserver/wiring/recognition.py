@@ -8,12 +8,12 @@ from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.keys import SigningKeys
 from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.lockouts import Lockouts
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.mirrors.mirror import Mirror
+from edge.apiserver.mirrors.store import Listener
 from edge.apiserver.oauth.setup import OAuth
 from edge.apiserver.proofs import Proofs
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Lives, Sessions
-from edge.apiserver.store import Listener
 from edge.apiserver.wiring.ground import Ground
 from edge.iam.tokens import Tokens
 from edge_kube.meta import Key

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 
 import structlog
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
-from edge.apiserver.store import Listener
+from edge.apiserver.mirrors.kinds import collection_of
+from edge.apiserver.mirrors.mirror import Mirror
+from edge.apiserver.mirrors.store import Listener
 from edge.iam.beats import Beats, write_beat
 from edge.iam.freshness import CUT_OFF_S, is_new
 from edge.iam.heartbeat import HEARTBEAT

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from edge.apiserver.store import Collection, Listener, Served
+from edge.apiserver.mirrors.store import Collection, Listener, Served
 from edge.apps.types import AppCategory, Application, ApplicationDeployment, ApplicationVersion
 from edge.clusters.types import Cluster
 from edge.components.types import Component

@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 import structlog
 
-from edge.apiserver.store import Collection
+from edge.apiserver.mirrors.store import Collection
 from edge_kube.backoff import Backoff
 from edge_kube.client import Client
 from edge_kube.errors import Gone, KubeError

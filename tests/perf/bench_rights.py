@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.figures import at, figure, timed
 from tests.support.population import FULL, populate, rule
 
-from edge.apiserver.listing import answer, read_query
+from edge.apiserver.lists.listing import answer, read_query
 from edge.apiserver.mirrors.kinds import collection_of
 from edge.apiserver.paths import Target
 from edge.apiserver.rights.places import place_of

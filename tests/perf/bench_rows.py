@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.figures import at, figure, timed
 
+from edge.apiserver.lists.kinds import RowKind, known
+from edge.apiserver.lists.shape import positions, row
 from edge.apiserver.mirrors.kinds import collection_of
 from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.rows.columns import choose
-from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import Item
 from edge.apiserver.rows.selectors import read_labels
-from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.window import WindowQuery, pick, read_order
 from edge.clusters.types import Cluster
 from edge.iam.turns import finish

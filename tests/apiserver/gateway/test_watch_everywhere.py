@@ -12,7 +12,7 @@ from tests.support.lines import Line, cluster_behind_line, joined
 from tests.support.watching import Model, Watcher, rows, watching
 from tests.support.workspaces import Tenant
 
-from edge.apiserver.rows import live
+from edge.apiserver.lists import live
 from edge.apiserver.watching import fleet, upstreams
 from edge.clusters.types import Cluster
 from edge_kube.client import Client

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.listing import Sealed, answer, read_query
+from edge.apiserver.lists.kinds import known
+from edge.apiserver.lists.listing import Sealed, answer, read_query
 from edge.apiserver.mirrors.store import CHANGES_KEPT, Collection, Served
 from edge.apiserver.paths import read_target
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.kinds import known
 from edge.apiserver.rows.selectors import read_labels
 from edge_kube.meta import Key
 from edge_sdk.problem import Expired, Problem

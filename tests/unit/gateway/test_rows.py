@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.apiserver.lists.kinds import known
+from edge.apiserver.lists.shape import positions, row
 from edge.apiserver.rows.columns import RowColumn, choose, column_id, columns_of
 from edge.apiserver.rows.jsonpath import BadPath, compile_path
-from edge.apiserver.rows.kinds import known
 from edge.apiserver.rows.project import Item, clean, project
 from edge.apiserver.rows.selectors import read_fields, read_labels
-from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.status import status_of
 from edge.apiserver.rows.window import WindowQuery, pick, read_order, read_search
 from edge_kube.crd import Column

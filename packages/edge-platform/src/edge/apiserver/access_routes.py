@@ -13,7 +13,7 @@ from msgspec import UnsetType
 
 from edge.apiserver.answers import document
 from edge.apiserver.impact_route import ImpactBody, ImpactRoute
-from edge.apiserver.listing import number
+from edge.apiserver.lists.listing import number
 from edge.apiserver.openapi.operation import IAM, Operation, Param
 from edge.apiserver.openapi.shapes import FindingPage, MyAccess, ScopePage
 from edge.apiserver.paths import Resource, Target

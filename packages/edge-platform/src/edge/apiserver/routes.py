@@ -13,8 +13,10 @@ from aiohttp import web
 from edge.apiserver.acting import require_impersonal
 from edge.apiserver.answers import json_answer
 from edge.apiserver.headers import sent_as
+from edge.apiserver.lists.memory import Memory
+from edge.apiserver.lists.spread import Spread
+from edge.apiserver.lists.upstream import Lists
 from edge.apiserver.masking import is_masked
-from edge.apiserver.memory import Memory
 from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import Described
 from edge.apiserver.paths import (
@@ -31,8 +33,6 @@ from edge.apiserver.paths import (
 from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.spread import Spread
-from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.selfreviews import SelfReviews
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.upstreams.proxy import Forwarding

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import JSON, document
 from edge.apiserver.headers import sent_as
+from edge.apiserver.lists.upstream import Lists
 from edge.apiserver.mirrors.kinds import SERVED
 from edge.apiserver.paths import (
     OWN_SUFFIX,
@@ -24,7 +25,6 @@ from edge.apiserver.paths import (
 )
 from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, OWN_QUESTIONS, Decider
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.rows.upstream import Lists
 from edge.iam.accessreview import API_VERSION, PathAttributes, ResourceAttributes
 from edge.iam.native import CLUSTER_SCOPED
 from edge.iam.scope import HOST

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edge.apiserver.lists.kinds import RowKind, known
 from edge.apiserver.mirrors.store import Collection, Stored
 from edge.apiserver.overview.board import LETTERS, Part, TroubleRef
 from edge.apiserver.rights.sight import Eyes, Sight
-from edge.apiserver.rows.kinds import RowKind, known
 from edge.iam.scope import scope_text
 from edge_kube.meta import Key
 from edge_sdk.problem import Forbidden

@@ -13,10 +13,10 @@ from functools import partial
 import msgspec
 import structlog
 
+from edge.apiserver.lists.asked import EVERY, bad_scope, check_namespace
 from edge.apiserver.overview.boards import Boards
 from edge.apiserver.overview.feed import OverviewFeed
 from edge.apiserver.rights.sight import Eyes
-from edge.apiserver.rows.asked import EVERY, bad_scope, check_namespace
 from edge.apiserver.upstreams.members import HOST
 from edge.apiserver.watching import protocol, sources
 from edge.apiserver.watching.conversation import Conversation, Stale, Subscription

@@ -18,11 +18,11 @@ from typing import Final
 import structlog
 
 from edge.apiserver.answers import camel
+from edge.apiserver.lists.asked import EVERY, check_namespace
+from edge.apiserver.lists.kinds import RowKind, known
+from edge.apiserver.lists.live import ALL_CLUSTERS_S, CLUSTER_BUDGET_S, CLUSTERS_AT_ONCE
 from edge.apiserver.mirrors.store import Change, Collection, Served, Stored
 from edge.apiserver.rights.sight import AllAllowed, Allowed, Eyes, Sight, Sights
-from edge.apiserver.rows.asked import EVERY, check_namespace
-from edge.apiserver.rows.kinds import RowKind, known
-from edge.apiserver.rows.live import ALL_CLUSTERS_S, CLUSTER_BUDGET_S, CLUSTERS_AT_ONCE
 from edge.apiserver.rows.project import Item
 from edge.apiserver.upstreams.members import HOST
 from edge.apiserver.watching import sources

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from edge.apiserver.answers import document
 from edge.apiserver.limits import Limiter
-from edge.apiserver.listing import number
+from edge.apiserver.lists.listing import number
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.overview.routes import answer_overview
 from edge.apiserver.paths import Resource

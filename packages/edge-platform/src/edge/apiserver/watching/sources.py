@@ -6,16 +6,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from edge.apiserver.lists.asked import check_kind
+from edge.apiserver.lists.cached import not_namespaced
+from edge.apiserver.lists.kinds import RowKind, known
+from edge.apiserver.lists.shape import positions, values
 from edge.apiserver.mirrors.store import Collection, Served, Stored
 from edge.apiserver.paths import OWN_SUFFIX, Resource, full_group
 from edge.apiserver.rights.sight import EVERYTHING, Eyes, Sight
-from edge.apiserver.rows.asked import check_kind
-from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.columns import choose, columns_of
-from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import Item
 from edge.apiserver.rows.selectors import read_fields, read_labels
-from edge.apiserver.rows.shape import positions, values
 from edge.apiserver.rows.window import (
     WindowQuery,
     count,

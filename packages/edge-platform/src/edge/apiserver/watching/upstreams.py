@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
+from edge.apiserver.lists.cached import not_namespaced
 from edge.apiserver.masking import as_map
 from edge.apiserver.mirrors.mirror import Mirror
 from edge.apiserver.mirrors.store import Collection, Served
-from edge.apiserver.rows.cached import not_namespaced
 from edge.apiserver.rows.project import clean
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.watching.conversation import Stale

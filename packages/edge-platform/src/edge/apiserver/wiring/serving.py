@@ -8,6 +8,9 @@ from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.listening.clientcerts import ClientCertificates
+from edge.apiserver.lists.live import LiveRows
+from edge.apiserver.lists.routes import RowRoutes
+from edge.apiserver.lists.upstream import Lists
 from edge.apiserver.openapi.operation import Described
 from edge.apiserver.openapi.operations import own_operations
 from edge.apiserver.openapi.routes import DocumentRoutes
@@ -15,9 +18,6 @@ from edge.apiserver.reverse.routes import ReverseRoutes
 from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.routes import Router
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.live import LiveRows
-from edge.apiserver.rows.routes import RowRoutes
-from edge.apiserver.rows.upstream import Lists
 from edge.apiserver.scopetitles import ScopeTitles
 from edge.apiserver.system import System
 from edge.apiserver.watching.desk import World

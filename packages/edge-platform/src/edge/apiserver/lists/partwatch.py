@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import SECURITY_HEADERS
-from edge.apiserver.listing import Query, Shown, fits, number
+from edge.apiserver.lists.listing import Query, Shown, fits, number
 from edge.apiserver.mirrors.store import Change, Collection, Stored
 from edge.apiserver.paths import Target
 from edge.apiserver.upstreams.splice import wanted_protocol

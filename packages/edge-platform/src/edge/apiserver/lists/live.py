@@ -16,18 +16,18 @@ import aiohttp
 from edge.apiserver.answers import camel
 from edge.apiserver.headers import in_the_name_of
 from edge.apiserver.identity import Session
+from edge.apiserver.lists.asked import Asked
+from edge.apiserver.lists.cached import CachedRows, not_namespaced
+from edge.apiserver.lists.kinds import RowKind, known
+from edge.apiserver.lists.reach import NAMESPACES_MAX, TOO_MANY, Reach, forbidden, reach_of
+from edge.apiserver.lists.shape import positions, row
+from edge.apiserver.lists.tables import items_of, kind_of_fetched, needs_table
+from edge.apiserver.lists.upstream import Asking, Fetched, Lists
 from edge.apiserver.paths import OWN_SUFFIX, Resource
 from edge.apiserver.rights.actions import Letters
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.rows.asked import Asked
-from edge.apiserver.rows.cached import CachedRows, not_namespaced
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import Item
-from edge.apiserver.rows.reach import NAMESPACES_MAX, TOO_MANY, Reach, forbidden, reach_of
-from edge.apiserver.rows.shape import positions, row
-from edge.apiserver.rows.tables import items_of, kind_of_fetched, needs_table
-from edge.apiserver.rows.upstream import Asking, Fetched, Lists
 from edge.apiserver.rows.window import Window, pick
 from edge.apiserver.upstreams.breaker import Unreachable
 from edge.iam.scope import HOST, PLATFORM

@@ -12,13 +12,13 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.headers import in_the_name_of
+from edge.apiserver.lists.reach import forbidden, reach_of
+from edge.apiserver.lists.upstream import AT_ONCE, PAGE, PLAIN, Lists
 from edge.apiserver.masking import Json, as_map
 from edge.apiserver.paths import Resource, Target, native_segments
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.rows.numbers import number
-from edge.apiserver.rows.reach import forbidden, reach_of
-from edge.apiserver.rows.upstream import AT_ONCE, PAGE, PLAIN, Lists
 from edge_sdk.access import Action
 from edge_sdk.problem import TooLarge
 

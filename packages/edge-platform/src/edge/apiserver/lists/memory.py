@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from edge.apiserver.answers import json_answer
-from edge.apiserver.listing import Sealed, Shown, answer, read_query
+from edge.apiserver.lists.kinds import known
+from edge.apiserver.lists.listing import Sealed, Shown, answer, read_query
+from edge.apiserver.lists.partwatch import PartWatch
 from edge.apiserver.mirrors.store import Collection, Served, Stored
-from edge.apiserver.partwatch import PartWatch
 from edge.apiserver.paths import Resource, native_segments
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.places import place_of
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.kinds import known
 from edge.iam.patterns import path_of
 from edge.iam.turns import finish
 from edge.iam.visible import visible

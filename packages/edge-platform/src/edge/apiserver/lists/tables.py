@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from edge.apiserver.lists.kinds import RowKind, known
+from edge.apiserver.lists.upstream import Fetched
 from edge.apiserver.masking import Json
 from edge.apiserver.paths import Resource
 from edge.apiserver.rows.columns import DEFINED, ColumnType, RowColumn, column_id, columns_of
-from edge.apiserver.rows.kinds import RowKind, known
 from edge.apiserver.rows.project import TEXT_MAX, Item
-from edge.apiserver.rows.upstream import Fetched
 
 _TYPES: Final[Mapping[str, ColumnType]] = {"integer": "number", "number": "number", "boolean": "bool"}
 _WORKED_OUT: Final = frozenset({"name", "namespace", "cluster", "status"})

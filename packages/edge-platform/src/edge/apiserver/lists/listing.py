@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from edge.apiserver.lists.kinds import RowKind
 from edge.apiserver.mirrors.store import Collection, Stored
 from edge.apiserver.paths import Target
 from edge.apiserver.rows.columns import by_id
 from edge.apiserver.rows.cursors import Cursors, expired
-from edge.apiserver.rows.kinds import RowKind
 from edge.apiserver.rows.numbers import number
 from edge.apiserver.rows.selectors import FieldTest, LabelTest, read_fields, read_labels
 from edge.apiserver.rows.window import ORDERS_MAX, Order, key_of

@@ -13,18 +13,18 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import document, json_answer
-from edge.apiserver.memory import Memory
+from edge.apiserver.lists.asked import EVERY, Asked, read_asked
+from edge.apiserver.lists.cached import CachedRows
+from edge.apiserver.lists.kinds import RowKind, known
+from edge.apiserver.lists.live import LiveRows
+from edge.apiserver.lists.memory import Memory
+from edge.apiserver.lists.shape import RowColumns, RowList
 from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.paths import OWN_SUFFIX, Resource, action_of
 from edge.apiserver.rights.actions import actions_of
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.rows.asked import EVERY, Asked, read_asked
-from edge.apiserver.rows.cached import CachedRows
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.kinds import RowKind, known
-from edge.apiserver.rows.live import LiveRows
-from edge.apiserver.rows.shape import RowColumns, RowList
 from edge_sdk.problem import Problem
 from edge_sdk.scopes import CONSOLE_GROUP, SCOPE_GROUP, is_host
 

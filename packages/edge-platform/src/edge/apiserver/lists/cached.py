@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from edge.apiserver.memory import Memory
+from edge.apiserver.lists.asked import Asked, bad_scope
+from edge.apiserver.lists.kinds import RowKind
+from edge.apiserver.lists.memory import Memory
+from edge.apiserver.lists.reach import forbidden
+from edge.apiserver.lists.shape import positions, row
 from edge.apiserver.mirrors.store import Collection, Stored
 from edge.apiserver.paths import action_of
 from edge.apiserver.rights.actions import Letters
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.rows.asked import Asked, bad_scope
-from edge.apiserver.rows.kinds import RowKind
 from edge.apiserver.rows.project import Item
-from edge.apiserver.rows.reach import forbidden
-from edge.apiserver.rows.shape import positions, row
 from edge.apiserver.rows.window import pick
 from edge.iam.turns import in_turns
 from edge_kube.meta import Key

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.support.figures import at, figure, memory_mb
 
+from edge.apiserver.callers.identity import Session
 from edge.apiserver.gateway import Exchange
-from edge.apiserver.identity import Session
 from edge.apiserver.listening.connection import HttpServer, Request
 from edge.apiserver.listening.doors import Doors
 from edge.apiserver.mirrors.kinds import collection_of

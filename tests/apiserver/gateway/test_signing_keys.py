@@ -10,7 +10,7 @@ from tests.support.gateway import RunningGateway
 from tests.support.kubeconfigs import issue, token_of
 from tests.support.sessions import refresh, replicas, status, tokens, watching
 
-from edge.apiserver.keys import SECRET_NAME
+from edge.apiserver.callers.keys import SECRET_NAME
 from edge_kube.client import Client
 from edge_kube.core import Secret
 from edge_kube.harness import LightCluster

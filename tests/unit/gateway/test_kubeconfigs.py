@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.apiserver.kubeconfigs import Kubeconfigs
+from edge.apiserver.callers.kubeconfigs import Kubeconfigs
 from edge.iam.kubeconfigs import SECRET_PREFIX, Issued, record_of
 from edge.iam.tokens import Claims
 from edge_kube.client import Client

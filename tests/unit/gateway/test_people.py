@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from edge.apiserver.identity import People
+from edge.apiserver.callers.identity import People
 from edge.apiserver.loginrecords import Attempt
 from edge.iam.passwords import COST
 from edge.iam.types import User, UserSpec

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from edge.apiserver.acting import require_impersonal, wanted_user
+from edge.apiserver.callers.acting import require_impersonal, wanted_user
 from edge.apiserver.headers import check_framing
 from edge.apiserver.paths import Resource
 from edge.iam.types import GROUP

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.identity import People
+from edge.apiserver.callers.identity import People
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Me, Status
 from edge.apiserver.paths import Resource

@@ -16,12 +16,12 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from edge.apiserver.acting import NAME_MAX, Acting, not_for_others, question, wanted_user
 from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
+from edge.apiserver.callers.acting import NAME_MAX, Acting, not_for_others, question, wanted_user
+from edge.apiserver.callers.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.headers import check_framing, forwarded
-from edge.apiserver.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.listening.connection import Request

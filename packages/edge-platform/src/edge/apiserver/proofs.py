@@ -12,8 +12,8 @@ count until the silence is noticed.
 import asyncio
 from collections.abc import Iterator
 
-from edge.apiserver.identity import Session
-from edge.apiserver.kubeconfigs import Kubeconfigs
+from edge.apiserver.callers.identity import Session
+from edge.apiserver.callers.kubeconfigs import Kubeconfigs
 from edge.apiserver.mirrors.secretrecords import SecretRecords
 from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.rights.picture import Rights

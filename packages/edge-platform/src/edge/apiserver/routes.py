@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
-from edge.apiserver.acting import require_impersonal
 from edge.apiserver.answers import json_answer
+from edge.apiserver.callers.acting import require_impersonal
 from edge.apiserver.headers import sent_as
 from edge.apiserver.lists.memory import Memory
 from edge.apiserver.lists.spread import Spread

@@ -13,9 +13,9 @@ from typing import Final
 from aiohttp import web
 
 from edge.apiserver.auditing.auditor import Auditor
+from edge.apiserver.callers.identity import People
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address, forwarded
-from edge.apiserver.identity import People
 from edge.apiserver.limits import SignInGuard
 from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import Attempt, LoginRecords

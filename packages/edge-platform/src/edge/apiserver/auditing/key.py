@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.apiserver.keys import MANAGER
+from edge.apiserver.callers.keys import MANAGER
 from edge_kube.client import Client
 from edge_kube.core import Secret
 from edge_kube.errors import AlreadyExists

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from edge.apiserver.identity import SIGN_IN, Session
+from edge.apiserver.callers.identity import SIGN_IN, Session
 from edge.apiserver.limits import Bucket
 from edge.apiserver.rights.streams import Streams
 from edge.iam.accounts import is_service_account

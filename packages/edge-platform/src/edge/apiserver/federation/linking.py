@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.identity import People
+from edge.apiserver.callers.identity import People
 from edge.iam.accounts import is_disabled
 from edge.iam.federated import (
     IDENTITY_LABEL,

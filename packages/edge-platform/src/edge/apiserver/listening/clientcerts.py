@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from edge.apiserver.identity import People, Session, own_groups
+from edge.apiserver.callers.identity import People, Session, own_groups
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password
 from edge_sdk.access import Caller
 from edge_sdk.problem import NotAuthenticated

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from edge.apiserver.answers import camel
+from edge.apiserver.callers.identity import Session
 from edge.apiserver.headers import in_the_name_of
-from edge.apiserver.identity import Session
 from edge.apiserver.lists.asked import Asked
 from edge.apiserver.lists.cached import CachedRows, not_namespaced
 from edge.apiserver.lists.kinds import RowKind, known

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from edge.apiserver.callers.identity import People
 from edge.apiserver.headers import Network
-from edge.apiserver.identity import People
 from edge.apiserver.limits import Limiter
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
 from edge.apiserver.oauth.clients import Clients

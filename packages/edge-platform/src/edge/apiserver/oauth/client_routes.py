@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.identity import People, change_password_first
+from edge.apiserver.callers.identity import People, change_password_first
 from edge.apiserver.oauth.client_shapes import (
     ChangedClient,
     NewClient,

@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 import msgspec
 import structlog
 
-from edge.apiserver.identity import SIGN_IN
+from edge.apiserver.callers.identity import SIGN_IN
 from edge.apiserver.limits import SignInGuard
 from edge.apiserver.mirrors.secretrecords import MANAGER, SecretRecords
 from edge.apiserver.sessions.errors import OAuthError

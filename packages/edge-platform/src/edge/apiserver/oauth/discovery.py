@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from edge.apiserver.answers import document
-from edge.apiserver.identity import Authenticator, People
+from edge.apiserver.callers.identity import Authenticator, People
 from edge.apiserver.openapi import shapes
 from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.sessions.credential import credential

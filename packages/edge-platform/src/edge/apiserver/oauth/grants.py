@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from edge.apiserver.identity import People
+from edge.apiserver.callers.identity import People
 from edge.apiserver.oauth.clients import WRONG, Clients
 from edge.apiserver.oauth.tickets import Ticket, Tickets
 from edge.apiserver.sessions.errors import OAuthError

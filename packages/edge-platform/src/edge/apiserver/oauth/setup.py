@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from edge.apiserver.callers.identity import Authenticator, People
 from edge.apiserver.headers import Network
-from edge.apiserver.identity import Authenticator, People
 from edge.apiserver.limits import Gate
 from edge.apiserver.oauth.authorize import Authorize, Links, no_links
 from edge.apiserver.oauth.client_routes import ClientRoutes

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from edge.apiserver.acting import not_for_others
 from edge.apiserver.answers import document
+from edge.apiserver.callers.acting import not_for_others
+from edge.apiserver.callers.identity import change_password_first
 from edge.apiserver.headers import Network
-from edge.apiserver.identity import change_password_first
 from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.openapi.shapes import JwkSet
 from edge.apiserver.paths import BASES, OWN_SUFFIX, Resource, action_of, read_resource

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from edge.apiserver.identity import Session, change_password_first
+from edge.apiserver.callers.identity import Session, change_password_first
 from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.paths import Resource, also_needed, native_segments
 from edge.apiserver.rights.picture import Rights

@@ -1,6 +1,6 @@
 """What belongs to a user, at …/me/WORD and …/users/NAME/WORD: whose is asked about, and may the caller."""
 
-from edge.apiserver.identity import Session, change_password_first
+from edge.apiserver.callers.identity import Session, change_password_first
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.picture import Rights
 from edge.iam.types import GROUP

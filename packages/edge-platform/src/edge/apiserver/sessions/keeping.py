@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from edge.apiserver.identity import People
+from edge.apiserver.callers.identity import People
 from edge.apiserver.sessions.live import LiveSessions
 from edge.apiserver.sessions.records import SessionRecords
 from edge.iam.sessions import SessionRecord, session_id

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from edge.apiserver.answers import document
 from edge.apiserver.auditing.auditor import Auditor
-from edge.apiserver.identity import Authenticator, Session
+from edge.apiserver.callers.identity import Authenticator, Session
 from edge.apiserver.oauth.logout import FIELDS
 from edge.apiserver.oauth.page import sent_on
 from edge.apiserver.openapi.operation import FORM, JSON, Operation

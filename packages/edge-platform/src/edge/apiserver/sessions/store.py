@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import structlog
 from msgspec.structs import replace
 
-from edge.apiserver.identity import People
+from edge.apiserver.callers.identity import People
 from edge.apiserver.sessions.errors import NO_GOOD, OAuthError, TokenReused
 from edge.apiserver.sessions.keeping import SessionKeeper
 from edge.apiserver.sessions.live import LiveSessions

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from edge.apiserver.callers.identity import Authenticator, People
+from edge.apiserver.callers.keys import SigningKeys
+from edge.apiserver.callers.kubeconfigs import Kubeconfigs
 from edge.apiserver.federation.accounts import ServiceAccounts
 from edge.apiserver.federation.linking import Linking
-from edge.apiserver.identity import Authenticator, People
-from edge.apiserver.keys import SigningKeys
-from edge.apiserver.kubeconfigs import Kubeconfigs
 from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.mirrors.mirror import Mirror
 from edge.apiserver.mirrors.store import Listener

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edge.apiserver.access_routes import AccessRoutes
-from edge.apiserver.acting import Acting
+from edge.apiserver.callers.acting import Acting
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
 from edge.apiserver.kubeconfig_routes import KubeconfigRoutes

@@ -12,7 +12,7 @@ from typing import Final
 
 from multidict import CIMultiDictProxy
 
-from edge.apiserver.identity import People, Session, change_password_first, own_groups
+from edge.apiserver.callers.identity import People, Session, change_password_first, own_groups
 from edge.apiserver.paths import Resource
 from edge.iam.access import IndexAccess
 from edge.iam.accounts import DISABLED, is_disabled, must_change_password

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 from msgspec import NODEFAULT, inspect
 from msgspec.structs import FieldInfo, fields
 
-from edge.apiserver import settings as gateway
-from edge.apiserver.settings_not_used import NOT_USED
+from edge.apiserver.configuration import settings as gateway
+from edge.apiserver.configuration.not_used import NOT_USED
 from edge.apiserver.sinks import settings as sinks
 from edge.controller import settings as controller
 from edge_sdk.secret import Secret

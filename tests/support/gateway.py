@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from edge.apiserver.configuration import read_settings
+from edge.apiserver.configuration.reading import read_settings
 from edge.apiserver.mirrors.kinds import SERVED
 from edge.apiserver.server import ApiServer
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION

@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.apiserver.gateway.test_audit import AUDIT, MAPS, asked, change, configmap, fresh_name
 from tests.support.gateway import RunningGateway
 
-from edge.apiserver.settings import AuditSettings, LogSettings
+from edge.apiserver.configuration.settings import AuditSettings, LogSettings
 from edge.apiserver.sinks.main import SinkProcess
 from edge.apiserver.sinks.settings import SinkSettings, read_sink_settings
 from edge.audit.received import Received

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edge.apiserver.configuration import read_settings
+from edge.apiserver.configuration.reading import read_settings
 from edge.iam.keyring import PLACEHOLDERS
 from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import tool

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from tests.support.installer import CLIENTS, installers_values
 
-from edge.apiserver.configuration import read_settings
-from edge.apiserver.settings import GatewaySettings
+from edge.apiserver.configuration.reading import read_settings
+from edge.apiserver.configuration.settings import GatewaySettings
 from edge_kube.harness.processes import tool
 
 CHART = Path(__file__).parents[3] / "charts" / "edge-apiserver"

@@ -13,8 +13,8 @@ from tests.support.gateway import IAM, PASSWORD, USERS, RunningGateway, make_use
 from tests.support.slapd import Slapd, slapd
 
 from edge.apiserver import signin
+from edge.apiserver.configuration.federation import LdapSettings
 from edge.apiserver.federation.directory import Directory
-from edge.apiserver.federation.settings import LdapSettings
 from edge.apiserver.federation.wire import DirectoryDown
 from edge.iam.federated import IDENTITY_ANNOTATION
 from edge.iam.firstadmin import admin_binding

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.gateway import IAM, USERS, RunningGateway
 
-from edge.apiserver.configuration import read_settings
+from edge.apiserver.configuration.reading import read_settings
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 from edge_kube.harness.proxy import Canned, FaultProxy

@@ -12,9 +12,9 @@ from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import CLIENT, IAM, USERS, Answer, RunningGateway
 from tests.support.provider import ProviderProcess, gateway_settings, provider, signed_in_there
 
+from edge.apiserver.configuration.federation import OidcSettings
 from edge.apiserver.federation.fetch import Fetch, FetchFailed
 from edge.apiserver.federation.provider import Attempt, NotVouched, Provider
-from edge.apiserver.federation.settings import OidcSettings
 from edge.iam.federated import IDENTITY_ANNOTATION
 from edge.iam.types import LoginRecord, User
 from edge_kube.client import Client

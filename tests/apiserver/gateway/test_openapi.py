@@ -6,7 +6,7 @@ import json
 import pytest
 from tests.support.gateway import RunningGateway
 
-from edge.apiserver.configuration import read_settings
+from edge.apiserver.configuration.reading import read_settings
 from edge.apiserver.openapi import operations
 from edge.apiserver.openapi.operation import UndescribedError
 from edge.apiserver.openapi.routes import document_bytes

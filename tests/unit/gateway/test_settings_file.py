@@ -7,9 +7,9 @@ import pytest
 import structlog
 from structlog.testing import CapturingLoggerFactory
 
-from edge.apiserver.configuration import read_settings
-from edge.apiserver.listening.settingsfile import SettingsFile
-from edge.apiserver.settings import GatewaySettings
+from edge.apiserver.configuration.reading import read_settings
+from edge.apiserver.configuration.settings import GatewaySettings
+from edge.apiserver.configuration.settingsfile import SettingsFile
 from edge_sdk.logs import configure_logs, set_log_level
 
 

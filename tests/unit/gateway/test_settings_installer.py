@@ -7,8 +7,8 @@ import pytest
 import yaml
 from tests.support.installer import CLIENTS, ENVIRONMENT, installers_file
 
-from edge.apiserver.configuration import read_settings
-from edge.apiserver.settings import GatewaySettings
+from edge.apiserver.configuration.reading import read_settings
+from edge.apiserver.configuration.settings import GatewaySettings
 from edge_sdk.settings import SettingsError
 
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from edge.apiserver.configuration.settings import KubeconfigSettings
 from edge.apiserver.headers import Network, came_over_tls, forwarded
-from edge.apiserver.settings import KubeconfigSettings
 from edge.apiserver.tls import ServerTls
 from edge.iam.kubeconfigs import Entrance
 from edge_sdk.problem import Problem

@@ -16,13 +16,13 @@ from aiohttp import web
 from edge.apiserver.answers import JSON, document, json_answer
 from edge.apiserver.callers.identity import People, change_password_first
 from edge.apiserver.callers.kubeconfigs import Kubeconfigs
+from edge.apiserver.configuration.settings import KubeconfigSettings
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Kubeconfig, KubeconfigList, ShownKubeconfig
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.ownthings import asked_about, require_own_or_right
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.settings import KubeconfigSettings
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.iam.kubeconfigs import Issued, Wanted, is_id, kubeconfig, lifetime_s, read_wanted
 from edge.iam.tokens import Claims, Tokens

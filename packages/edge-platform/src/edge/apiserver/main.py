@@ -14,10 +14,10 @@ from pathlib import Path
 
 import structlog
 
-from edge.apiserver.configuration import read_settings
-from edge.apiserver.listening.settingsfile import SettingsFile
+from edge.apiserver.configuration.reading import read_settings
+from edge.apiserver.configuration.settings import SECTIONS, GatewaySettings
+from edge.apiserver.configuration.settingsfile import SettingsFile
 from edge.apiserver.server import ApiServer
-from edge.apiserver.settings import SECTIONS, GatewaySettings
 from edge_kube.config import ConfigError, Connection, in_cluster, load_kubeconfig
 from edge_kube.errors import KubeError
 from edge_sdk.flags import FlagError, help_text, read_flags

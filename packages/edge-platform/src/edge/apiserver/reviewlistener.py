@@ -19,9 +19,9 @@ from typing import Final
 
 import structlog
 
+from edge.apiserver.configuration.settings import WebhookSettings
 from edge.apiserver.reviews import Reviewer
 from edge.apiserver.reviewwire import ReviewConnection
-from edge.apiserver.settings import WebhookSettings
 
 REFRESH_S: Final = 10.0
 HANDSHAKE_WITHIN_S: Final = 5.0

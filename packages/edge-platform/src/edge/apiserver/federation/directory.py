@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from sansldap import FilterAnd, FilterEquality, LDAPFilter, LDAPResultCode
 
-from edge.apiserver.federation.settings import LdapSettings, trust
+from edge.apiserver.configuration.federation import LdapSettings, trust
 from edge.apiserver.federation.wire import DirectoryDown, Entry, Wire
 from edge.iam.federated import GROUPS_MAX, Identity
 

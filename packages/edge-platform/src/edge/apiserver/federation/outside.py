@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from edge.apiserver.configuration.federation import LdapSettings
 from edge.apiserver.federation.directory import PROVIDER, Directory
 from edge.apiserver.federation.linking import Linking, LinkRefused, Prefixes
-from edge.apiserver.federation.settings import LdapSettings
 from edge.apiserver.federation.wire import DirectoryDown
 from edge.iam.types import User
 from edge_kube.errors import KubeError

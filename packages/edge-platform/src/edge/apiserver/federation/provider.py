@@ -19,8 +19,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import structlog
 
+from edge.apiserver.configuration.federation import OidcSettings, trust
 from edge.apiserver.federation.fetch import Fetch, FetchFailed, is_refused_address
-from edge.apiserver.federation.settings import OidcSettings, trust
 from edge.iam.federated import Identity
 from edge.iam.idtokens import Claims, Expected, IdTokenRefused, Keys, UnknownKey, check_id_token
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from edge.apiserver.callers.identity import Authenticator, People
+from edge.apiserver.configuration.settings import GatewaySettings
 from edge.apiserver.headers import Network
 from edge.apiserver.limits import Gate
 from edge.apiserver.oauth.authorize import Authorize, Links, no_links
@@ -19,7 +20,6 @@ from edge.apiserver.oauth.logout import Logout
 from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Sessions
-from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.signin import SignIn
 from edge.iam.oauthclients import CODE, CREDENTIALS
 from edge.iam.tokens import Tokens

@@ -13,6 +13,7 @@ from aiohttp import web
 from edge.apiserver.answers import document
 from edge.apiserver.callers.acting import not_for_others
 from edge.apiserver.callers.identity import change_password_first
+from edge.apiserver.configuration.settings import GatewaySettings
 from edge.apiserver.headers import Network
 from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.openapi.shapes import JwkSet
@@ -22,7 +23,6 @@ from edge.apiserver.reverse.passing import Passing
 from edge.apiserver.reverse.service import Service
 from edge.apiserver.reverse.table import Entry, Table
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.upstreams.dialing import system_lookup
 from edge.apiserver.upstreams.splice import wanted_protocol
 from edge.operate.matching import canonical

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from edge.apiserver.settings import AuditSettings, LogSettings
+from edge.apiserver.configuration.settings import AuditSettings, LogSettings
 from edge.apiserver.sinks.access import Doorkeeper
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.peers import follow_peers

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from edge.apiserver.settings import AuditSettings, LogSettings
+from edge.apiserver.configuration.settings import AuditSettings, LogSettings
 from edge_sdk.settings import Section, Settings, load, setting
 
 

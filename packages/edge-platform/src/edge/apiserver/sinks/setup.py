@@ -10,7 +10,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.apiserver.auditing.copies import Copies
-from edge.apiserver.settings import AuditSettings
+from edge.apiserver.configuration.settings import AuditSettings
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.kept import SinkOrphans, SinkReading
 from edge.apiserver.sinks.trust import find_trust

@@ -4,10 +4,10 @@ import contextlib
 
 from prometheus_client import CollectorRegistry
 
+from edge.apiserver.configuration.settings import GatewaySettings
 from edge.apiserver.limits import Gate
 from edge.apiserver.measures import Measures
 from edge.apiserver.rights.streams import Streams
-from edge.apiserver.settings import GatewaySettings
 from edge.apiserver.upstreams.upstream import Upstream
 from edge.apiserver.wiring.background import Background
 from edge_kube.client import Client

@@ -2,11 +2,11 @@
 
 import time
 
+from edge.apiserver.configuration.settings import GatewaySettings, RateLimitSettings
 from edge.apiserver.limits import Limiter
 from edge.apiserver.listening.fairness import FairQueue
 from edge.apiserver.listening.replicas import Replicas
 from edge.apiserver.listening.strangers import Strangers
-from edge.apiserver.settings import GatewaySettings, RateLimitSettings
 from edge.apiserver.wiring.ground import Ground
 
 

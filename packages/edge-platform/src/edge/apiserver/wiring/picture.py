@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from edge.apiserver.configuration.settings import ALWAYS_ALLOW
 from edge.apiserver.mirrors.kinds import SERVED, collection_of
 from edge.apiserver.mirrors.mirror import Mirror
 from edge.apiserver.mirrors.store import Collection, Listener
 from edge.apiserver.rights.measures import AuthzCollector
 from edge.apiserver.rights.memberscopes import MemberScopes
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.settings import ALWAYS_ALLOW
 from edge.apiserver.upstreams.members import Members
 from edge.apiserver.wiring.ground import Ground
 from edge.clusters.types import Cluster

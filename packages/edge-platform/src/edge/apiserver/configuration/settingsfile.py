@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from msgspec.structs import fields
 
-from edge.apiserver.settings import GatewaySettings
+from edge.apiserver.configuration.settings import GatewaySettings
 from edge_sdk.settings import Section, SettingsError
 
 LOOKED_AT_EVERY_S: Final = 2.0

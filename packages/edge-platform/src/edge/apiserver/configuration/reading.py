@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from edge.apiserver.federation.settings import contradictions as outside_contradictions
-from edge.apiserver.federation.settings import lockout_contradictions
-from edge.apiserver.listening.doors import origin_fault
-from edge.apiserver.settings import (
+from edge.apiserver.configuration.federation import contradictions as outside_contradictions
+from edge.apiserver.configuration.federation import lockout_contradictions
+from edge.apiserver.configuration.not_used import NOT_USED
+from edge.apiserver.configuration.settings import (
     DAY_S,
     SECTIONS,
     TOKEN_MAX_S,
@@ -27,7 +27,7 @@ from edge.apiserver.settings import (
     ServerSettings,
     address_of,
 )
-from edge.apiserver.settings_not_used import NOT_USED
+from edge.apiserver.listening.doors import origin_fault
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge.iam.oauthclients import COMMAND_LINE
 from edge.iam.redirects import redirect_violation

@@ -2,7 +2,7 @@
 
 Keys and variables are those of the documents (spec/seed-details §2.2, §3, §4) and, as second names, those of
 the public installer. What this version cannot do is refused at start when it is switched on; what is for
-parts that it lacks (settings_not_used.py) is told at start.
+parts that it lacks (not_used.py) is told at start.
 """
 
 import ipaddress
@@ -11,7 +11,7 @@ from typing import Annotated, Final, cast
 
 from msgspec import field
 
-from edge.apiserver.federation.settings import (
+from edge.apiserver.configuration.federation import (
     LdapSettings,
     LockoutSettings,
     OidcSettings,

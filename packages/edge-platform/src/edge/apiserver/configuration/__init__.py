@@ -1,0 +1,1 @@
+"""What the gateway can be told: keys and defaults, what contradicts itself, and a changed edge.yaml."""

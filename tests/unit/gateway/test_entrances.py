@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from edge.apiserver.configuration.settings import KubeconfigSettings
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.headers import came_over_tls
-from edge.apiserver.tls import ServerTls
+from edge.apiserver.listening.tls import ServerTls
 from edge.iam.kubeconfigs import Entrance
 from edge_sdk.problem import Problem
 

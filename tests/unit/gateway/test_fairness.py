@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.limits import Bucket
 from edge.apiserver.listening.fairness import FairQueue
+from edge.apiserver.listening.limits import Bucket
 from edge_sdk.problem import TooMuch
 
 

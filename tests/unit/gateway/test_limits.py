@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.limits import Gate, Limiter, SignInGuard
+from edge.apiserver.listening.limits import Gate, Limiter, SignInGuard
 from edge_sdk.problem import TooMuch, Unavailable
 
 

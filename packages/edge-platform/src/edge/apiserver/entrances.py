@@ -12,7 +12,7 @@ from aiohttp import web
 
 from edge.apiserver.configuration.settings import KubeconfigSettings
 from edge.apiserver.headers import Network, came_over_tls, forwarded
-from edge.apiserver.tls import ServerTls
+from edge.apiserver.listening.tls import ServerTls
 from edge.iam.kubeconfigs import Entrance
 from edge_sdk.problem import Problem
 

@@ -22,11 +22,11 @@ from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
 from edge.apiserver.callers.acting import NAME_MAX, Acting, not_for_others, question, wanted_user
 from edge.apiserver.callers.identity import SIGN_IN, Authenticator, Session
 from edge.apiserver.headers import check_framing, forwarded
-from edge.apiserver.limits import Gate, Limiter
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.listening.connection import Request
 from edge.apiserver.listening.doors import Doors
 from edge.apiserver.listening.fairness import FairQueue
+from edge.apiserver.listening.limits import Gate, Limiter
 from edge.apiserver.listening.strangers import Strangers
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target

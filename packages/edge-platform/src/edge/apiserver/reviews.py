@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from edge.apiserver.limits import Gate
+from edge.apiserver.listening.limits import Gate
 from edge.apiserver.rights.picture import Rights
 from edge.iam.accessreview import API_VERSION, KIND, Review, Verdict, caller_of, check, review
 from edge.iam.freshness import State, asked_now

@@ -16,7 +16,7 @@ from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.callers.identity import People
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address, forwarded
-from edge.apiserver.limits import SignInGuard
+from edge.apiserver.listening.limits import SignInGuard
 from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures

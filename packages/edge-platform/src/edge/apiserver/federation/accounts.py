@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from edge.apiserver.callers.identity import SIGN_IN, Session
-from edge.apiserver.limits import Bucket
+from edge.apiserver.listening.limits import Bucket
 from edge.apiserver.rights.streams import Streams
 from edge.iam.accounts import is_service_account
 from edge_kube.client import Client

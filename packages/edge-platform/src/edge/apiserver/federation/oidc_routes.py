@@ -21,7 +21,7 @@ from aiohttp import web
 from edge.apiserver.federation.linking import Linking, LinkRefused, Prefixes
 from edge.apiserver.federation.provider import PROVIDER, Attempt, NotVouched, Provider, ProviderDown
 from edge.apiserver.headers import Network, is_over_tls
-from edge.apiserver.limits import Limiter
+from edge.apiserver.listening.limits import Limiter
 from edge.apiserver.oauth.browser import Browser
 from edge.apiserver.oauth.page import ProviderLink, error_page, sent_on
 from edge.apiserver.oauth.problems import problem_page

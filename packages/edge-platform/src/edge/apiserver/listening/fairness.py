@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from edge.apiserver.limits import Bucket, too_much
+from edge.apiserver.listening.limits import Bucket, too_much
 
 PER_TURN: Final = 4
 """Requests let in per turn of the event loop: each takes a fraction of a millisecond of it."""

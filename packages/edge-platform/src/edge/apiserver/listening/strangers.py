@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from edge.apiserver.headers import Network, client_address
-from edge.apiserver.limits import Bucket
+from edge.apiserver.listening.limits import Bucket
 from edge_sdk.problem import TooMuch
 
 ADDRESSES_MAX: Final = 10_000

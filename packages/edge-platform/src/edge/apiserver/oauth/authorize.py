@@ -14,7 +14,7 @@ from aiohttp import web
 
 from edge.apiserver.callers.identity import People
 from edge.apiserver.headers import Network
-from edge.apiserver.limits import Limiter
+from edge.apiserver.listening.limits import Limiter
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
 from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.oauth.page import (

@@ -15,7 +15,7 @@ import structlog
 
 from edge.apiserver.callers.identity import SIGN_IN
 from edge.apiserver.configuration.settings import OAuthSettings
-from edge.apiserver.limits import SignInGuard
+from edge.apiserver.listening.limits import SignInGuard
 from edge.apiserver.mirrors.secretrecords import MANAGER, SecretRecords
 from edge.apiserver.sessions.errors import OAuthError
 from edge.iam.oauthclients import (

@@ -9,7 +9,7 @@ from aiohttp import web
 from edge.apiserver.callers.identity import Authenticator, People
 from edge.apiserver.configuration.settings import GatewaySettings
 from edge.apiserver.headers import Network
-from edge.apiserver.limits import Gate
+from edge.apiserver.listening.limits import Gate
 from edge.apiserver.oauth.authorize import Authorize, Links, no_links
 from edge.apiserver.oauth.client_routes import ClientRoutes
 from edge.apiserver.oauth.clients import Clients, configured_clients

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from edge.apiserver.configuration.settings import AuditSettings, LogSettings
+from edge.apiserver.listening.tls import ServerTls
 from edge.apiserver.sinks.access import Doorkeeper
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.peers import follow_peers
@@ -21,7 +22,6 @@ from edge.apiserver.sinks.server import SinkServer
 from edge.apiserver.sinks.settings import SECTIONS, SinkSettings, read_sink_settings
 from edge.apiserver.sinks.setup import limits_of
 from edge.apiserver.sinks.trust import SINKS_SECRET, trusting
-from edge.apiserver.tls import ServerTls
 from edge.audit.folder import Folder
 from edge.audit.received import Received
 from edge_kube.client import Client

@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from edge.apiserver.answers import document
-from edge.apiserver.limits import Limiter
+from edge.apiserver.listening.limits import Limiter
 from edge.apiserver.lists.listing import number
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.overview.routes import answer_overview

@@ -5,7 +5,7 @@ import contextlib
 from prometheus_client import CollectorRegistry
 
 from edge.apiserver.configuration.settings import GatewaySettings
-from edge.apiserver.limits import Gate
+from edge.apiserver.listening.limits import Gate
 from edge.apiserver.measures import Measures
 from edge.apiserver.rights.streams import Streams
 from edge.apiserver.upstreams.upstream import Upstream

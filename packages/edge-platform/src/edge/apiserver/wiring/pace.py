@@ -3,8 +3,8 @@
 import time
 
 from edge.apiserver.configuration.settings import GatewaySettings, RateLimitSettings
-from edge.apiserver.limits import Limiter
 from edge.apiserver.listening.fairness import FairQueue
+from edge.apiserver.listening.limits import Limiter
 from edge.apiserver.listening.replicas import Replicas
 from edge.apiserver.listening.strangers import Strangers
 from edge.apiserver.wiring.ground import Ground

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.gateway import make_user
 
 from edge.apiserver.mirrors.kinds import SERVED
-from edge.apiserver.reviewwire import PATH
+from edge.apiserver.reviews.wire import PATH
 from edge.iam.builtin import everything
 from edge.iam.types import (
     GROUP,

@@ -16,7 +16,7 @@ from tests.apiserver.gateway.conftest import people
 from tests.support.gateway import RunningGateway, furnish, make_user
 from tests.support.workspaces import Tenant
 
-from edge.apiserver.reviewwire import PATH
+from edge.apiserver.reviews.wire import PATH
 from edge.iam.heartbeat import HEARTBEAT
 from edge.iam.types import IAMRole, User
 from edge_kube.client import Client
@@ -343,7 +343,7 @@ async def _answer(reader: asyncio.StreamReader) -> Any:
 async def test_new_certificates_are_taken_up_and_the_port_never_closes(
     reviewed: Reviewed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.apiserver.reviewlistener.REFRESH_S", 0.05)
+    monkeypatch.setattr("edge.apiserver.reviews.listener.REFRESH_S", 0.05)
     settings = reviewed.settings(tmp_path)
     async with RunningGateway(reviewed.cluster.connection, settings):
         context = _tls(reviewed, tmp_path)

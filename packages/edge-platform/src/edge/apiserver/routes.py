@@ -30,10 +30,10 @@ from edge.apiserver.paths import (
     native_segments,
     read_resource,
 )
+from edge.apiserver.reviews.selfreviews import SelfReviews
 from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.selfreviews import SelfReviews
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.upstreams.proxy import Forwarding
 from edge.apiserver.upstreams.upstream import HEAD_WITHIN_S, Upstream, broke_off

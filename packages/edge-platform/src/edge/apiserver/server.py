@@ -11,7 +11,7 @@ import structlog
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.configuration.settings import GatewaySettings
 from edge.apiserver.reverse.routes import ReverseRoutes
-from edge.apiserver.reviewlistener import ReviewListener
+from edge.apiserver.reviews.listener import ReviewListener
 from edge.apiserver.watching.upstreams import Upstreams
 from edge.apiserver.wiring.ground import Ground
 from edge.apiserver.wiring.listeners import Listeners

@@ -12,8 +12,8 @@ from edge.apiserver.listening.connection import HttpServer
 from edge.apiserver.listening.doors import Doors
 from edge.apiserver.listening.limits import Gate
 from edge.apiserver.listening.tls import ClientCa, ServerTls
-from edge.apiserver.reviewlistener import ReviewListener
-from edge.apiserver.reviews import Reviewer, own_name
+from edge.apiserver.reviews.listener import ReviewListener
+from edge.apiserver.reviews.reviewer import Reviewer, own_name
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.wiring.ground import Ground
 from edge_kube.errors import KubeError

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from edge.apiserver.access_routes import AccessRoutes
 from edge.apiserver.callers.acting import Acting
 from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
@@ -15,10 +14,11 @@ from edge.apiserver.openapi.operation import Described
 from edge.apiserver.openapi.operations import own_operations
 from edge.apiserver.openapi.routes import DocumentRoutes
 from edge.apiserver.reverse.routes import ReverseRoutes
+from edge.apiserver.reviews.access_routes import AccessRoutes
+from edge.apiserver.reviews.scopetitles import ScopeTitles
 from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.routes import Router
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.scopetitles import ScopeTitles
 from edge.apiserver.system import System
 from edge.apiserver.watching.desk import World
 from edge.apiserver.watching.fleet import Fleets

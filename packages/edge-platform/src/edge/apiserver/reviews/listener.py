@@ -20,8 +20,8 @@ from typing import Final
 import structlog
 
 from edge.apiserver.configuration.settings import WebhookSettings
-from edge.apiserver.reviews import Reviewer
-from edge.apiserver.reviewwire import ReviewConnection
+from edge.apiserver.reviews.reviewer import Reviewer
+from edge.apiserver.reviews.wire import ReviewConnection
 
 REFRESH_S: Final = 10.0
 HANDSHAKE_WITHIN_S: Final = 5.0

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.reviews import Answer, Reviewer
+from edge.apiserver.reviews.reviewer import Answer, Reviewer
 
 PATH: Final = "/authz/v1/subjectaccessreview"
 HEAD_MAX: Final = 16 * 1024

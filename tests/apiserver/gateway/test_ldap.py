@@ -12,10 +12,10 @@ from tests.support import slapd as support
 from tests.support.gateway import IAM, PASSWORD, USERS, RunningGateway, make_user
 from tests.support.slapd import Slapd, slapd
 
-from edge.apiserver import signin
 from edge.apiserver.configuration.federation import LdapSettings
 from edge.apiserver.federation.directory import Directory
 from edge.apiserver.federation.wire import DirectoryDown
+from edge.apiserver.signin import routes as signin
 from edge.iam.federated import IDENTITY_ANNOTATION
 from edge.iam.firstadmin import admin_binding
 from edge.iam.passwords import password_matches

@@ -10,7 +10,7 @@ import pytest
 from tests.support.acting import grant
 from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user, somebody
 
-from edge.apiserver import signin
+from edge.apiserver.signin import routes as signin
 from edge.iam.federated import Identity, new_user
 from edge.iam.passwords import DUMMY_HASH, hash_password, password_matches
 from edge.iam.types import GROUP, LoginRecord, PolicyRule, User

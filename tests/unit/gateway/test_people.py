@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edge.apiserver.callers.identity import People
-from edge.apiserver.loginrecords import Attempt
+from edge.apiserver.signin.loginrecords import Attempt
 from edge.iam.passwords import COST
 from edge.iam.types import User, UserSpec
 from edge_kube.meta import Key, ObjectMeta, to_manifest

@@ -6,7 +6,7 @@ import pytest
 
 from edge.apiserver.configuration.reading import read_settings
 from edge.apiserver.configuration.settings import GatewaySettings
-from edge.apiserver.oauth.clients import configured_clients
+from edge.apiserver.signin.clients import configured_clients
 from edge_sdk.flags import FlagError, read_flags
 from edge_sdk.settings import SettingsError
 

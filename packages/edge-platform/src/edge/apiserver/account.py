@@ -14,7 +14,7 @@ from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Me, Status
 from edge.apiserver.paths import Resource
 from edge.apiserver.sessions.store import Sessions
-from edge.apiserver.signin import SignIn
+from edge.apiserver.signin.routes import SignIn
 from edge.iam.accounts import MUST_CHANGE_ANNOTATION, PASSWORD_CHANGED_ANNOTATION, must_change_password
 from edge.iam.escalation import takeover_lacks
 from edge.iam.federated import link_of, provider_of

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from edge.apiserver.callers.identity import Session
 from edge.apiserver.callers.kubeconfigs import Kubeconfigs
 from edge.apiserver.mirrors.secretrecords import SecretRecords
-from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.live import LiveSessions
+from edge.apiserver.signin.clients import Clients
 from edge.iam.sessions import SessionRecord, session_id
 
 

@@ -27,7 +27,7 @@ from edge.apiserver.oauth.page import ProviderLink, error_page, sent_on
 from edge.apiserver.oauth.problems import problem_page
 from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.openapi.operation import HTML, Operation, Param
-from edge.apiserver.signin import SignIn
+from edge.apiserver.signin.routes import SignIn
 from edge.iam.federated import path_back
 from edge.iam.types import User
 from edge_kube.errors import KubeError

@@ -16,7 +16,6 @@ from edge.apiserver.callers.identity import People
 from edge.apiserver.headers import Network
 from edge.apiserver.listening.limits import Limiter
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
-from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.oauth.page import (
     ANSWER,
     CANCEL,
@@ -31,7 +30,8 @@ from edge.apiserver.oauth.tickets import Ticket, Tickets
 from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.wire import read_form
-from edge.apiserver.signin import SignIn
+from edge.apiserver.signin.clients import Clients
+from edge.apiserver.signin.routes import SignIn
 from edge.iam.accounts import is_disabled
 from edge.iam.federated import provider_of
 from edge.iam.oauthrequests import PARAMETERS, AuthorizeRequest, PageError, Pairs, RedirectError, read_request

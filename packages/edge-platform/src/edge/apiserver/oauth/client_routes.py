@@ -21,11 +21,11 @@ from edge.apiserver.oauth.client_shapes import (
     OAuthClientList,
     ShownClient,
 )
-from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Status
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.picture import Rights
+from edge.apiserver.signin.clients import Clients
 from edge.iam.oauthclients import (
     CREDENTIALS,
     LIFE_MAX_S,

@@ -8,8 +8,8 @@ import asyncio
 
 import structlog
 
-from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.sessions.store import Sessions
+from edge.apiserver.signin.clients import Clients
 from edge_sdk.problem import Unavailable
 
 AGAIN_AFTER_S = 5.0

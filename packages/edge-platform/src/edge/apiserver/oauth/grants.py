@@ -8,11 +8,11 @@ import structlog
 from aiohttp import web
 
 from edge.apiserver.callers.identity import People
-from edge.apiserver.oauth.clients import WRONG, Clients
 from edge.apiserver.oauth.tickets import Ticket, Tickets
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Granted, Sessions
-from edge.apiserver.signin import SignIn
+from edge.apiserver.signin.clients import WRONG, Clients
+from edge.apiserver.signin.routes import SignIn
 from edge.iam.accounts import is_disabled
 from edge.iam.oauthclients import REFRESH, OAuthClient
 from edge.iam.oauthrequests import verifier_matches

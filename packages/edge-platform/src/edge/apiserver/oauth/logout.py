@@ -12,7 +12,6 @@ from aiohttp import web
 
 from edge.apiserver.headers import Network
 from edge.apiserver.oauth.browser import TOKEN_FIELD, Browser, form_token
-from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.oauth.page import error_page, sent_on, sign_out_page, signed_out_page
 from edge.apiserver.oauth.problems import problem_page, told
 from edge.apiserver.oauth.tickets import Tickets
@@ -20,6 +19,7 @@ from edge.apiserver.openapi.operation import FORM, HTML, Operation, Param
 from edge.apiserver.sessions.errors import OAuthError
 from edge.apiserver.sessions.store import Sessions
 from edge.apiserver.sessions.wire import read_form
+from edge.apiserver.signin.clients import Clients
 from edge.iam.oauthrequests import ASK, STATE_MAX, PageError, Pairs
 from edge.iam.redirects import with_answer
 from edge.iam.tokens import TokenRefused

@@ -12,7 +12,6 @@ from edge.apiserver.headers import Network
 from edge.apiserver.listening.limits import Gate
 from edge.apiserver.oauth.authorize import Authorize, Links, no_links
 from edge.apiserver.oauth.client_routes import ClientRoutes
-from edge.apiserver.oauth.clients import Clients, configured_clients
 from edge.apiserver.oauth.discovery import Discovery, UserInfo
 from edge.apiserver.oauth.ending import ClientsEnding
 from edge.apiserver.oauth.grants import CODE_LIFE_S, CodeGrant, CredentialsGrant
@@ -20,7 +19,8 @@ from edge.apiserver.oauth.logout import Logout
 from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Sessions
-from edge.apiserver.signin import SignIn
+from edge.apiserver.signin.clients import Clients, configured_clients
+from edge.apiserver.signin.routes import SignIn
 from edge.iam.oauthclients import CODE, CREDENTIALS
 from edge.iam.tokens import Tokens
 from edge_kube.client import Client

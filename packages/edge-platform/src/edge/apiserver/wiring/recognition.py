@@ -7,13 +7,13 @@ from edge.apiserver.callers.keys import SigningKeys
 from edge.apiserver.callers.kubeconfigs import Kubeconfigs
 from edge.apiserver.federation.accounts import ServiceAccounts
 from edge.apiserver.federation.linking import Linking
-from edge.apiserver.lockouts import Lockouts
 from edge.apiserver.mirrors.mirror import Mirror
 from edge.apiserver.mirrors.store import Listener
 from edge.apiserver.oauth.setup import OAuth
 from edge.apiserver.proofs import Proofs
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.sessions.store import Lives, Sessions
+from edge.apiserver.signin.lockouts import Lockouts
 from edge.apiserver.wiring.ground import Ground
 from edge.iam.tokens import Tokens
 from edge_kube.meta import Key

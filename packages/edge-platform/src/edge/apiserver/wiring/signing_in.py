@@ -8,12 +8,12 @@ from edge.apiserver.federation.linking import Prefixes
 from edge.apiserver.federation.oidc_routes import OidcSignIn
 from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.federation.provider import Provider
-from edge.apiserver.loginrecords import LoginRecords
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.routes import Handler, OwnRoute
 from edge.apiserver.sessions.oauth_routes import OAuthRoutes
 from edge.apiserver.sessions.routes import SessionRoutes
-from edge.apiserver.signin import SignIn
+from edge.apiserver.signin.loginrecords import LoginRecords
+from edge.apiserver.signin.routes import SignIn
 from edge.apiserver.wiring.ground import Ground
 from edge.apiserver.wiring.recognition import Recognition
 

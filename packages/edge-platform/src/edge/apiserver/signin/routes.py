@@ -17,16 +17,16 @@ from edge.apiserver.callers.identity import People
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
 from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.listening.limits import SignInGuard
-from edge.apiserver.lockouts import Lockouts
-from edge.apiserver.loginrecords import Attempt, LoginRecords
 from edge.apiserver.measures import Measures
-from edge.apiserver.oauth.clients import Clients
 from edge.apiserver.openapi.operation import FORM, JSON, Operation
 from edge.apiserver.openapi.shapes import Token, TokenRequest
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, check_sent_by_us
 from edge.apiserver.sessions.errors import OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
 from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, wants_cookies
+from edge.apiserver.signin.clients import Clients
+from edge.apiserver.signin.lockouts import Lockouts
+from edge.apiserver.signin.loginrecords import Attempt, LoginRecords
 from edge.iam.accounts import is_disabled
 from edge.iam.federated import provider_of
 from edge.iam.oauthclients import OAuthClient

@@ -1,0 +1,1 @@
+"""POST /oauth/token: passwords, registered programs, lock-outs, and a record of each attempt (I12, I14)."""

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from edge.apiserver.account import Account
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.federation.linking import Prefixes
-from edge.apiserver.federation.oidc_routes import OidcSignIn
 from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.federation.provider import Provider
+from edge.apiserver.oauth.provider_routes import OidcSignIn
+from edge.apiserver.oauth.session_routes import OAuthRoutes
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.routes import Handler, OwnRoute
-from edge.apiserver.sessions.oauth_routes import OAuthRoutes
 from edge.apiserver.sessions.routes import SessionRoutes
 from edge.apiserver.signin.loginrecords import LoginRecords
 from edge.apiserver.signin.routes import SignIn

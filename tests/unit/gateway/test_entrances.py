@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from edge.apiserver.account.entrances import Entrances
 from edge.apiserver.configuration.settings import KubeconfigSettings
-from edge.apiserver.entrances import Entrances
 from edge.apiserver.headers import came_over_tls
 from edge.apiserver.listening.tls import ServerTls
 from edge.iam.kubeconfigs import Entrance

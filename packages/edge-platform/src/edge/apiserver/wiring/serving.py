@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from edge.apiserver.account.entrances import Entrances
+from edge.apiserver.account.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.callers.acting import Acting
-from edge.apiserver.entrances import Entrances
 from edge.apiserver.gateway import Gateway
-from edge.apiserver.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.lists.live import LiveRows
 from edge.apiserver.lists.routes import RowRoutes

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edge.apiserver.account import Account
+from edge.apiserver.account.routes import Account
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.federation.linking import Prefixes
 from edge.apiserver.federation.outside import outside_users

@@ -13,11 +13,11 @@ import structlog
 import yaml
 from aiohttp import web
 
+from edge.apiserver.account.entrances import Entrances
 from edge.apiserver.answers import JSON, document, json_answer
 from edge.apiserver.callers.identity import People, change_password_first
 from edge.apiserver.callers.kubeconfigs import Kubeconfigs
 from edge.apiserver.configuration.settings import KubeconfigSettings
-from edge.apiserver.entrances import Entrances
 from edge.apiserver.openapi.operation import IAM, Operation
 from edge.apiserver.openapi.shapes import Kubeconfig, KubeconfigList, ShownKubeconfig
 from edge.apiserver.paths import Resource

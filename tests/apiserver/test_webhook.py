@@ -1,7 +1,6 @@
 """Admission end to end: a real API server calls us over TLS and shows what was refused (S3, P4, R10)."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from edge_kube.core import Secret
 from edge_kube.crd import resource
 from edge_kube.errors import ApiError, Invalid
 from edge_kube.harness import LightCluster
+from edge_kube.harness.processes import free_port
 from edge_kube.manager import Manager, Options, WebhookOptions
 from edge_kube.meta import Key, Model, ObjectMeta, Resource
 from edge_kube.webhookconfig import CertificateSecret, Target, validating
@@ -59,12 +59,6 @@ def check_gate(gate: Gate, old: Gate | None) -> Sequence[Violation]:
 
 
 ROOM = Room(name="gates", kinds=(Gate,), webhooks=(Webhook(Gate, default=default_gate, validate=check_gate),))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PORTS = (20_000, 30_000)
+"""Above those of known services; below NodePorts, and the kernel's own choices (ip_local_port_range)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,10 +37,36 @@ def tool(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on at this moment."""
+    """A loopback TCP port that stays free until the program it is for listens there, also between two starts.
+
+    It is below those that the kernel gives to connections and to who asks for any port, and no other process
+    that asks here is given it while this one lives.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 - spread, no secret
+        if _is_ours(port) and not _is_taken(port):
+            return port
+
+
+def _is_ours(port: int) -> bool:
+    """Claim it under a name in the network's own scope, which the kernel frees when this process ends."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0edge-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()  # open until the process ends
+    return True
+
+
+def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _die_with_parent() -> None:

@@ -11,32 +11,55 @@ the same time on one cluster; give those names of their own.
 """
 
 import asyncio
+import itertools
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from edge_kube.client import Applied, Client
+from edge_kube.controller import Loop
 from edge_kube.core import Namespace
 from edge_kube.errors import Conflict, NotFound
+from edge_kube.harness.admission import LookingWebhook, until_asked, until_asked_no_more
 from edge_kube.harness.cleaning import empty_namespace, remove_all
 from edge_kube.harness.crds import install, is_custom
 from edge_kube.harness.light import LightCluster
 from edge_kube.harness.mutation import MutationDetector
 from edge_kube.harness.processes import free_port
 from edge_kube.manager import Manager, Options, Room, WebhookOptions
-from edge_kube.meta import Key, Manifest, Resource, to_manifest
-from edge_kube.webhook import mutates, validates
+from edge_kube.meta import Key, Manifest, Resource, key_of, to_manifest
+from edge_kube.metrics import Measure
+from edge_kube.reconcile import Index, Reader
+from edge_kube.webhook import Webhook
 from edge_kube.webhookconfig import Target
 
 T = TypeVar("T", bound=Resource)
 
 MANAGER = "test"
 _CONFIGURATION = "edge-test"
-_START_S = 30.0
+_START_S = 120.0
+_WITHIN_S = 60.0
+"""So long a machine that is busy with other tests may take; a second on a quiet one."""
 _ADMISSION = "admissionregistration.k8s.io/v1"
+_starts = itertools.count()
+
+
+@dataclass(frozen=True)
+class _Harness:
+    """A room of nothing but these webhooks."""
+
+    webhooks: Sequence[Webhook]
+    name: str = "harness"
+    kinds: Sequence[type[Resource]] = ()
+    loops: Sequence[Loop] = ()
+    indexes: Sequence[Index[Any]] = ()
+    measures: Sequence[Callable[[Reader], Iterable[Measure]]] = ()
+    status_manager: str = ""
 
 
 class RoomWithKinds(Room, Protocol):
@@ -56,6 +79,7 @@ class Kube:
         self._detector = MutationDetector()
         self._kinds: set[type[Resource]] = set()
         self._before: set[str] = set()
+        self._hooked = False
 
     async def __aenter__(self) -> "Kube":
         self._before = {namespace.metadata.name for namespace in await self.client.list(Namespace)}
@@ -83,21 +107,24 @@ class Kube:
         if self._running is not None:
             raise RuntimeError("rooms are running already; stop them first, or start them together")
         await self.install(*(cls for room in rooms for cls in room.kinds), *_watched(rooms))
+        looking = LookingWebhook(f"asked since start {next(_starts)} of {os.getpid()}")
         options = Options(
-            identity="test", namespace="default", elect=False, webhooks=await self._webhooks(rooms, webhooks)
+            identity="test", namespace="default", elect=False, webhooks=await self._webhooks(webhooks)
         )
-        self.manager = manager = Manager(self.client, rooms, options)
+        served = [*rooms, _Harness((looking,))] if webhooks else rooms
+        self.manager = manager = Manager(self.client, served, options)
         self._stop = asyncio.Event()
         self._running = asyncio.create_task(manager.run(self._stop), name="kube-rooms")
         ends_at = time.monotonic() + _START_S
-        wanted = _hooks(rooms) if webhooks else ()
-        while not (manager.cache.synced and manager.is_leader() and await self._hooked(wanted)):
+        while not (manager.cache.synced and manager.is_leader()):
             if self._running.done():
                 await self._running
                 raise RuntimeError("the rooms ended while they were started")
             if time.monotonic() > ends_at:
                 raise TimeoutError(f"the rooms did not start within {_START_S:g} s: {manager.cache.unsynced}")
             await asyncio.sleep(0.02)
+        if webhooks:
+            await until_asked(self.client, looking)
         self._detector = MutationDetector()
         self._detector.attach(manager.cache)
         return manager
@@ -161,7 +188,7 @@ class Kube:
         holds: Callable[[T], bool] = lambda obj: True,
         *,
         namespace: str = "",
-        within_s: float = 10.0,
+        within_s: float = _WITHIN_S,
     ) -> T:
         """The object once it is there and `holds` says yes. Raises AssertionError with its last state."""
         ends_at = time.monotonic() + within_s
@@ -176,7 +203,7 @@ class Kube:
             await asyncio.sleep(0.05)
 
     async def gone(
-        self, cls: type[Resource], name: str, *, namespace: str = "", within_s: float = 10.0
+        self, cls: type[Resource], name: str, *, namespace: str = "", within_s: float = _WITHIN_S
     ) -> None:
         """Wait until there is no such object. Raises AssertionError with its last state."""
         ends_at = time.monotonic() + within_s
@@ -188,11 +215,27 @@ class Kube:
                 )
             await asyncio.sleep(0.05)
 
+    async def caught_up(self) -> None:
+        """Until the rooms' caches, and whoever is told by them, hold all that was written before this call.
+
+        Between a write and the watch that brings it anything may be decided by what was before.
+        """
+        manager = self.manager
+        if manager is None:
+            raise RuntimeError("no rooms run whose caches could be waited for")
+        async with asyncio.timeout(_WITHIN_S):
+            for cls in {informer.cls for informer in manager.cache.informers}:
+                while not _is_as_new(manager.cache.list(cls), await self.client.list(cls)):
+                    self._raise_if_ended()
+                    await asyncio.sleep(0.05)
+
     async def clean(self) -> None:
         """Remove what tests made: objects of the installed kinds, and namespaces with their content."""
-        if self.manager is not None:  # nobody serves the webhooks any more, and finalizers are patched away
+        if self._hooked:  # nobody serves the webhooks any more, and finalizers are patched away
             for kind in ("Mutating", "Validating"):
                 await self._delete_configuration(kind)
+            await until_asked_no_more(self.client)
+            self._hooked = False
         for cls in self._kinds:
             await remove_all(self.client, cls)
         for namespace in await self.client.list(Namespace):
@@ -208,9 +251,10 @@ class Kube:
             self._running.result()
             raise RuntimeError("the rooms have ended")
 
-    async def _webhooks(self, rooms: Iterable[Room], wanted: bool) -> WebhookOptions | None:
+    async def _webhooks(self, wanted: bool) -> WebhookOptions | None:
         if not wanted:
             return None
+        self._hooked = True
         for kind in ("Mutating", "Validating"):  # the chart ships them empty; without them none are filled
             await self.client.apply(_configuration(kind), manager="helm")
         port = free_port()
@@ -223,32 +267,17 @@ class Kube:
             forget_s=0.0,
         )
 
-    async def _hooked(self, wanted: Sequence[str]) -> bool:
-        if not wanted:
-            return True
-        for kind in wanted:
-            where = await self.client.kind_for(
-                "admissionregistration.k8s.io/v1", f"{kind}WebhookConfiguration"
-            )
-            if not (await self.client.read(where, _CONFIGURATION)).get("webhooks"):
-                return False
-        await asyncio.sleep(0.3)  # the API server hears of it by a watch of its own, which cannot be asked
-        return True
-
     async def _delete_configuration(self, kind: str) -> None:
         where = await self.client.kind_for(_ADMISSION, f"{kind}WebhookConfiguration")
         with suppress(NotFound, Conflict):
             await self.client.delete(where, _CONFIGURATION)
 
 
-def _hooks(rooms: Iterable[Room]) -> Sequence[str]:
-    """Kinds of configuration that get an entry from these rooms."""
-    hooks = [hook for room in rooms for hook in room.webhooks]
-    found = {
-        "Mutating": any(map(mutates, hooks)),
-        "Validating": any(map(validates, hooks)),
-    }
-    return [kind for kind, is_there in found.items() if is_there]
+def _is_as_new(cached: Sequence[Resource], listed: Sequence[Resource]) -> bool:
+    versions = {key_of(obj): int(obj.metadata.resource_version) for obj in cached}
+    return versions.keys() == {key_of(obj) for obj in listed} and all(
+        versions[key_of(obj)] >= int(obj.metadata.resource_version) for obj in listed
+    )
 
 
 def _configuration(kind: str) -> Manifest:

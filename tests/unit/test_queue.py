@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -133,9 +133,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.next_due() == due
 
 
-QueueMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=60, suppress_health_check=[HealthCheck.too_slow]
-)
+QueueMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 TestTheQueueDoesWhatASetModelDoes = QueueMachine.TestCase
 
 

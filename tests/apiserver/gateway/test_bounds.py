@@ -170,7 +170,7 @@ HEADERS = st.dictionaries(NAMES, VALUES | TEXTS, max_size=4)
 QUERIES = st.text(string.ascii_letters + "=&%+;[]?", max_size=20)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     method=METHODS, parts=st.lists(PARTS, max_size=8), query=QUERIES, headers=HEADERS, signed=st.booleans()
 )

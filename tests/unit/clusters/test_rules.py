@@ -3,7 +3,7 @@
 from ipaddress import IPv4Network
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.clusters import rules
@@ -59,7 +59,7 @@ def network(address: int, prefix: int) -> str:
 
 
 # Time is no matter here, and the machine may be busy.
-quick = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=50)
 ranges = st.builds(network, st.integers(0x0A800000, 0x0A8FFFFF), st.integers(14, 32))
 
 

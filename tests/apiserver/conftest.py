@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from tests.support.patience import patience
 
 from edge_kube.harness import Kube, LightCluster
+
+__all__ = ["patience"]
 
 
 @pytest.fixture(scope="session")

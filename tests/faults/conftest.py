@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from tests.support.gateway import cluster_behind
+from tests.support.patience import patience
 
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 from edge_kube.harness.proxy import FaultProxy
+
+__all__ = ["patience"]
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ async def serving(client: Client, cert_dir: Path) -> AsyncGenerator[Manager]:
 
 async def until_called(client: Client) -> None:
     """Until a dry run comes back defaulted: the API server takes a moment to see the configurations."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 tried = await client.create(gate("trial"), manager="test", dry_run=True)
@@ -194,7 +194,7 @@ async def test_a_dead_server_refuses_new_objects_but_holds_nobody_s_finalizers(c
     head = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": NAME}}
     await client.apply({**head, "webhooks": entries}, manager="test")
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await admitted(client):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await client.delete(Gate, "leaving")

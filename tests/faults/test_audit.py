@@ -125,13 +125,13 @@ async def test_a_change_whose_gateway_was_killed_is_found_and_settled(
                     pass
 
         asking = asyncio.create_task(ask())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await proxy.held.wait()
     await asking  # the gateway is dead
     flags = {"audit.folder": str(folder), "audit.acknowledgeWithin": "10s", "audit.refuseAtPercent": "100"}
     async with RunningGateway(cluster.connection, flags) as gateway:
         token = await gateway.token()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 answer = await gateway.get(RECORDS, token=token, params={"name": name})
                 (entry,) = answer.json()["items"]

@@ -24,7 +24,7 @@ async def names(gateway: RunningGateway, token: str) -> set[str]:
     return {item["metadata"]["name"] for item in answer.json()["items"]}
 
 
-async def converges(gateway: RunningGateway, token: str, admin: Client, within_s: float = 15) -> None:
+async def converges(gateway: RunningGateway, token: str, admin: Client, within_s: float = 60) -> None:
     """The gateway's list is the API server's: nothing missing, and no ghost."""
     async with asyncio.timeout(within_s):
         while True:
@@ -89,7 +89,7 @@ async def test_a_cut_in_the_middle_of_a_watch_ends_it_and_the_gateway_goes_on(
             await response.content.readline()
             proxy.cut("reset")
             with contextlib.suppress(aiohttp.ClientPayloadError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await response.content.read(-1)
         await converges(gateway, token, admin)
 
@@ -111,7 +111,7 @@ async def test_reads_from_memory_go_on_while_the_api_server_is_gone(
             assert "Retry-After" in refused.headers
         finally:
             cluster.start_apiserver()  # not in a thread: the server would end with it
-        await gateway.until("/readyz", 200, within_s=30)
+        await gateway.until("/readyz", 200)
         await make_user(admin, "after")
-        await converges(gateway, token, admin, within_s=30)
+        await converges(gateway, token, admin)
         await admin.delete(User, "after")

@@ -43,7 +43,7 @@ async def change(gateway: RunningGateway, token: str) -> tuple[int, str]:
 
 async def until(gateway: RunningGateway, token: str, status: int) -> str:
     """The code that comes with this status; others are waited out."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (answer := await change(gateway, token))[0] != status:  # noqa: ASYNC110 - it changes elsewhere
             await asyncio.sleep(0.05)
     return answer[1]

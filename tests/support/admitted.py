@@ -59,7 +59,7 @@ class Admitted:
         manager = await kube.start(*rooms, webhooks=True)
         watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
         watchings[0].hear(beats)
-        await manager.cache.wait_synced(30)
+        await manager.cache.wait_synced(60)
         await kube.eventually(IAMRole, list(roles())[-1], within_s=60)
         return cls(kube, index)
 
@@ -71,7 +71,7 @@ class Admitted:
         self, user: str, scope: str, verb: str, resource: str, group: str = "", *, wanted: bool = True
     ) -> None:
         """Wait until the index answers so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.index.check(user, scope, verb, group, resource) is not wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -87,7 +87,7 @@ class Admitted:
         ref = {"apiGroup": RBAC, "kind": "ClusterRole", "name": WRITERS}
         people = [{"apiGroup": RBAC, "kind": "User", "name": user} for user in users]
         await self.kube.apply({**about, "kind": "ClusterRoleBinding", "roleRef": ref, "subjects": people})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for user in users:
                 while not await _may_list(self.as_user(user)):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)

@@ -104,10 +104,10 @@ class Engine:
     async def change(self, name: str, **spec: Any) -> Component:
         return await self.kube.patch(Component, name, {"spec": spec}, NAMESPACE)
 
-    async def until(self, name: str, holds: Callable[[Component], bool], within_s: float = 30) -> Component:
+    async def until(self, name: str, holds: Callable[[Component], bool], within_s: float = 60) -> Component:
         return await self.kube.eventually(Component, name, holds, namespace=NAMESPACE, within_s=within_s)
 
-    async def ready(self, name: str, within_s: float = 30) -> Component:
+    async def ready(self, name: str, within_s: float = 60) -> Component:
         return await self.until(name, is_ready, within_s)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:

@@ -149,11 +149,11 @@ class RunningGateway:
         await self.until(path, 200, token=token)
         if admin:
             await self.until(f"{IAM}/iamrolebindings/{user}-platform-admin", 200, token=token)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while state and (await self.get(path, token=token)).json()["status"].get("state") != state:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    async def until(self, path: str, status: int, *, token: str = "", within_s: float = 10) -> None:
+    async def until(self, path: str, status: int, *, token: str = "", within_s: float = 60) -> None:
         """Ask again and again until the answer has this status. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while (await self.get(path, token=token)).status != status:  # noqa: ASYNC110 - it changes elsewhere

@@ -16,7 +16,7 @@ MINE = f"{IAM}/me/kubeconfigs"
 
 async def issue(gateway: RunningGateway, token: str, **body: Any) -> dict[str, Any]:
     """The document of a new kubeconfig. Asks again, as clients do, while rights are not known to be new."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await gateway.ask("POST", MINE, token=token, json=body)).status == 503:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     assert answer.status == 201, answer.body

@@ -31,7 +31,7 @@ async def make_client(kube: Client, gateway: RunningGateway, client: OAuthClient
 
 
 async def knows_client(gateway: RunningGateway, id_: str, *, gone: bool = False) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (gateway.server.oauth.clients.find(id_) is None) is not gone:  # noqa: ASYNC110 - it changes elsewhere
             await asyncio.sleep(0.02)
 

@@ -54,7 +54,7 @@ class Projected:
         self.members.connect(manager)
         for kind in PLACES:
             self.members.pool.watch(kind, watching.in_member)
-        await manager.cache.wait_synced(30)
+        await manager.cache.wait_synced(60)
 
     async def user(self, name: str, *groups: str) -> str:
         await self.kube.create(User(metadata=ObjectMeta(name=name), spec=UserSpec(groups=groups)))
@@ -119,6 +119,6 @@ async def becomes(
     client: Client, wanted: bool, user: str, verb: str, resource: str, namespace: str = "", name: str = ""
 ) -> None:
     """Wait until the answer is so; two seconds are promised (I3), and a busy machine gets some more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await may(client, user, verb, resource, namespace, name) is not wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.05)

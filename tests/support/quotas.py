@@ -25,7 +25,7 @@ def team(
     return msgspec.convert({"metadata": meta, "spec": {"template": template}}, Workspace)
 
 
-async def enforced(kube: Kube, namespace: str, resource: str, at_least: int, within_s: float = 20) -> None:
+async def enforced(kube: Kube, namespace: str, resource: str, at_least: int, within_s: float = 60) -> None:
     await kube.eventually(
         ResourceQuota,
         QUOTA_NAME,
@@ -35,7 +35,7 @@ async def enforced(kube: Kube, namespace: str, resource: str, at_least: int, wit
     )
 
 
-async def told(kube: Kube, reason: str, name: str = "team", within_s: float = 20) -> Condition:
+async def told(kube: Kube, reason: str, name: str = "team", within_s: float = 60) -> Condition:
     def holds(one: Workspace) -> bool:
         found = condition(one.status.conditions, "WithinQuota")
         return found is not None and found.reason == reason

@@ -77,7 +77,7 @@ class Race:
         path = f"jsonpath={{.data.{name}}}"
         return int(self.cluster.kubectl("get", "configmap", "writes", "-o", path) or 0)
 
-    def leads(self, candidate: Candidate, times: int = 1, within_s: float = 30.0) -> float:
+    def leads(self, candidate: Candidate, times: int = 1, within_s: float = 60) -> float:
         """When it began to lead for the n-th time."""
         until(lambda: len(candidate.events("lead")) >= times, within_s, f"{candidate.name} leads")
         return float(candidate.events("lead")[times - 1]["at"])

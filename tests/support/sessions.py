@@ -54,7 +54,7 @@ async def watching(
         asyncio.create_task(_watch(gateway, token, event))
         for gateway, event in zip(gateways, begun, strict=True)
     ]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for event in begun:
             await event.wait()
     try:

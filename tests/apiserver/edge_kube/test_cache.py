@@ -44,7 +44,7 @@ class Bench:
         if obj is not None and delta.op != "resync":
             self.told.append((delta.op, obj.metadata.name))
 
-    async def until(self, holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], bool], within_s: float = 60) -> None:
         async with asyncio.timeout(within_s):
             while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -73,7 +73,7 @@ async def bench(cluster: LightCluster, timing: Timing = FAST) -> AsyncGenerator[
         cache = Cache(proxied, metrics=metrics, timing=timing)
         made = Bench(client, proxy, cache, metrics)
         await cache.start()
-        await cache.wait_synced(10)
+        await cache.wait_synced(60)
         try:
             yield made
         finally:
@@ -123,7 +123,7 @@ async def test_a_compaction_in_etcd_is_answered_with_one_new_list() -> None:
             own.compact(newest.metadata.resource_version)
             own.restart_apiserver()
             at.proxy.resume()
-            await at.until(lambda: ("deleted", "ghost") in at.told, within_s=30)
+            await at.until(lambda: ("deleted", "ghost") in at.told)
             await at.create("after")
             await at.seen("after")
             assert at.relists("gone") <= 3
@@ -238,7 +238,7 @@ async def test_a_server_without_watch_lists_is_listed(light_cluster: LightCluste
         cache = Cache(proxied, timing=FAST)
         cache.informer(Namespace)
         await cache.start()
-        await cache.wait_synced(10)
+        await cache.wait_synced(60)
         assert {each.metadata.name for each in cache.list(Namespace)} == {
             each.metadata.name for each in await client.list(Namespace)
         }
@@ -355,7 +355,7 @@ async def test_an_index_that_raises_leaves_the_object_stored(light_cluster: Ligh
         cache.index(Index(Namespace, "first", lambda namespace: [namespace.metadata.finalizers[0]]))
         cache.informer(Namespace)
         await cache.start()
-        await cache.wait_synced(10)
+        await cache.wait_synced(60)
         assert cache.get(Namespace, "default") is not None
         assert cache.by(Namespace, "first", "nothing") == []
         await cache.stop()

@@ -38,7 +38,7 @@ async def members(cluster: LightCluster, **settings: Any) -> AsyncGenerator[tupl
             await pool.close()
 
 
-async def until(holds: Callable[[], bool], within_s: float = 15.0) -> None:
+async def until(holds: Callable[[], bool], within_s: float = 60) -> None:
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.02)

@@ -36,13 +36,13 @@ async def test_cut_watches_leave_no_task_file_or_thread(light_cluster: LightClus
         cache = Cache(client, timing=FAST)
         cache.informer(ConfigMap)
         await cache.start()
-        await cache.wait_synced(10)
+        await cache.wait_synced(60)
 
         async def cut(times: int) -> None:
             for _ in range(times):
                 before = proxy.counts["watch"]
                 proxy.cut()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while proxy.counts["watch"] == before or not proxy.watches:  # noqa: ASYNC110
                         await asyncio.sleep(0.002)
 
@@ -85,7 +85,7 @@ async def test_replaced_objects_are_freed(light_cluster: LightCluster, client: C
     cache = Cache(client, timing=FAST)
     informer = cache.informer(ConfigMap, ns="default")
     await cache.start()
-    await cache.wait_synced(10)
+    await cache.wait_synced(60)
     meta = ObjectMeta(name="replaced", namespace="default")
     made = await client.create(ConfigMap(metadata=meta, data={"a": "0"}), manager="test")
     assert await informer.at_least(made.metadata.resource_version, 5)

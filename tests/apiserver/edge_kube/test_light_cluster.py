@@ -42,7 +42,7 @@ async def test_asked_for_controllers_run() -> None:
         async with cluster.client() as client:
             await client.create(Namespace(metadata=ObjectMeta(name="brief")), manager="test")
             await client.delete(Namespace, "brief")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while await client.find(Namespace, "brief") is not None:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
 

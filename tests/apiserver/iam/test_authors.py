@@ -155,7 +155,7 @@ async def test_who_may_escalate_natively_is_trusted_as_kubernetes_trusts_them(gu
     ref = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"}
     subject = {"apiGroup": RBAC, "kind": "User", "name": "pipeline"}
     await guarded.apply({**about, "roleRef": ref, "subjects": [subject]})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:  # the API server's RBAC hears of the binding by a watch of its own
             try:
                 await pipeline.create(binding("by-pipeline", "workspace-admin", "bob"), manager="test")
@@ -196,7 +196,7 @@ async def test_only_who_may_on_the_platform_registers_scope_types(guarded: Kube)
     role = IAMRole(metadata=ObjectMeta(name="registrars", labels=labels), spec=IAMRoleSpec(rules=(rule,)))
     await guarded.create(role)
     await guarded.create(binding("registrars", "registrars", "eve", labels=labels))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:  # admission hears of the binding by a watch of its own
             try:
                 await as_user(guarded, "eve").create(made, manager="test")

@@ -33,7 +33,7 @@ class Looking:
         manager = await self.kube.start(iam(scopes=SCOPES))
         self.index = Index()
         Watching(manager.cache, self.index, {cls: kind for kind, cls in SCOPES.items()})
-        await manager.cache.wait_synced(30)
+        await manager.cache.wait_synced(60)
         for role in ("workspace-viewer", "namespace-viewer"):
             await self.kube.eventually(IAMRole, role, within_s=60)
 
@@ -41,7 +41,7 @@ class Looking:
         return self.index.check("ann", scope, "list", "resources.theriseunion.io", "pods")
 
     async def knows(self, scope: str, wanted: bool) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.may(scope) is not wanted:  # noqa: ASYNC110 - it changes elsewhere
                 await asyncio.sleep(0.02)
 
@@ -123,7 +123,7 @@ async def test_S7_admission_notes_for_which_object_a_binding_is_made(kube: Kube)
     await Admitted.begin(kube)
     scope = await kube.create(Workspace(metadata=ObjectMeta(name="last")))
     name, note = "at-the-last", {"metadata": {"labels": {SCOPE_UID_LABEL: None}}}
-    async with asyncio.timeout(10):  # the index hears of the workspace by its watch
+    async with asyncio.timeout(60):  # the index hears of the workspace by its watch
         while True:
             made = await kube.create(bound(name, "workspace-viewer", "workspace", "last", user("ann")))
             if SCOPE_UID_LABEL in made.metadata.labels:

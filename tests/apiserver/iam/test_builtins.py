@@ -33,9 +33,9 @@ async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_de
     await kube.start(room())
     count = sum(isinstance(one, RoleTemplate) for one in everything())
     await kube.eventually(
-        IAMRole, "workspace-admin", lambda one: len(one.spec.aggregated_role_templates) == 28, within_s=30
+        IAMRole, "workspace-admin", lambda one: len(one.spec.aggregated_role_templates) == 28
     )
-    await kube.eventually(IAMRole, list(roles())[-1], within_s=30)
+    await kube.eventually(IAMRole, list(roles())[-1])
     assert len(await kube.list(RoleTemplate)) == count
     assert {one.metadata.name for one in await kube.list(IAMRole)} == {*roles(), HEARTBEAT}
 
@@ -51,7 +51,7 @@ async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_de
 
 async def test_a_role_counts_its_members_and_a_binding_says_whether_it_counts(kube: Kube) -> None:
     await kube.start(room())
-    await kube.eventually(IAMRole, "workspace-viewer", lambda one: True, within_s=30)
+    await kube.eventually(IAMRole, "workspace-viewer", lambda one: True)
     labels = {"iam.theriseunion.io/scope": "workspace", "iam.theriseunion.io/scope-value": "press"}
     for name, role in (("b1", "workspace-viewer"), ("b2", "no-such-role")):
         await kube.create(
@@ -82,7 +82,6 @@ async def test_a_template_of_ones_own_joins_the_roles_that_select_its_label(kube
         IAMRole,
         "namespace-viewer",
         lambda one: "project-view-reports" in one.spec.aggregated_role_templates,
-        within_s=10,
     )
 
 
@@ -122,12 +121,10 @@ async def test_a_newer_shipped_template_replaces_the_older_one_and_a_changed_one
     wide = IAMRoleSpec(rules=(PolicyRule(verbs=("*",), api_groups=("*",), resources=("*",)),))
     await kube.apply(structs.replace(role, spec=wide), manager="edge-iam")
     await kube.start(room())
-    await kube.eventually(RoleTemplate, name, lambda one: one.spec == was.spec, within_s=30)
-    healed = await kube.eventually(IAMRole, "workspace-viewer", lambda one: one.spec.rules == (), within_s=30)
+    await kube.eventually(RoleTemplate, name, lambda one: one.spec == was.spec)
+    healed = await kube.eventually(IAMRole, "workspace-viewer", lambda one: one.spec.rules == ())
     assert healed.spec.aggregation_role_templates == role.spec.aggregation_role_templates
-    await kube.eventually(
-        IAMRole, "workspace-viewer", lambda one: name in one.spec.aggregated_role_templates, within_s=20
-    )
+    await kube.eventually(IAMRole, "workspace-viewer", lambda one: name in one.spec.aggregated_role_templates)
     for patch in (
         {"spec": {"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}},
         {"spec": {"uiPermissions": ["platform/*.*"]}},
@@ -137,7 +134,7 @@ async def test_a_newer_shipped_template_replaces_the_older_one_and_a_changed_one
         {"metadata": {"annotations": {"iam.theriseunion.io/dependencies": "workspace-manage-members"}}},
     ):
         await kube.patch(RoleTemplate, name, patch)
-        await kube.eventually(RoleTemplate, name, lambda one: stands(one, was), within_s=20)
+        await kube.eventually(RoleTemplate, name, lambda one: stands(one, was))
     await kube.patch(
         IAMRole,
         "workspace-viewer",
@@ -147,7 +144,6 @@ async def test_a_newer_shipped_template_replaces_the_older_one_and_a_changed_one
         IAMRole,
         "workspace-viewer",
         lambda one: "iam.theriseunion.io/ignore-aggregate" not in one.metadata.annotations,
-        within_s=20,
     )
     await kube.patch(RoleTemplate, name, {"metadata": {"labels": {"team": "ours"}}})
     await asyncio.sleep(0.5)

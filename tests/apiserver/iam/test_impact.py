@@ -34,7 +34,7 @@ async def press(kube: Kube) -> AsyncIterator[Kube]:
     await kube.create(role("reader", PODS))
     await kube.create(binding("bob-reads", "reader", "bob"))
     await kube.create(binding("press-admin", "workspace-admin", "una"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (index.check("bob", "w/host/press", "list", "", "pods") and "una" in index.users):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         while not index.check("una", "n/host/press-a", "list", "", "pods"):  # noqa: ASYNC110
@@ -63,7 +63,7 @@ async def kubectl(kube: Kube, *words: str, obj: Resource | None = None) -> str:
 async def says(kube: Kube, wanted: str, *words: str) -> str:
     """The output, as soon as what was written just before has come to everybody's watch."""
     said = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while wanted not in said:
             said = await kubectl(kube, *words)
     return said

@@ -43,7 +43,7 @@ def sweeping(ahead_s: float = 0.0, seen: set[str] | None = None) -> Room:
 
 
 async def looked_at(seen: set[str], names: set[str]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not names <= seen:  # noqa: ASYNC110 - the loop runs by itself
             await asyncio.sleep(0.02)
 

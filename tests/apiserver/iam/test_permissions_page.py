@@ -125,7 +125,7 @@ async def test_the_page_works_as_it_is_printed(reader: Reader) -> None:
     kube, gateway = reader.kube, reader.gateway
     made = answer(await reader.types(GIVE), "kubectl apply")
     assert made.code == 0, made.said
-    await kube.eventually(Namespace, "dev-b", within_s=20)
+    await kube.eventually(Namespace, "dev-b")
     await kube.eventually(
         IAMRoleBinding, "developers", lambda one: any(c.reason == "InForce" for c in one.status.conditions)
     )

@@ -82,7 +82,7 @@ async def test_I3_a_changed_role_is_bound_anew_and_the_old_one_is_swept(projecte
     await projected.kube.patch(IAMRole, role, {"spec": {"rules": rules}})
     await becomes(client, True, ann, "get", "secrets")
     await becomes(client, False, ann, "list", "pods")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(one.resources == READ_PODS.resources for one in await _rules(client)):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

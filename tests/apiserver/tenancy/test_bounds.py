@@ -30,7 +30,7 @@ async def world(kube: Kube) -> Admitted:
     await made.knows("ann", PRESS, "update", "workspaces", "scope.theriseunion.io")
     await made.knows("root", "p", "delete", "secrets")
     await made.may_write("ann", "root")
-    await kube.eventually(ResourceQuota, QUOTA_NAME, namespace="press-a", within_s=20)
+    await kube.eventually(ResourceQuota, QUOTA_NAME, namespace="press-a")
     return made
 
 

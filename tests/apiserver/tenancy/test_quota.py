@@ -31,9 +31,7 @@ async def test_all_namespaces_together_get_the_total_and_no_more(quotas: Kube) -
             made += await note(quotas, "q-a", f"n{made}")
             await asyncio.sleep(0.02)
     assert not any([await note(quotas, one, "over") for one in ("q-a", "q-b", "q-c")])
-    live = await quotas.eventually(
-        Workspace, "team", lambda one: one.status.quota.used.get(OBJECTS) == "12", within_s=20
-    )
+    live = await quotas.eventually(Workspace, "team", lambda one: one.status.quota.used.get(OBJECTS) == "12")
     assert live.status.quota.hard == {OBJECTS: "12"}
     assert (await told(quotas, "InPlace")).status == "True"
     for one in ("n0", "n1", "n2"):
@@ -167,9 +165,7 @@ async def test_a_namespace_with_content_that_joins_is_counted_before_anybody_gro
     await quotas.eventually(
         ResourceQuota, QUOTA_NAME, lambda one: int(one.status.hard[OBJECTS]) <= 2, namespace="j-a"
     )
-    await quotas.eventually(
-        Workspace, "team", lambda one: one.status.quota.used == {OBJECTS: "7"}, within_s=20
-    )
+    await quotas.eventually(Workspace, "team", lambda one: one.status.quota.used == {OBJECTS: "7"})
 
 
 async def test_shares_come_back_go_with_the_quota_and_leave_others_quotas_alone(quotas: Kube) -> None:
@@ -234,7 +230,6 @@ async def test_a_deployment_whose_pods_were_refused_gets_room_that_others_do_not
         QUOTA_NAME,
         lambda one: one.status.hard.get("limits.cpu") == "1",
         namespace="d-a",
-        within_s=20,
     )
     await quotas.client.create(cpu_eater("d-a", "3"), manager="tenant")
     await quotas.eventually(
@@ -242,14 +237,12 @@ async def test_a_deployment_whose_pods_were_refused_gets_room_that_others_do_not
         QUOTA_NAME,
         lambda one: one.status.used.get("limits.cpu") == "3",
         namespace="d-a",
-        within_s=30,
     )
     await quotas.eventually(
         ResourceQuota,
         QUOTA_NAME,
         lambda one: "theriseunion.io/refused-requests" not in one.metadata.annotations,
         namespace="d-a",
-        within_s=30,
     )
 
 

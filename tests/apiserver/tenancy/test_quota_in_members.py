@@ -64,7 +64,7 @@ async def test_namespaces_in_a_member_get_the_total_together_and_lend_to_each_ot
     await noted_within(member, "m-b", "last", 20)  # what cannot be divided goes to who grew last
     assert not any([await note(member, one, "over") for one in ("m-a", "m-b")])
     live = await factory.host.eventually(
-        Workspace, "team", lambda one: one.status.quota.used.get(OBJECTS) == "8", within_s=20
+        Workspace, "team", lambda one: one.status.quota.used.get(OBJECTS) == "8"
     )
     assert live.status.quota.hard == {OBJECTS: "8"}
     assert (await told(factory.host, "InPlace")).status == "True"
@@ -87,7 +87,7 @@ async def test_shares_in_a_member_come_back_and_go_with_quota_label_and_workspac
     await enforced(member, "g-a", OBJECTS, 3)
     await host.client.delete(Workspace, "team")
     await host.patch(Workspace, "team", {"metadata": {"annotations": {"theriseunion.io/force-delete": uid}}})
-    await host.gone(Workspace, "team", within_s=20)
+    await host.gone(Workspace, "team")
     await member.gone(ResourceQuota, QUOTA_NAME, namespace="g-a")
 
 
@@ -105,7 +105,7 @@ async def test_a_workspace_that_moves_leaves_no_share_behind_also_when_nobody_sa
     await host.kill()
     await factory.moves(None)
     await factory.start()
-    await member.gone(ResourceQuota, QUOTA_NAME, namespace="v-a", within_s=20)
+    await member.gone(ResourceQuota, QUOTA_NAME, namespace="v-a")
 
 
 async def test_a_member_that_is_away_is_told_of_and_holds_nothing_up(factory: Factory) -> None:
@@ -115,7 +115,7 @@ async def test_a_member_that_is_away_is_told_of_and_holds_nothing_up(factory: Fa
     await host.create(team({OBJECTS: "8"}, "h-a"))
     found = await told(host, "ClusterUnreachable", name="away")
     assert (found.status, "Cluster lost does not answer" in found.message) == ("Unknown", True)
-    await host.eventually(ResourceQuota, QUOTA_NAME, namespace="h-a", within_s=20)
+    await host.eventually(ResourceQuota, QUOTA_NAME, namespace="h-a")
 
 
 async def test_somebodys_own_quota_of_the_shares_name_in_a_member_stays_and_is_reported(

@@ -41,7 +41,7 @@ def _helm_children(folder: Path) -> Sequence[int]:
 
 async def _helm_runs(folder: Path) -> None:
     """Until the engine has a Helm at work. Raises TimeoutError."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not _helm_children(folder):  # noqa: ASYNC110 - a process is looked at, not an event
             await asyncio.sleep(0.005)
 
@@ -94,7 +94,7 @@ async def test_a_killed_controller_takes_helm_along_and_the_next_goes_on(engine:
         await engine.start()
     await engine.ready("orphan", within_s=90)
     await engine.kube.delete(Component, "orphan", NAMESPACE)
-    await engine.kube.gone(Component, "orphan", namespace=NAMESPACE, within_s=30)
+    await engine.kube.gone(Component, "orphan", namespace=NAMESPACE)
     assert "helm-orphan" not in engine.kubectl("get", "lease", "-n", NAMESPACE, "-o", "name")
 
 

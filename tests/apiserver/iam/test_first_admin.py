@@ -9,6 +9,7 @@ from edge.iam.firstadmin import admin_binding
 from edge.iam.passwords import is_hash, password_matches
 from edge.iam.room import room
 from edge.iam.types import IAMRoleBinding, LoginRecord, Subject, User, UserSpec
+from edge_kube.core import Namespace
 from edge_kube.errors import ApiError
 from edge_kube.harness.kube import Kube
 from edge_kube.meta import Key, ObjectMeta
@@ -75,6 +76,28 @@ async def test_a_deleted_first_administrator_stays_away_while_another_is_there(k
     assert await kube.client.find(User, "admin") is None
     await kube.client.delete(IAMRoleBinding, "ada-platform-admin")
     await kube.eventually(User, "admin", is_active)
+
+
+async def test_who_took_the_place_of_a_deleted_administrator_counts_before_their_binding_is_heard_of(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = await kube.start(room())
+    await kube.eventually(User, "admin", is_active)
+    await kube.eventually(IAMRoleBinding, "admin-platform-admin")
+    monkeypatch.setattr(manager.cache.informer(IAMRoleBinding), "put", lambda obj: None)  # its watch is late
+    await kube.create(User(metadata=ObjectMeta(name="ada")))
+    await kube.create(admin_binding("ada"))
+    await kube.client.delete(User, "admin")
+    async with asyncio.timeout(60):
+        while manager.cache.get(User, "admin") is not None:  # noqa: ASYNC110 - it goes by a watch
+            await asyncio.sleep(0.02)
+    looked = manager.metrics.reconciles.labels("firstadmin", "success")
+    before = looked._value.get()  # type: ignore[attr-defined]
+    await kube.patch(Namespace, "kube-system", {"metadata": {"annotations": {"test.edge/look": "again"}}})
+    async with asyncio.timeout(60):
+        while looked._value.get() == before:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert await kube.find(User, "admin") is None
 
 
 async def test_a_plain_password_is_stored_as_its_hash_and_leaves_no_copy(kube: Kube) -> None:

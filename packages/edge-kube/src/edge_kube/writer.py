@@ -60,6 +60,9 @@ class RoomWriter:
     async def find(self, cls: type[T], name: str, namespace: str = "") -> T | None:
         return await self._client.find(cls, name, namespace)
 
+    async def list(self, cls: type[T], namespace: str = "") -> Sequence[T]:
+        return await self._client.list(cls, namespace)
+
     @overload
     async def create(self, obj: T, *, manager: str) -> T: ...
     @overload

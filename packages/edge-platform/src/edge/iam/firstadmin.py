@@ -34,6 +34,10 @@ class FirstAdminPlan(Model):
     user: User | None
     binding: IAMRoleBinding | None
 
+    @property
+    def is_empty(self) -> bool:
+        return self.user is None and self.binding is None
+
 
 def plan_first_admin(
     username: str, users: Collection[User], bindings: Collection[IAMRoleBinding]

@@ -40,12 +40,21 @@ class FirstAdminReconciler:
 
     async def _ensure(self) -> None:
         name = self._username
-        bound = self._cache.by(IAMRoleBinding, BY_ROLE, ADMIN_ROLE)  # asked at each change of a binding
-        plan = plan_first_admin(name, self._cache.list(User), bound)
+        known = self._cache.by(IAMRoleBinding, BY_ROLE, ADMIN_ROLE)  # asked at each change of a binding
+        if plan_first_admin(name, self._cache.list(User), known).is_empty:
+            return
+        # Users and bindings come by a watch each. A deleted administrator may be heard of before the binding
+        # of who took their place, and would come back with the published password.
+        bound = {
+            one.metadata.name: one
+            for one in await self._client.list(IAMRoleBinding)
+            if one.spec.role_ref.name == ADMIN_ROLE
+        }
+        plan = plan_first_admin(name, await self._client.list(User), bound.values())
         if plan.user is not None:
             await self._create(await self._with_password(plan.user))
         if plan.binding is not None:
-            found = self._cache.get(IAMRoleBinding, plan.binding.metadata.name)
+            found = bound.get(plan.binding.metadata.name)
             if found is None:
                 await self._create(plan.binding)
             else:

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tests.support.shipped import all_shipped
+
 from edge.adapters.native_rights import HostRights
 from edge.iam.beats import beats_of_rights
-from edge.iam.builtin import roles
 from edge.iam.freshness import Freshness
 from edge.iam.granting import Grants
 from edge.iam.index import Index
@@ -60,7 +61,7 @@ class Admitted:
         watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
         watchings[0].hear(beats)
         await manager.cache.wait_synced(60)
-        await kube.eventually(IAMRole, list(roles())[-1], within_s=60)
+        await all_shipped(kube)
         return cls(kube, index)
 
     async def person(self, name: str, *groups: str) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,6 +152,15 @@ class RunningGateway:
             await self.until(f"{IAM}/iamrolebindings/{user}-platform-admin", 200, token=token)
         async with asyncio.timeout(60):
             while state and (await self.get(path, token=token)).json()["status"].get("state") != state:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def up_to_date(self) -> None:
+        """Until it is proven that all that was written before this call about users and rights is known."""
+        asked_at = time.monotonic()
+        beats = self.server._picture.rights.beats
+        async with asyncio.timeout(60):
+            while beats.age_s() > time.monotonic() - asked_at:  # an earlier proof says nothing of it
+                await beats.prove()
                 await asyncio.sleep(0.02)
 
     async def until(self, path: str, status: int, *, token: str = "", within_s: float = 60) -> None:

@@ -24,9 +24,11 @@ from edge.iam.types import (
 )
 from edge.iam.watching import PLACES, Watching
 from edge.nodes.types import NodeGroup
+from edge.projection.objects import MANAGED_SELECTOR
 from edge.projection.room import room as projection_room
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
+from edge_kube.core import ClusterRole, ClusterRoleBinding, RoleBinding
 from edge_kube.harness import Kube
 from edge_kube.harness.kube import RoomWithKinds
 from edge_kube.meta import ObjectMeta, Resource
@@ -95,6 +97,13 @@ def _subject(text: str) -> Subject:
     return Subject(kind="Group" if kind == "group" else "User", name=name)
 
 
+async def swept(client: Client) -> None:
+    """Without what was projected: tests that follow ask the same API server about users of the same names."""
+    for kind in (RoleBinding, ClusterRoleBinding, ClusterRole):
+        for one in await client.list(kind, labels=MANAGED_SELECTOR):
+            await client.delete(kind, one.metadata.name, one.metadata.namespace)
+
+
 async def may(
     client: Client, user: str, verb: str, resource: str, namespace: str = "", name: str = ""
 ) -> bool:
@@ -118,7 +127,7 @@ async def may(
 async def becomes(
     client: Client, wanted: bool, user: str, verb: str, resource: str, namespace: str = "", name: str = ""
 ) -> None:
-    """Wait until the answer is so; two seconds are promised (I3), and a busy machine gets some more."""
+    """Wait until the answer is so; two seconds are promised (I3), and a busy machine gets more."""
     async with asyncio.timeout(60):
         while await may(client, user, verb, resource, namespace, name) is not wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -3,7 +3,6 @@
 It is refused with its field, or stored and said in the status what it comes to; it never gives a right.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -205,7 +204,7 @@ async def test_a_workspace_that_names_kube_system_does_not_get_it(world: Admitte
     system = await world.kube.get(Namespace, "kube-system")
     assert system.metadata.labels.get(WORKSPACE_LABEL) != "grab"
     assert await world.kube.client.find(Namespace, "kube-later") is None
-    await asyncio.sleep(0.2)
+    await world.kube.caught_up()
     assert not world.index.check("eve", "n/host/kube-system", "get", "", "secrets")
 
 
@@ -221,7 +220,7 @@ async def test_equal_names_of_different_kinds_and_clusters_stay_apart(world: Adm
             spec=there.spec,
         )
     )
-    await asyncio.sleep(0.5)
+    await world.kube.caught_up()
     for scope in (PRESS, "n/host/press", "c/host", "c/press", "n/far/press"):
         assert not world.index.check("eve", scope, "get", "resources.theriseunion.io", "pods"), scope
     assert not world.index.check("ann", "n/host/press", "get", "", "pods")

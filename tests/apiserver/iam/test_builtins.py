@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from msgspec import structs
+from tests.support.shipped import all_shipped
 
 from edge.iam.aggregation import strays
 from edge.iam.builtin import everything, roles, templates
@@ -32,10 +33,9 @@ def accepted(conditions: tuple[Condition, ...], reason: str) -> bool:
 async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_deleted(kube: Kube) -> None:
     await kube.start(room())
     count = sum(isinstance(one, RoleTemplate) for one in everything())
-    await kube.eventually(
-        IAMRole, "workspace-admin", lambda one: len(one.spec.aggregated_role_templates) == 28
-    )
-    await kube.eventually(IAMRole, list(roles())[-1])
+    await all_shipped(kube)
+    admin = await kube.get(IAMRole, "workspace-admin")
+    assert len(admin.spec.aggregated_role_templates) == 28
     assert len(await kube.list(RoleTemplate)) == count
     assert {one.metadata.name for one in await kube.list(IAMRole)} == {*roles(), HEARTBEAT}
 
@@ -51,7 +51,7 @@ async def test_built_in_roles_are_made_resolved_and_come_back_when_changed_or_de
 
 async def test_a_role_counts_its_members_and_a_binding_says_whether_it_counts(kube: Kube) -> None:
     await kube.start(room())
-    await kube.eventually(IAMRole, "workspace-viewer", lambda one: True)
+    await all_shipped(kube)
     labels = {"iam.theriseunion.io/scope": "workspace", "iam.theriseunion.io/scope-value": "press"}
     for name, role in (("b1", "workspace-viewer"), ("b2", "no-such-role")):
         await kube.create(
@@ -89,7 +89,7 @@ async def test_with_admission_on_built_in_roles_come_up_and_a_moved_binding_is_r
     kube: Kube,
 ) -> None:
     await kube.start(room(), webhooks=True)
-    await kube.eventually(IAMRole, list(roles())[-1], lambda one: True, within_s=60)
+    await all_shipped(kube)
     labels = {"iam.theriseunion.io/scope": "workspace", "iam.theriseunion.io/scope-value": "press"}
     await kube.create(
         IAMRoleBinding(

@@ -18,12 +18,14 @@ import pytest_asyncio
 import yaml
 from tests.support.gateway import IAM, PASSWORD, RunningGateway
 from tests.support.members import Members
-from tests.support.projected import Projected, becomes
+from tests.support.projected import Projected, becomes, swept
+from tests.support.shipped import all_shipped
 
 from edge.apiserver.mirrors.kinds import SERVED
-from edge.iam.types import IAMRole, IAMRoleBinding, ScopePattern
+from edge.iam.types import IAMRoleBinding, ScopePattern
 from edge.projection.room import MEMBER_WATCHES
 from edge.tenancy.room import room as tenancy
+from edge.tenancy.types import Workspace
 from edge_kube.core import Namespace
 from edge_kube.harness import Kube
 from edge_kube.harness.authz import authorization_config
@@ -72,7 +74,7 @@ class Reader:
         process = await asyncio.create_subprocess_exec(
             "bash", "script", cwd=self._folder, env=self._environment()
         )
-        await asyncio.wait_for(process.wait(), 60)
+        await asyncio.wait_for(process.wait(), 300)
         codes = (self._folder / "codes").read_text().split()
         return {
             command: Ran(int(code), out.read_text())
@@ -110,15 +112,11 @@ async def reader(kube: Kube, tmp_path: Path) -> AsyncIterator[Reader]:
     await kube.install(*SERVED)
     async with Members(MEMBER_WATCHES) as members:
         await Projected(kube, members).start(tenancy(), webhooks=True)
-        await kube.eventually(
-            IAMRole,
-            "workspace-business-developer",
-            lambda one: bool(one.spec.aggregated_role_templates),
-            within_s=60,
-        )
+        await all_shipped(kube)
         async with RunningGateway(kube.cluster.connection) as gateway:
             yield Reader(kube, gateway, tmp_path)
         await kube.stop()
+        await swept(kube.client)
 
 
 async def test_the_page_works_as_it_is_printed(reader: Reader) -> None:
@@ -129,9 +127,16 @@ async def test_the_page_works_as_it_is_printed(reader: Reader) -> None:
     await kube.eventually(
         IAMRoleBinding, "developers", lambda one: any(c.reason == "InForce" for c in one.status.conditions)
     )
+    await kube.eventually(
+        Workspace, "dev-team", lambda one: any(c.reason == "InPlace" for c in one.status.conditions)
+    )
     for user in ("dora", "mia"):
         await becomes(kube.client, True, user, "create", "configmaps", "dev-a")
         await gateway.knows(user)
+    await gateway.up_to_date()
+    token = await gateway.token("dora", "first password of dora")
+    for name in ("dev-a", "dev-b"):
+        await gateway.until(f"/api/v1/namespaces/{name}", 200, token=token)
     given = await reader.types(GIVE)
     assert '"InPlace"' in answer(given, "kubectl get workspace").said
     assert '"InForce"' in answer(given, "kubectl get iamrolebindings").said

@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple
 import pytest_asyncio
 from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
 from tests.support.members import Members, clear_nodes
-from tests.support.projected import Projected, becomes, binding, may
+from tests.support.projected import Projected, becomes, binding, may, swept
+from tests.support.shipped import all_shipped
 
 from edge.apiserver.mirrors.kinds import SERVED
-from edge.iam.types import IAMRole
 from edge.nodes.types import NodeGroup
 from edge.projection.room import MEMBER_WATCHES
 from edge.tenancy.types import Workspace
@@ -135,14 +135,13 @@ async def town(kube: Kube) -> AsyncIterator[Town]:
         for name in PERSONAS:
             await make_user(kube.client, name)
         await Projected(kube, members).start()
+        await all_shipped(kube)
         for name, persona in PERSONAS.items():
-            await kube.eventually(
-                IAMRole, persona.role, lambda one: bool(one.spec.aggregated_role_templates), within_s=60
-            )
             await kube.create(binding(f"is-{name}", persona.role, persona.scope, persona.value, name))
         async with RunningGateway(kube.cluster.connection) as gateway:
             yield Town(gateway, kube)
         await kube.stop()
+        await swept(kube.client)
         await clear_nodes(kube)
 
 
@@ -170,9 +169,8 @@ async def test_I17_each_team_may_what_its_scenario_says_and_nothing_next_door(to
     wrong: list[str] = []
     for row in ROWS:
         said = await _explained(gateway, tokens[row.who], row)
-        native = await _native(kube, row)
-        wanted = row.allowed if row.native is None else row.native
-        if (said, native) != (row.allowed, wanted):
+        native = await may(kube.client, *_natively(row))
+        if (said, native) != (row.allowed, _is_native(row)):
             wrong.append(f"{row}: the gateway says {said}, RBAC {native}")
         if row.request:
             status = await _asked(gateway, tokens[row.who], row.request)
@@ -200,12 +198,13 @@ async def _names(gateway: RunningGateway, resource: str, token: str) -> list[str
 
 
 async def _settled(kube: Kube) -> None:
-    """Until projection has brought every team its native rights."""
-    node = f"{HERE}-1"
-    waits = [
-        becomes(kube.client, True, name, "get", "nodes", name=node) for name in PERSONAS if name != "business"
-    ]
-    await asyncio.gather(*waits, becomes(kube.client, True, "business", "create", "configmaps", "shop"))
+    """Until projection has brought every team its native rights; which are missing is told by the rows."""
+    waits = [becomes(kube.client, True, *_natively(row)) for row in ROWS if _is_native(row)]
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _is_native(row: Row) -> bool:
+    return row.allowed if row.native is None else row.native
 
 
 async def _explained(gateway: RunningGateway, token: str, row: Row) -> bool:
@@ -219,12 +218,13 @@ async def _explained(gateway: RunningGateway, token: str, row: Row) -> bool:
     return answer.json()["allowed"]
 
 
-async def _native(kube: Kube, row: Row) -> bool:
+def _natively(row: Row) -> tuple[str, str, str, str, str]:
+    """User, verb, resource, namespace and name, as Kubernetes is asked."""
     namespace = row.scope.removeprefix("namespace/") if row.scope.startswith("namespace/") else ""
     plain, _, group = row.resource.partition(".")
     resource, _, sub = plain.partition("/")
     asked = f"{resource}{'/' + sub if sub else ''}{'.' + group if group else ''}"
-    return await may(kube.client, row.who, row.verb, asked, namespace, row.name)
+    return row.who, row.verb, asked, namespace, row.name
 
 
 async def _asked(gateway: RunningGateway, token: str, request: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from tests.support.members import Members
-from tests.support.projected import Projected
+from tests.support.projected import Projected, swept
 
 from edge.projection.room import MEMBER_WATCHES
 from edge_kube.harness import Kube
@@ -18,3 +18,4 @@ async def projected(kube: Kube) -> AsyncIterator[Projected]:
         await made.start()
         yield made
         await kube.stop()
+        await swept(kube.client)

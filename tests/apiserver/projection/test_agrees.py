@@ -23,7 +23,7 @@ from edge_kube.transport import Call
 
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 AT_ONCE = 32
-SETTLES_S = 10.0
+SETTLES_S = 60.0
 
 
 @pytest_asyncio.fixture

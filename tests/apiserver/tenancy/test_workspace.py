@@ -2,6 +2,7 @@
 
 import msgspec
 from tests.support.members import Members
+from tests.support.shipped import all_shipped
 
 from edge.iam.instances import admin_binding, instance_role_name
 from edge.iam.room import room as iam
@@ -36,7 +37,7 @@ async def bound_users(kube: Kube) -> set[str]:
 
 async def test_a_workspace_gets_its_namespaces_its_roles_and_its_people(kube: Kube) -> None:
     await kube.start(iam(), tenancy())
-    await kube.eventually(IAMRole, "workspace-admin", lambda one: True)
+    await all_shipped(kube)
     await kube.create(dev_team("dev-a", manager="mia", creator="carl"))
     await kube.eventually(Namespace, "dev-a", lambda one: one.metadata.labels.get(LABEL) == "dev-team")
     await kube.eventually(IAMRole, ADMIN, lambda one: len(one.spec.aggregated_role_templates) == 28)
@@ -54,7 +55,7 @@ async def test_a_workspace_gets_its_namespaces_its_roles_and_its_people(kube: Ku
 
 async def test_a_creator_who_was_taken_off_does_not_come_back_and_a_manager_does(kube: Kube) -> None:
     await kube.start(iam(), tenancy())
-    await kube.eventually(IAMRole, "workspace-admin", lambda one: True)
+    await all_shipped(kube)
     await kube.create(dev_team(manager="mia", creator="carl"))
     await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 2)
     bound = [one for one in await kube.list(IAMRoleBinding) if one.spec.role_ref.name == ADMIN]
@@ -69,7 +70,7 @@ async def test_I15_another_manager_takes_the_place_of_the_first_and_no_manager_l
     kube: Kube,
 ) -> None:
     await kube.start(iam(), tenancy())
-    await kube.eventually(IAMRole, "workspace-admin", lambda one: True)
+    await all_shipped(kube)
     await kube.create(dev_team(manager="mia", creator="mia"))
     await kube.eventually(IAMRoleBinding, f"{ADMIN}-manager", lambda one: True)
     await kube.patch(Workspace, "dev-team", {"spec": {"manager": "moe"}})

@@ -29,9 +29,9 @@ from edge_kube.reflector import Timing
 R = TypeVar("R")
 
 TIMING = Timing(
-    backoff=Backoff(base_s=0.02, cap_s=0.1), idle_s=1.0, initial_idle_s=1.0, short_s=0.0, watch_s=(2, 4)
+    backoff=Backoff(base_s=0.02, cap_s=0.1), idle_s=1.0, initial_idle_s=5.0, short_s=0.0, watch_s=(2, 4)
 )
-SETTLE_S = 20.0
+SETTLE_S = 60.0
 NAMES = st.sampled_from(["a", "b", "c"])
 VALUES = st.sampled_from(["1", "2", "3"])
 CUTS = st.sampled_from(["reset", "end", "middle of a line"])
@@ -96,7 +96,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.informer: Informer[ConfigMap] | None = None
 
     def do(self, work: Coroutine[Any, Any, R]) -> R:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(180)
 
     @initialize(watch_list=st.booleans(), filtered=st.booleans())
     def begin(self, watch_list: bool, filtered: bool) -> None:
@@ -298,7 +298,7 @@ class CacheMachine(RuleBasedStateMachine):
         finally:
             self.do(self._end())
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join(10)
+            self.thread.join(60)
             self.loop.close()
 
     async def _end(self) -> None:

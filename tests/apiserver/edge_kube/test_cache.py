@@ -19,7 +19,9 @@ from edge_kube.metrics import Metrics
 from edge_kube.reconcile import Index
 from edge_kube.reflector import Timing
 
-FAST = Timing(backoff=Backoff(base_s=0.02, cap_s=0.2), idle_s=1.0, initial_idle_s=1.0)
+FAST = Timing(backoff=Backoff(base_s=0.02, cap_s=0.2))
+IMPATIENT = Timing(backoff=Backoff(base_s=0.02, cap_s=0.2), idle_s=1.0)
+"""A second without a word ends a watch: for tests of just that, since a busy machine may need one."""
 NAMESPACE = "cache-tests"
 
 
@@ -103,7 +105,7 @@ async def test_what_was_deleted_while_history_was_lost_is_told_as_deleted(
         await at.client.delete(ConfigMap, "ghost", NAMESPACE)
         at.proxy.expire()
         at.proxy.resume()
-        await at.until(lambda: at.relists("gone") == 1 and ("deleted", "ghost") in at.told)
+        await at.until(lambda: at.relists("gone") >= 1 and ("deleted", "ghost") in at.told)
         assert [found.metadata.name for found in at.pages.list()] == ["kept"]
 
 
@@ -133,7 +135,7 @@ async def test_a_server_set_back_to_a_backup_is_followed_there() -> None:
     with LightCluster() as own:
         assert own.etcd is not None
         data, saved = own.folder / "data", own.folder / "saved"
-        async with bench(own) as at:
+        async with bench(own, IMPATIENT) as at:  # such a server is silent about what is newer than itself
             await at.create("old")
             await at.seen("old")
             own.etcd.kill()
@@ -199,13 +201,12 @@ async def test_readers_are_served_while_the_server_is_away(light_cluster: LightC
 
 
 async def test_a_watch_that_fell_silent_is_opened_again(light_cluster: LightCluster) -> None:
-    async with bench(light_cluster) as at:
+    async with bench(light_cluster, IMPATIENT) as at:
         at.proxy.stall()
         await at.create("unheard")
-        await asyncio.sleep(1.2)  # longer than the bearable silence
+        await at.until(lambda: at.proxy.counts["watch"] >= 2)
         at.proxy.resume()
         await at.seen("unheard")
-        assert at.proxy.counts["watch"] >= 2
 
 
 async def test_duplicates_are_told_once_and_swapped_events_lead_to_a_list(
@@ -220,7 +221,7 @@ async def test_duplicates_are_told_once_and_swapped_events_lead_to_a_list(
         at.proxy.reorder = 1.0
         await at.client.merge(ConfigMap, Key(NAMESPACE, "a"), {"data": {"x": "1"}})
         await at.client.delete(ConfigMap, "a", NAMESPACE)
-        await at.until(lambda: at.relists("out_of_order") == 1)
+        await at.until(lambda: at.relists("out_of_order") >= 1)
         at.proxy.reorder = 0.0
         await at.create("c")
         await at.seen("c")

@@ -59,7 +59,7 @@ def test_nothing_outlives_a_killed_parent() -> None:
         pids = parent.stdout.readline().split()
         parent.kill()
     assert len(pids) == 2
-    ends_at = time.monotonic() + 5
+    ends_at = time.monotonic() + 60
     while any(Path("/proc", pid).exists() for pid in pids):
         assert time.monotonic() < ends_at, f"of {pids} some still run"
         time.sleep(0.05)

@@ -184,7 +184,7 @@ class LightCluster:
             capture_output=True,
             text=True,
             input=stdin,
-            timeout=60,
+            timeout=180,
             env={**os.environ, "HOME": str(self.folder)},
         )
         return done.stdout if check else done.stdout + done.stderr

@@ -49,21 +49,26 @@ async def told(kube: Kube, reason: str, name: str = "team", within_s: float = 60
 async def note(kube: Kube, namespace: str, name: str) -> bool:
     """Make one ConfigMap; whether the quota let it in."""
     wanted = ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace))
-    try:
-        await kube.client.create(wanted, manager="tenant")
-    except Forbidden as refusal:
-        if "exceeded quota" in refusal.message or "status unknown" in refusal.message:
-            return False
-        raise
-    except Conflict:
-        # The API server counts with compare-and-swap, tries three times, and tells the client to try again.
-        return False
-    return True
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await kube.client.create(wanted, manager="tenant")
+            except Forbidden as refusal:
+                if "exceeded quota" in refusal.message or "status unknown" in refusal.message:
+                    return False
+                raise
+            except Conflict:
+                # The API server counts with compare-and-swap, tries three times, and tells the client to try
+                # again.
+                await asyncio.sleep(0.02)
+            else:
+                return True
 
 
-async def noted_within(kube: Kube, namespace: str, name: str, within_s: float) -> None:
-    """As somebody who tries again."""
-    ends_at = time.monotonic() + within_s
+async def noted(kube: Kube, namespace: str, name: str) -> float:
+    """As somebody who tries again; seconds until the quota let it in."""
+    began = time.monotonic()
     while not await note(kube, namespace, name):
-        assert time.monotonic() < ends_at, await kube.list(ResourceQuota)
+        assert time.monotonic() < began + 60, await kube.list(ResourceQuota)
         await asyncio.sleep(0.02)
+    return time.monotonic() - began

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest_asyncio
 from tests.support.members import Members
-from tests.support.quotas import LABEL, OBJECTS, enforced, note, noted_within, team, told
+from tests.support.quotas import LABEL, OBJECTS, enforced, note, noted, team, told
 
 from edge.tenancy.limits import QUOTA_NAME
 from edge.tenancy.room import MEMBER_WATCHES
@@ -59,9 +59,9 @@ async def test_namespaces_in_a_member_get_the_total_together_and_lend_to_each_ot
     await enforced(member, "m-a", OBJECTS, 4)
     await enforced(member, "m-b", OBJECTS, 4)
     for number in range(6):
-        await noted_within(member, "m-a", f"n{number}", 20)
-    await noted_within(member, "m-b", "one", 20)
-    await noted_within(member, "m-b", "last", 20)  # what cannot be divided goes to who grew last
+        await noted(member, "m-a", f"n{number}")
+    await noted(member, "m-b", "one")
+    await noted(member, "m-b", "last")  # what cannot be divided goes to who grew last
     assert not any([await note(member, one, "over") for one in ("m-a", "m-b")])
     live = await factory.host.eventually(
         Workspace, "team", lambda one: one.status.quota.used.get(OBJECTS) == "8"

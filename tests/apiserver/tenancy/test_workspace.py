@@ -75,6 +75,7 @@ async def test_I15_another_manager_takes_the_place_of_the_first_and_no_manager_l
     await kube.eventually(IAMRoleBinding, f"{ADMIN}-manager", lambda one: True)
     await kube.patch(Workspace, "dev-team", {"spec": {"manager": "moe"}})
     await kube.eventually(IAMRoleBinding, f"{ADMIN}-manager", lambda one: one.spec.subjects[0].name == "moe")
+    await kube.eventually(Workspace, "dev-team", lambda one: one.status.member_count == 2)
     assert await bound_users(kube) == {"mia", "moe"}, "who made the workspace is its admin still"
     await kube.patch(Workspace, "dev-team", {"spec": {"manager": None}})
     await kube.gone(IAMRoleBinding, f"{ADMIN}-manager")

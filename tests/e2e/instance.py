@@ -163,7 +163,7 @@ def platform() -> Generator[Platform]:
         yield Platform(one, cluster, folder)
 
 
-def eventually(what: str, probe: Callable[[], object], within_s: float = 30.0) -> None:
+def eventually(what: str, probe: Callable[[], object], within_s: float = 180.0) -> None:
     """Until `probe()` is true; a probe that raises is not true yet."""
     end, last = time.monotonic() + within_s, "false"
     while time.monotonic() < end:

@@ -13,7 +13,7 @@ from tests.e2e.test_gateway import Through, administrator
 
 __all__ = ["administrator"]
 
-SINKS = {"audit": {"sinks": {"replicas": 3}, "persistence": {"size": "64Mi"}, "acknowledgeWithin": "5s"}}
+SINKS = {"audit": {"sinks": {"replicas": 3}, "persistence": {"size": "64Mi"}, "acknowledgeWithin": "30s"}}
 """Patient: a busy machine may flush for longer than half a second, and kubectl would ask a second time."""
 ALONE = {"audit": {"sinks": {"replicas": 0}, "persistence": None, "acknowledgeWithin": None}}
 RECORDS = "/oapis/audit.theriseunion.io/v1alpha1/records"
@@ -31,15 +31,15 @@ def configure(platform: Platform, values: Mapping[str, object], marker: str) -> 
         assert marker in config, component.partition("status:")[2]
         return True
 
-    eventually("the release has the new values", has_them, 90)
-    platform.kubectl("rollout", "status", "deployment/edge-apiserver", "-n", SYSTEM, "--timeout=90s")
+    eventually("the release has the new values", has_them, 270)
+    platform.kubectl("rollout", "status", "deployment/edge-apiserver", "-n", SYSTEM, "--timeout=300s")
 
 
 @pytest.fixture
 def sinks(platform: Platform) -> Generator[None]:
     configure(platform, SINKS, "https://edge-audit-2.")
     try:
-        platform.kubectl("rollout", "status", "statefulset/edge-audit", "-n", SYSTEM, "--timeout=90s")
+        platform.kubectl("rollout", "status", "statefulset/edge-audit", "-n", SYSTEM, "--timeout=300s")
         yield
     finally:
         configure(platform, ALONE, "edge-audit-checkpoints-edge-audit")
@@ -79,9 +79,9 @@ def test_three_sinks_come_up_and_a_killed_one_stops_no_change(platform: Platform
     platform.kubectl("delete", "pod", "edge-audit-1", "-n", SYSTEM, "--grace-period=0", "--force")
     second = change(through)
     eventually("what was done meanwhile is found", lambda: recorded(through, second))
-    platform.kubectl("rollout", "status", "statefulset/edge-audit", "-n", SYSTEM, "--timeout=90s")
+    platform.kubectl("rollout", "status", "statefulset/edge-audit", "-n", SYSTEM, "--timeout=300s")
     eventually(
         "all three hold the same, whole",
         lambda: json.loads(through.run("get", "--raw", VERIFICATION))["whole"],
-        60,
+        180,
     )

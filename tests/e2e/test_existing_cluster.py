@@ -26,7 +26,7 @@ def test_the_platform_is_installed_and_a_repetition_changes_nothing(existing: Ho
     first = up(existing)
     assert first.returncode == 0, first.stderr
     assert "Edge Platform is ready on the cluster of" in first.stdout
-    eventually("gateway", lambda: healthy(existing), 60)
+    eventually("gateway", lambda: healthy(existing), 180)
     revision = existing.helm("list", "-A", "-o", "json")
 
     pods = "-n", "edge-system", "-o", "jsonpath={.items[*].metadata.uid}"
@@ -58,5 +58,5 @@ def up(existing: Host) -> subprocess.CompletedProcess[str]:
 
 def healthy(existing: Host) -> bool:
     url = existing.service_url("edge-apiserver", port=9090)
-    with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
         return answer.status == 200

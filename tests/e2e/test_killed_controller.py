@@ -64,33 +64,38 @@ def test_ten_kills_in_the_middle_of_an_installation_change_nothing_in_its_result
     chance = random.Random(SEED)
     try:
         _kill(platform)
-        eventually("the webhooks answer", lambda: _applied(platform), within_s=90)
+        eventually("the webhooks answer", lambda: _applied(platform), within_s=270)
         for _ in range(KILLS - 1):
             time.sleep(chance.uniform(0.2, 4.0))
             _kill(platform)
-        platform.kubectl("wait", "--for=condition=Ready", "cluster/survivor", "--timeout=240s")
+        platform.kubectl("wait", "--for=condition=Ready", "cluster/survivor", "--timeout=720s")
         eventually(
             "the application runs", lambda: ready(platform, "applicationdeployment", "survivor"), within_s=180
         )
         releases = json.loads(platform.helm("list", "-A", "-o", "json"))
         assert [one["status"] for one in releases if one["name"] == "survivor"] == ["deployed"]
-        assert len(platform.kubectl("get", "pods", "-n", "vcluster-survivor", "-o", "name").split()) == 2
+        eventually("its two pods are there", lambda: len(_pods(platform, "vcluster-survivor")) == 2)
     finally:
         _elect(platform, "LEADER_ELECT-")
-        eventually("all of it can be deleted", lambda: _deleted(platform), within_s=180)
-    assert "survivor" not in platform.kubectl("get", "namespaces,components,deployments", "-A", "-o", "name")
+        eventually("all of it can be deleted", lambda: _deleted(platform), within_s=540)
+    kinds = ("get", "namespaces,components,deployments", "-A", "-o", "name")
+    eventually("nothing is left", lambda: "survivor" not in platform.kubectl(*kinds))
 
 
 def _elect(platform: Platform, setting: str) -> None:
     """Set it, and wait until the old pod has ended: two that do not elect would both lead."""
     platform.kubectl("set", "env", "deploy/edge-controller", setting, "-n", "edge-system")
-    platform.kubectl("rollout", "status", "deploy/edge-controller", "-n", "edge-system", "--timeout=120s")
-    eventually("one controller is left", lambda: len(_controllers(platform)) == 1, within_s=60)
+    platform.kubectl("rollout", "status", "deploy/edge-controller", "-n", "edge-system", "--timeout=360s")
+    eventually("one controller is left", lambda: len(_controllers(platform)) == 1, within_s=180)
 
 
 def _controllers(platform: Platform) -> list[str]:
     pods = platform.kubectl("get", "pods", "-l", "app=edge-controller", "-n", "edge-system", "-o", "name")
     return pods.split()
+
+
+def _pods(platform: Platform, namespace: str) -> list[str]:
+    return platform.kubectl("get", "pods", "-n", namespace, "-o", "name").split()
 
 
 def _kill(platform: Platform) -> None:
@@ -106,5 +111,5 @@ def _applied(platform: Platform) -> bool:
 
 
 def _deleted(platform: Platform) -> bool:
-    platform.kubectl("delete", "-f", "-", "--ignore-not-found", "--timeout=150s", stdin=MANIFEST)
+    platform.kubectl("delete", "-f", "-", "--ignore-not-found", "--timeout=450s", stdin=MANIFEST)
     return True

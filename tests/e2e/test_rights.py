@@ -55,7 +55,7 @@ def team(platform: Platform) -> Generator[Through]:
         platform.kubectl("delete", "namespace", OWN, "--wait=false")
         uid = platform.kubectl("get", "workspace", "rights-team", "-o", "jsonpath={.metadata.uid}")
         platform.kubectl("annotate", "workspace", "rights-team", f"theriseunion.io/force-delete={uid}")
-        platform.kubectl("delete", "-f", "-", "--ignore-not-found", "--timeout=60s", stdin=TEAM)
+        platform.kubectl("delete", "-f", "-", "--ignore-not-found", "--timeout=180s", stdin=TEAM)
 
 
 def can(platform: Platform, verb: str, what: str, namespace: str) -> str:
@@ -80,7 +80,7 @@ def test_I3_plain_kubectl_is_held_to_the_same(platform: Platform, team: Through)
     assert can(platform, "get", "nodes", OWN) == "no"
     platform.kubectl("delete", "iamrolebinding", "rights-developers")
     try:
-        eventually("they go", lambda: can(platform, "create", "configmaps", OWN) == "no", within_s=10)
+        eventually("they go", lambda: can(platform, "create", "configmaps", OWN) == "no", within_s=180)
     finally:
         platform.kubectl("apply", "-f", "-", stdin=BINDING)
 

@@ -55,7 +55,7 @@ def create(platform: Platform, name: str, spec: str = "type: virtual") -> Tenant
 
 
 def delete(platform: Platform, name: str) -> None:
-    platform.kubectl("delete", "cluster", name, "--timeout=120s")
+    platform.kubectl("delete", "cluster", name, "--timeout=360s")
 
 
 def traces(platform: Platform, name: str) -> list[str]:
@@ -98,11 +98,12 @@ def test_its_node_is_ready_and_pods_really_run(shop: Tenant) -> None:
         "--", "sh", "-c", "echo hello > /tmp/index.html; exec httpd -f -v -p 8080 -h /tmp",
     )  # fmt: skip
     shop.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
-    shop.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
+    shop.kubectl("rollout", "status", "deployment/web", "--timeout=360s")
     # Name, Service and pod network of the virtual cluster itself; the first packets may be early.
     command = ("exec", "deploy/web", "--", "wget", "-qO-", "http://web.default.svc.cluster.local")
-    eventually("the Service answers by name", lambda: shop.kubectl(*command) == "hello\n", 60)
-    assert "response:200" in shop.kubectl("logs", "-l", "app=web", "--tail=50")
+    eventually("the Service answers by name", lambda: shop.kubectl(*command) == "hello\n", 180)
+    logs = ("logs", "-l", "app=web", "--tail=50")
+    eventually("the answer is logged", lambda: "response:200" in shop.kubectl(*logs))
 
 
 def test_its_release_and_status_tell_what_serves(platform: Platform, shop: Tenant) -> None:
@@ -141,10 +142,10 @@ def test_a_second_one_with_an_etcd_of_its_own_is_apart_and_leaves_nothing(
     # What is stored outlives the control plane's pod.
     mine.kubectl("create", "configmap", "kept")
     platform.kubectl("delete", "pod", "plane-0", "-n", "vcluster-solo", "--wait=true")
-    eventually("the control plane is back", lambda: "kept" in mine.kubectl("get", "configmap", "kept"), 120)
+    eventually("the control plane is back", lambda: "kept" in mine.kubectl("get", "configmap", "kept"), 360)
 
     delete(platform, "solo")
-    eventually("nothing is left of solo", lambda: traces(platform, "solo") == [], 60)
+    eventually("nothing is left of solo", lambda: traces(platform, "solo") == [], 180)
     assert shop.kubectl("get", "nodes", "-o", "name") == "node/shop-worker-0\n"
 
 
@@ -158,7 +159,7 @@ def test_a_dead_one_is_deleted_without_being_asked(platform: Platform) -> None:
         delete(platform, "gone")
     finally:
         platform.kubectl("uncordon", node)
-    eventually("nothing is left of gone", lambda: traces(platform, "gone") == [], 60)
+    eventually("nothing is left of gone", lambda: traces(platform, "gone") == [], 180)
     assert uid not in etcdctl(platform, "get", "/tenants/", "--prefix", "--keys-only")
     assert uid not in etcdctl(platform, "user", "list")
     assert uid not in etcdctl(platform, "role", "list")

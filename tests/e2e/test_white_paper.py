@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.e2e.instance import Platform
+from tests.e2e.instance import Platform, eventually
 
 TEST_CLUSTER = """
 apiVersion: scope.theriseunion.io/v1alpha1
@@ -36,6 +36,10 @@ def typed(platform: Platform, script: str, **variables: str) -> str:
 
 
 def test_all_pods_of_the_platform_run(platform: Platform) -> None:
+    eventually("all run", lambda: _all_run(platform))  # tests before this one restart some
+
+
+def _all_run(platform: Platform) -> bool:
     pods = json.loads(platform.kubectl("get", "pods", "-n", "edge-system", "-o", "json"))["items"]
     seen = {pod["metadata"]["labels"].get("app") for pod in pods}
     assert {"edge-apiserver", "edge-controller", "chartmuseum", "etcd"} <= seen
@@ -43,6 +47,7 @@ def test_all_pods_of_the_platform_run(platform: Platform) -> None:
         ready = [status["ready"] for status in pod["status"]["containerStatuses"]]
         assert pod["status"]["phase"] == "Running", pod["metadata"]["name"]
         assert all(ready), pod["metadata"]["name"]
+    return True
 
 
 def test_kubectl_wait_by_the_platforms_label_returns(platform: Platform) -> None:
@@ -84,7 +89,7 @@ def test_the_printed_curl_gets_a_token_and_lists_the_users(platform: Platform) -
 @pytest.mark.parametrize("port", ["8080", "9090"])
 def test_health_is_answered_without_a_token_on_both_ports(platform: Platform, port: str) -> None:
     for path in ("healthz", "readyz", "health", "metrics", "oapis/version"):
-        typed(platform, f"curl -sf ${{API%:*}}:{port}/{path}")
+        eventually(path, lambda path=path: typed(platform, f"curl -sf ${{API%:*}}:{port}/{path}"))
 
 
 def test_the_white_papers_cluster_becomes_ready_and_has_a_node(platform: Platform, tmp_path: Path) -> None:
@@ -117,8 +122,8 @@ def test_the_white_papers_cluster_becomes_ready_and_has_a_node(platform: Platfor
         assert any(" Ready " in line for line in lines), said
         _is_honest(platform)
     finally:
-        platform.kubectl("delete", "cluster", "test-cluster", "--ignore-not-found", "--timeout=120s")
-    _nothing_is_left(platform)
+        platform.kubectl("delete", "cluster", "test-cluster", "--ignore-not-found", "--timeout=360s")
+    eventually("nothing is left", lambda: _nothing_is_left(platform))
 
 
 def _is_honest(platform: Platform) -> None:
@@ -134,11 +139,12 @@ def _is_honest(platform: Platform) -> None:
     assert seen["status"]["uid"]
 
 
-def _nothing_is_left(platform: Platform) -> None:
+def _nothing_is_left(platform: Platform) -> bool:
     done = platform.shell("kubectl get namespace vcluster-test-cluster")
     assert "NotFound" in done.stderr
     assert "test-cluster" not in platform.kubectl("get", "components", "-A", "-o", "name")
     assert "vcluster-test-cluster" not in platform.helm("list", "-A")
+    return True
 
 
 def test_a_wrong_password_is_refused_without_telling_whether_the_user_exists(platform: Platform) -> None:

@@ -106,7 +106,7 @@ async def test_reads_from_memory_go_on_while_the_api_server_is_gone(
             assert await names(gateway, token) == before
             start = time.perf_counter()
             refused = await gateway.get("/api/v1/namespaces", token=token)
-            assert time.perf_counter() - start < 4
+            assert time.perf_counter() - start < 20
             assert (refused.status, refused.json()["edge"]["code"]) == (503, "KubernetesUnreachable")
             assert "Retry-After" in refused.headers
         finally:

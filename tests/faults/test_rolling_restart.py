@@ -17,7 +17,8 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 @pytest_asyncio.fixture
 async def two(cluster: LightCluster, tmp_path: Path) -> AsyncIterator[list[GatewayProcess]]:
-    flags = ("--server.drain=2s", "--rateLimit.shared=false")
+    # The balancer has to hear in that time that one leaves, also when nobody gives it a turn for a while.
+    flags = ("--server.drain=5s", "--rateLimit.shared=false")
     gateways = [GatewayProcess(cluster.kubeconfig, tmp_path / f"{n}.log", flags) for n in range(2)]
     try:
         for one in gateways:
@@ -30,11 +31,12 @@ async def two(cluster: LightCluster, tmp_path: Path) -> AsyncIterator[list[Gatew
 
 async def sign_in(port: int) -> str:
     form = {"grant_type": "password", "username": "admin", "password": PASSWORD, **CLIENT}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"http://127.0.0.1:{port}/oauth/token", data=form) as answer,
-    ):
-        return (await answer.json())["access_token"]
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        while True:
+            async with session.post(f"http://127.0.0.1:{port}/oauth/token", data=form) as answer:
+                if answer.status == 200:
+                    return (await answer.json())["access_token"]
+            await asyncio.sleep(0.1)
 
 
 def requests(token: str) -> list[bytes]:

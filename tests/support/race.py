@@ -14,7 +14,7 @@ from typing import Any
 from edge_kube.harness import LightCluster
 
 REAL = (15.0, 10.0, 2.0)  # lease, renew deadline, retry: the values of a real installation
-SHORT = (4.0, 2.0, 0.4)
+SHORT = (9.0, 6.0, 0.4)  # a process that gets no turn for some seconds does not lose its lead
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,7 +36,7 @@ class Candidate:
         return at
 
     def wait(self) -> None:
-        self.process.wait(30)
+        self.process.wait(120)
 
 
 @dataclass
@@ -68,10 +68,14 @@ class Race:
             if candidate.process.poll() is None:
                 candidate.process.send_signal(signal.SIGCONT)
                 candidate.process.kill()
-                candidate.process.wait(10)
+                candidate.process.wait(60)
 
     def holder(self) -> str:
         return self.cluster.kubectl("get", "lease", self.lease, "-o", "jsonpath={.spec.holderIdentity}")
+
+    def renewed(self) -> str:
+        """When the holder renewed last, by its own clock."""
+        return self.cluster.kubectl("get", "lease", self.lease, "-o", "jsonpath={.spec.renewTime}")
 
     def written_by(self, name: str) -> int:
         path = f"jsonpath={{.data.{name}}}"

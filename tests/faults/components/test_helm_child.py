@@ -40,12 +40,19 @@ def _is_alive(pid: int) -> bool:
 
 
 def _wait_for(path: Path) -> str:
-    ends_at = time.monotonic() + 20
+    ends_at = time.monotonic() + 60
     while time.monotonic() < ends_at:
         if path.exists() and (text := path.read_text().strip()):
             return text
         time.sleep(0.02)
     raise AssertionError(f"{path} was not written")
+
+
+def _wait_until_gone(pid: int) -> None:
+    ends_at = time.monotonic() + 60
+    while _is_alive(pid) and time.monotonic() < ends_at:
+        time.sleep(0.02)
+    assert not _is_alive(pid)
 
 
 def test_it_is_killed_when_we_are(tmp_path: Path) -> None:
@@ -57,20 +64,19 @@ def test_it_is_killed_when_we_are(tmp_path: Path) -> None:
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    ends_at = time.monotonic() + 5
-    while _is_alive(child) and time.monotonic() < ends_at:
-        time.sleep(0.02)
-    assert not _is_alive(child)
+    _wait_until_gone(child)
 
 
 async def test_it_is_killed_with_its_children_when_it_takes_too_long(tmp_path: Path) -> None:
     program = _program(tmp_path, f"sleep 100 & echo $! > {tmp_path}/pid; wait")
     process = HelmProcess(program, tmp_path / "scratch")
-    done = await process.run(["go"], connection=CONNECTION, timeout_s=1)
-    assert done.code == -signal.SIGKILL
-    assert "deadline exceeded" in done.stderr
-    await asyncio.sleep(0.1)
-    assert not _is_alive(int((tmp_path / "pid").read_text()))
+    for timeout_s in (1, 10, 60):  # as much as a busy machine needs to start it
+        done = await process.run(["go"], connection=CONNECTION, timeout_s=timeout_s)
+        assert done.code == -signal.SIGKILL
+        assert "deadline exceeded" in done.stderr
+        if (tmp_path / "pid").exists():
+            break
+    await asyncio.to_thread(_wait_until_gone, int(_wait_for(tmp_path / "pid")))
 
 
 async def test_a_cancelled_run_leaves_neither_child_nor_kubeconfig(tmp_path: Path) -> None:
@@ -94,7 +100,7 @@ async def test_it_gets_values_on_stdin_and_a_private_environment(
     shown = 'cat; echo; env; echo "$@" >&2; cat "${2#--kubeconfig=}"'
     program = _program(tmp_path, shown)
     process = HelmProcess(program, tmp_path / "scratch")
-    done = await process.run(["go"], connection=CONNECTION, stdin=b'{"a":"navy"}', timeout_s=20)
+    done = await process.run(["go"], connection=CONNECTION, stdin=b'{"a":"navy"}', timeout_s=60)
     out = done.stdout.decode()
     assert out.startswith('{"a":"navy"}')
     assert "hunter22" not in out

@@ -47,7 +47,7 @@ def test_a_kill_in_the_middle_of_uploads_leaves_the_index_intact(tmp_path: Path)
                     body = chart(f"web-{number}", files={"noise": random.randbytes(200_000)})
                     if _call(f"{running.url}/api/charts", body)[0] == 201:
                         saved[f"web-{number}"] = body
-                        if not killer.is_alive():  # from the first answer on, or a slow start would be killed
+                        if killer.ident is None:  # from the first answer on, or a slow start would be killed
                             killer.start()
             except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
                 killer.join()

@@ -42,7 +42,10 @@ TEST_SETTINGS = {
     "authentication.lockout.perAddress": "0",  # all tests come from one address
     "rateLimit.anonymousQPS": "0",
     "server.loopbackMembers": "true",
+    "kubeconfig.perUser": "1000",  # all tests of a cluster have them made for one administrator
 }
+PATIENCE_S = 60.0
+"""How long is waited for what must come: for machines that do much else; others do not wait for it."""
 
 
 ADMINS = ("--clusterrole=cluster-admin", "--group=edge:platform-admins")
@@ -150,7 +153,7 @@ class RunningGateway:
         await self.until(path, 200, token=token)
         if admin:
             await self.until(f"{IAM}/iamrolebindings/{user}-platform-admin", 200, token=token)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while state and (await self.get(path, token=token)).json()["status"].get("state") != state:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -158,12 +161,12 @@ class RunningGateway:
         """Until it is proven that all that was written before this call about users and rights is known."""
         asked_at = time.monotonic()
         beats = self.server._picture.rights.beats
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while beats.age_s() > time.monotonic() - asked_at:  # an earlier proof says nothing of it
                 await beats.prove()
                 await asyncio.sleep(0.02)
 
-    async def until(self, path: str, status: int, *, token: str = "", within_s: float = 60) -> None:
+    async def until(self, path: str, status: int, *, token: str = "", within_s: float = PATIENCE_S) -> None:
         """Ask again and again until the answer has this status. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while (await self.get(path, token=token)).status != status:  # noqa: ASYNC110 - it changes elsewhere
@@ -173,6 +176,13 @@ class RunningGateway:
         self, token: str, *args: str, stdin: str = "", path: str = "", check: bool = True
     ) -> str:
         """Real kubectl with a token, over TLS. Raises KubectlFailed with what it said."""
+        process = await self.start_kubectl(token, *args, path=path)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 2 * PATIENCE_S)
+        if check and process.returncode:
+            raise KubectlFailed(err.decode())
+        return out.decode() if check else out.decode() + err.decode()
+
+    async def start_kubectl(self, token: str, *args: str, path: str = "") -> asyncio.subprocess.Process:
         host, port = self.server.addresses[-1]
         command = [
             tool("kube"),
@@ -181,17 +191,13 @@ class RunningGateway:
             "--insecure-skip-tls-verify",
         ]
         command += [f"--token={token}", *args]
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-        if check and process.returncode:
-            raise KubectlFailed(err.decode())
-        return out.decode() if check else out.decode() + err.decode()
 
 
 async def somebody(

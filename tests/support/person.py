@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.support.gateway import PASSWORD, RunningGateway
+from tests.support.gateway import PASSWORD, PATIENCE_S, RunningGateway
 
 EDGE = "import sys; from edge.cli.main import main; sys.exit(main())"
 
@@ -33,7 +33,7 @@ class Person:
     async def types(self, *words: str, stdin: str = "") -> tuple[int, str, str]:
         """Exit code, output, errors."""
         process = await self.start(*words)
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 2 * PATIENCE_S)
         assert "Traceback" not in err.decode(), err.decode()
         return process.returncode or 0, out.decode(), err.decode()
 

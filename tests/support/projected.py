@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from tests.support.members import Members
@@ -105,14 +105,20 @@ async def swept(client: Client) -> None:
 
 
 async def may(
-    client: Client, user: str, verb: str, resource: str, namespace: str = "", name: str = ""
+    client: Client,
+    user: str,
+    verb: str,
+    resource: str,
+    namespace: str = "",
+    name: str = "",
+    groups: Sequence[str] = (),
 ) -> bool:
     """What the API server's own RBAC says. resource: plural, plural/sub or plural.group."""
     plain, _, group = resource.partition(".")
     plain, _, sub = plain.partition("/")
     spec = {
         "user": user,
-        "groups": ["system:authenticated"],
+        "groups": ["system:authenticated", *groups],
         "resourceAttributes": {
             "verb": verb, "group": group, "resource": plain, "subresource": sub, "name": name,
             "namespace": namespace,
@@ -125,9 +131,16 @@ async def may(
 
 
 async def becomes(
-    client: Client, wanted: bool, user: str, verb: str, resource: str, namespace: str = "", name: str = ""
+    client: Client,
+    wanted: bool,
+    user: str,
+    verb: str,
+    resource: str,
+    namespace: str = "",
+    name: str = "",
+    groups: Sequence[str] = (),
 ) -> None:
     """Wait until the answer is so; two seconds are promised (I3), and a busy machine gets more."""
     async with asyncio.timeout(60):
-        while await may(client, user, verb, resource, namespace, name) is not wanted:  # noqa: ASYNC110
+        while await may(client, user, verb, resource, namespace, name, groups) is not wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -70,7 +70,7 @@ def provider(folder: Path, gateway_port: int, port: int = 0) -> Generator[Provid
     }  # fmt: skip
     process = Process("oidc-provider", [built / "oidc-provider"], folder, env)
     try:
-        process.wait_ready(lambda: _listens(port), 30)
+        process.wait_ready(lambda: _listens(port), 90)
         yield ProviderProcess(port, process)
     finally:
         process.stop()

@@ -121,7 +121,7 @@ def slapd(folder: Path, referral: str = "ldap://127.0.0.1:1/") -> Generator[Slap
     where = f"ldap://127.0.0.1:{port} ldaps://127.0.0.1:{ldaps_port}"
     process = Process("slapd", [SLAPD, "-f", conf, "-h", where, "-d", "0"], folder, {})
     try:
-        process.wait_ready(lambda: _listens(port), 30)
+        process.wait_ready(lambda: _listens(port), 90)
         yield Slapd(port, ldaps_port, ca, process)
     finally:
         process.stop()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import PATIENCE_S, RunningGateway
 
 WATCH = "/oapis/console.theriseunion.io/v1alpha1/watch"
 OPERATIONS = "/oapis/console.theriseunion.io/v1alpha1/operations"
@@ -107,7 +107,7 @@ class Watcher:
     def id_of(self, model: Model) -> int:
         return next(id_ for id_, one in self.models.items() if one is model)
 
-    async def read(self, within_s: float = 20) -> dict[str, Any] | None:
+    async def read(self, within_s: float = PATIENCE_S) -> dict[str, Any] | None:
         """The next frame, applied and acknowledged; None when the socket is closed."""
         message = await self.socket.receive(timeout=within_s)
         if message.type is not aiohttp.WSMsgType.TEXT:
@@ -122,13 +122,13 @@ class Watcher:
             await self.send("ack", seq=frame["seq"])
         return frame
 
-    async def until(self, is_true: Callable[[], object], within_s: float = 20) -> None:
+    async def until(self, is_true: Callable[[], object], within_s: float = PATIENCE_S) -> None:
         """Read until this is true. Raises TimeoutError, AssertionError when the socket closes before."""
         async with asyncio.timeout(within_s):
             while not is_true():
                 assert await self.read(within_s) is not None, f"closed with {self.socket.close_code}"
 
-    async def code(self, within_s: float = 20) -> int | None:
+    async def code(self, within_s: float = PATIENCE_S) -> int | None:
         """Read until the socket is closed, and return why."""
         async with asyncio.timeout(within_s):
             while await self.read(within_s) is not None:

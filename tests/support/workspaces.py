@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
-from tests.support.gateway import make_user
+from tests.support.gateway import RunningGateway, make_user
 
 from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge.tenancy.types import Workspace
@@ -13,6 +13,7 @@ from edge_kube.meta import ObjectMeta
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
 
 WORKSPACES = "/oapis/scope.theriseunion.io/v1alpha1/workspaces"
+NAMESPACES = "/oapis/tenant/v1alpha1/namespaces"
 
 
 class Tenant:
@@ -52,6 +53,15 @@ class Tenant:
 
     async def unbind(self, binding: str = "") -> None:
         await self._client.delete(IAMRoleBinding, binding or self.binding)
+
+
+async def known(gateway: RunningGateway, tenant: Tenant) -> str:
+    """Until the gateway knows all of it, of which each kind comes by a watch of its own; the user's token."""
+    await gateway.knows(tenant.user)
+    token = await gateway.token(tenant.user)
+    for path in (f"{WORKSPACES}/{tenant.workspace}", *(f"{NAMESPACES}/{one}" for one in tenant.namespaces)):
+        await gateway.until(path, 200, token=token)
+    return token
 
 
 def _labels(scope: str, value: str) -> Mapping[str, str]:

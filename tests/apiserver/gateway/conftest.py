@@ -8,11 +8,26 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from tests.support.gateway import RunningGateway, cluster_behind, make_user
-from tests.support.workspaces import WORKSPACES, Tenant
+from tests.support.projected import becomes
+from tests.support.workspaces import Tenant, known
 
+from edge.apiserver import kubeconfigs, reviews
+from edge.apiserver.federation import accounts, fetch, linking
+from edge.apiserver.sessions import keeping
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tests.support.patience has it for rights; and nobody notes uses of sessions but the test."""
+    monkeypatch.setattr(reviews, "PROOF_WITHIN_S", 5.0)
+    monkeypatch.setattr(kubeconfigs, "ARRIVES_WITHIN_S", 30.0)
+    monkeypatch.setattr(linking, "KNOWN_WITHIN_S", 30.0)
+    monkeypatch.setattr(accounts, "WITHIN_S", 30.0)
+    monkeypatch.setattr(fetch, "TIMEOUT_S", 30.0)
+    monkeypatch.setattr(keeping, "SEEN_EVERY_S", 3600.0)
 
 
 async def people(cluster: LightCluster) -> None:
@@ -45,16 +60,13 @@ async def kube(gateway_cluster: LightCluster) -> AsyncIterator[Client]:
 async def tenant(gateway: RunningGateway, kube: Client) -> Tenant:
     made = Tenant(kube)
     await made.make()
-    await gateway.knows(made.user)
-    await gateway.until(f"{WORKSPACES}/{made.workspace}", 200, token=await gateway.token(made.user))
+    await known(gateway, made)
     return made
 
 
-@pytest_asyncio.fixture
-async def east(
-    gateway: RunningGateway, kube: Client, member_cluster: LightCluster
-) -> AsyncIterator[LightCluster]:
-    """A member cluster, known to the gateway as "east"; its own RBAC knows the platform's administrators."""
+@pytest.fixture(scope="session")
+def administered(member_cluster: LightCluster) -> LightCluster:
+    """A member cluster whose own RBAC knows the platform's administrators."""
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
@@ -73,7 +85,21 @@ async def east(
         ],
     }
     member_cluster.kubectl("apply", "-f", "-", stdin=json.dumps(binding))
-    content = base64.b64encode(member_cluster.kubeconfig.read_bytes()).decode()
+
+    async def counts() -> None:
+        async with member_cluster.client() as client:
+            await becomes(client, True, "somebody", "list", "nodes", groups=("edge:platform-admins",))
+
+    asyncio.run(counts())
+    return member_cluster
+
+
+@pytest_asyncio.fixture
+async def east(
+    gateway: RunningGateway, kube: Client, administered: LightCluster
+) -> AsyncIterator[LightCluster]:
+    """The member, known to the gateway as "east"."""
+    content = base64.b64encode(administered.kubeconfig.read_bytes()).decode()
     manifest = {
         "apiVersion": "scope.theriseunion.io/v1alpha1",
         "kind": "Cluster",
@@ -82,5 +108,5 @@ async def east(
     }
     await kube.create(manifest, manager="test")
     await gateway.until("/oapis/tenant/v1alpha1/clusters/east", 200, token=await gateway.token())
-    yield member_cluster
+    yield administered
     await kube.delete(Cluster, "east")

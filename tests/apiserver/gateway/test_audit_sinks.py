@@ -1,7 +1,6 @@
 """Records on volumes of their own: two gateways and three sinks, on a real API server (O6; design §4.1)."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from edge.audit.received import Received
 from edge.audit.verify import verify
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
+from edge_kube.harness.processes import free_port
 
 NAMESPACE = "edge-system"
 TOKEN = "/api/v1/namespaces/{}/serviceaccounts/{}/token"
@@ -38,21 +38,13 @@ async def account_token(client: Client, name: str, audience: str = "edge-audit")
         return (await response.json())["status"]["token"]
 
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 class Sinks:
     """Three of them; `stop` and `start` one by its number."""
 
     def __init__(self, cluster: LightCluster, folder: Path, tokens: Path) -> None:
         self._cluster, self._folder = cluster, folder
         self.tokens = tokens
-        self.ports = free_ports(3)
+        self.ports = [free_port() for _ in range(3)]
         self.running: dict[int, SinkProcess] = {}
 
     @property

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
+from tests.support.gateway import IAM, PASSWORD, PATIENCE_S, RunningGateway, make_user
 from tests.support.workspaces import Tenant
 
 from edge.iam.types import IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
@@ -117,7 +117,7 @@ async def test_my_access_spells_console_rights_out_and_lists_the_rules(
     ]
     named = {"metadata": {"annotations": {"theriseunion.io/display-name": "The Press 新闻"}}}
     await kube.merge(Workspace, Key("", tenant.workspace), named)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (found := (await gateway.get(f"{IAM}/me/scopes?q=press", token=token)).json())["items"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert found["items"][0]["title"] == "The Press 新闻"

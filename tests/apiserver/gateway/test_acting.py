@@ -8,7 +8,17 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.support.acting import as_user, ask_as, let_act
-from tests.support.gateway import IAM, PASSWORD, USERS, Answer, KubectlFailed, RunningGateway, somebody
+from tests.support.gateway import (
+    IAM,
+    PASSWORD,
+    PATIENCE_S,
+    USERS,
+    Answer,
+    KubectlFailed,
+    RunningGateway,
+    somebody,
+)
+from tests.support.kubeconfigs import issue, token_of
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.iam.heartbeat import HEARTBEAT
@@ -202,11 +212,7 @@ async def test_what_signs_in_is_everybodys_own(gateway: RunningGateway, kube: Cl
 
 
 async def test_a_kubeconfig_acts_in_its_own_cluster_alone(gateway: RunningGateway, tenant: Tenant) -> None:
-    made = await gateway.ask(
-        "POST", f"{IAM}/me/kubeconfigs", token=await gateway.token(), json={},
-        headers={"Accept": "application/json"},
-    )  # fmt: skip
-    token = made.json()["users"][0]["user"]["token"]
+    token = token_of(await issue(gateway, await gateway.token()))
     who = json.loads(await gateway.kubectl(token, "auth", "whoami", "-o", "json", "--as", tenant.user))
     assert who["status"]["userInfo"]["username"] == tenant.user
     elsewhere = await ask_as(gateway, tenant.user, WORKSPACES, token)
@@ -255,7 +261,7 @@ async def test_a_watch_ends_when_the_right_to_act_the_session_or_the_users_own_r
             await kube.merge(User, Key("", tenant.user), {"status": {"state": "Disabled"}}, sub="status")
         else:
             await tenant.unbind()
-        await asyncio.wait_for(_end_of(response), 5)
+        await asyncio.wait_for(_end_of(response), PATIENCE_S)
     answer = await ask_as(gateway, tenant.user, NATIVE, token)
     assert answer.status == (401 if gone == "session" else 403)
 
@@ -273,7 +279,7 @@ async def test_even_a_read_waits_for_proof_that_rights_are_new(
     role = await kube.get(IAMRole, HEARTBEAT)
     await kube.delete(IAMRole, HEARTBEAT)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (answer := await gateway.get("/api", token=token, headers=headers)).status == 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         assert (answer.status, answer.json()["edge"]["code"]) == (503, "AuthorizationStale")
@@ -281,7 +287,7 @@ async def test_even_a_read_waits_for_proof_that_rights_are_new(
     finally:
         meta = ObjectMeta(name=HEARTBEAT, labels=role.metadata.labels)
         await kube.create(IAMRole(metadata=meta), manager="test")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.get("/api", token=token, headers=headers)).status != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

@@ -11,7 +11,7 @@ from tests.support.gateway import RunningGateway, cluster_behind, make_user
 from tests.support.projected import becomes
 from tests.support.workspaces import Tenant, known
 
-from edge.apiserver import kubeconfigs, reviews
+from edge.apiserver import audit_copies, kubeconfigs, reviews
 from edge.apiserver.federation import accounts, fetch, linking
 from edge.apiserver.sessions import keeping
 from edge.clusters.types import Cluster
@@ -23,6 +23,7 @@ from edge_kube.harness import LightCluster
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As tests.support.patience has it for rights; and nobody notes uses of sessions but the test."""
     monkeypatch.setattr(reviews, "PROOF_WITHIN_S", 5.0)
+    monkeypatch.setattr(audit_copies, "FLUSHED_WITHIN_S", 30.0)
     monkeypatch.setattr(kubeconfigs, "ARRIVES_WITHIN_S", 30.0)
     monkeypatch.setattr(linking, "KNOWN_WITHIN_S", 30.0)
     monkeypatch.setattr(accounts, "WITHIN_S", 30.0)

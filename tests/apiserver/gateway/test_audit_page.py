@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import sys
 from pathlib import Path
 
 import pytest
+from tests.apiserver.gateway.test_audit import change
 from tests.support.gateway import RunningGateway
 
 from edge_kube.harness import LightCluster
@@ -33,7 +35,7 @@ async def run(command: str, here: Path, gateway: RunningGateway, token: str) -> 
         *("bash", "-c", command.replace(FOLDER, str(here / "trail"))),
         cwd=here, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     return process.returncode or 0, out.decode() + err.decode()
 
 
@@ -51,8 +53,8 @@ async def test_the_commands_of_the_page_work_as_printed(
 ) -> None:
     async with RunningGateway(gateway_cluster.connection, flags) as gateway:
         token = await gateway.token()
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"s-{os.getpid()}"}}
-        made = await gateway.ask("POST", "/api/v1/namespaces/default/secrets", token=token, json=body)
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"s-{secrets.token_hex(3)}"}}
+        made = await change(gateway, "POST", "/api/v1/namespaces/default/secrets", token, body)
         assert made.status == 201
         printed = commands()
         assert len(printed) > 9

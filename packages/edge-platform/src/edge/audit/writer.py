@@ -71,6 +71,7 @@ class Counts:
     used_ratio: float = 0.0
     checkpoint_ms: int = 0
     waiting: int = 0
+    """Records that are not on the disk yet, those being written among them."""
     failing: str = ""
     batches: int = 0
 
@@ -125,7 +126,7 @@ class Writer:
                     self.counts.dropped += 1
                 return False
             self._queue.append(entry)
-            self.counts.waiting = len(self._queue)
+            self.counts.waiting += 1
             self._wake.notify()
         return True
 
@@ -151,6 +152,8 @@ class Writer:
             batch = self._take()
             if batch:
                 self._commit(batch)
+                with self._wake:
+                    self.counts.waiting = len(self._queue)
             self._duties()
             with self._wake:
                 if self._stopping and (not self._queue or self._broken or self._open is None):
@@ -161,9 +164,7 @@ class Writer:
         with self._wake:
             if not self._queue and not self._stopping:
                 self._wake.wait(LOOK_S)
-            taken = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
-            self.counts.waiting = len(self._queue)
-        return taken
+            return [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
 
     def _commit(self, batch: list[Entry]) -> None:
         live = [entry for entry in batch if not entry.abandoned]
@@ -259,7 +260,6 @@ class Writer:
         self.counts.failing = why
         with self._wake:
             self._queue.extendleft(entry for entry in reversed(entries) if entry.kept)
-            self.counts.waiting = len(self._queue)
         self._tell([entry for entry in entries if not entry.kept], NotWrittenError("storage-failed", why))
         self._broken = True
         with self._wake:

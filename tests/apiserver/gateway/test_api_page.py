@@ -25,7 +25,7 @@ async def run(command: str, gateway: RunningGateway, token: str) -> tuple[int, s
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", command), env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
     return process.returncode or 0, out.decode()
 
 

@@ -22,7 +22,7 @@ async def test_the_commands_of_the_page_work_as_they_stand(gateway: RunningGatew
         stderr=subprocess.STDOUT,
         env={"PATH": os.environ["PATH"], "API": gateway.url.removeprefix("http://")},
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
     said = out.decode()
     assert process.returncode == 0, said
     assert '"user":"admin"' in said

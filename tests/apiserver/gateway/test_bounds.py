@@ -10,11 +10,20 @@ from hypothesis import strategies as st
 from tests.support.gateway import USERS, RunningGateway
 from tests.support.rawhttp import exchange
 
+from edge.apiserver.listening import connection
 from edge_kube.harness import LightCluster
 
 
 @pytest.mark.parametrize("header", ["Expect: 100-continue", "Expect:", "Transfer-Encoding: chunked"])
-async def test_a_body_of_20_mb_is_refused(gateway: RunningGateway, tmp_path: Path, header: str) -> None:
+async def test_a_body_of_20_mb_is_refused(
+    gateway_cluster: LightCluster, tmp_path: Path, header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LINGERING_S", 30.0)  # so long the rest is read, and the answer not cut
+    async with RunningGateway(gateway_cluster.connection) as gateway:
+        await _refused(gateway, tmp_path, header)
+
+
+async def _refused(gateway: RunningGateway, tmp_path: Path, header: str) -> None:
     body = tmp_path / "body"
     body.write_bytes(b"x" * 20_000_000)
     token = await gateway.token()
@@ -37,10 +46,10 @@ async def test_the_bound_of_a_body_without_a_token_is_told_as_it_is(gateway: Run
 
 
 async def test_too_many_requests_are_429_with_a_time_to_come_back(gateway_cluster: LightCluster) -> None:
-    limits = {"rateLimit.qps": "5", "rateLimit.burst": "5", "rateLimit.maxDelay": "200ms"}
+    limits = {"rateLimit.qps": "5", "rateLimit.burst": "5", "rateLimit.maxDelay": "20ms"}
     async with RunningGateway(gateway_cluster.connection, limits) as gateway:
         token = await gateway.token()
-        answers = await asyncio.gather(*(gateway.get(USERS, token=token) for _ in range(12)))
+        answers = await asyncio.gather(*(gateway.get(USERS, token=token) for _ in range(60)))
         refused = [answer for answer in answers if answer.status == 429]
         assert sorted({answer.status for answer in answers}) == [200, 429]
         assert int(refused[0].headers["Retry-After"]) >= 1
@@ -96,7 +105,7 @@ async def test_ready_depends_on_the_kubernetes_api_and_alive_does_not(gateway_cl
             assert (refused.status, refused.json()["edge"]["code"]) == (503, "SessionsUnavailable")
         finally:
             gateway_cluster.resume_apiserver()
-        await gateway.until("/readyz", 200, within_s=30)
+        await gateway.until("/readyz", 200)
 
 
 async def test_the_version_and_the_metrics_need_no_token(gateway: RunningGateway) -> None:
@@ -121,16 +130,15 @@ async def test_paths_that_exist_nowhere_make_no_series(gateway: RunningGateway) 
 
 
 async def test_stopping_ends_what_is_in_hand_and_says_so_first(gateway_cluster: LightCluster) -> None:
-    running = RunningGateway(gateway_cluster.connection, {"server.drain": "1s"})
-    async with running as gateway:
-        token, port = await gateway.token(), gateway.port
-        stopping = asyncio.create_task(gateway.server.stop())
-        await asyncio.sleep(0.2)
-        assert (await gateway.get("/readyz")).status == 503
-        assert (await gateway.get(USERS, token=token)).status == 200  # still served while it drains
-        await stopping
-        with pytest.raises(OSError, match="Connect call failed"):
-            await asyncio.open_connection("127.0.0.1", port)
+    gateway = await RunningGateway(gateway_cluster.connection, {"server.drain": "5s"}).__aenter__()
+    token, port = await gateway.token(), gateway.port
+    stopping = asyncio.create_task(gateway.server.stop())
+    await gateway.until("/readyz", 503)
+    assert (await gateway.get(USERS, token=token)).status == 200  # still served while it drains
+    await stopping
+    await gateway.session.close()
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "XYZ"])

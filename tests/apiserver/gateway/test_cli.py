@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import yaml
-from tests.support.gateway import PASSWORD, RunningGateway
+from tests.support.gateway import PASSWORD, PATIENCE_S, RunningGateway
 from tests.support.person import Person
 from tests.support.workspaces import Tenant
 
@@ -71,7 +71,7 @@ async def test_changes_are_shown_as_they_come_and_applied_from_a_file(
         assert (await person.types("get", "category", name))[0] == 1
         assert "created" in await person.gets("apply", "-f", str(file))
         assert watching.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while name not in (await watching.stdout.readline()).decode():
                 pass
     finally:

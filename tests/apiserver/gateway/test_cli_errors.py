@@ -97,7 +97,7 @@ async def test_who_has_seen_enough_of_a_long_list_ends_it_in_silence(
         *("bash", "-c", '{ edge get clusterroles -o json; echo "ended with $?" >&2; } | head -n 1'),
         env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert (out, err) == (b"{\n", b"ended with 0\n")
 
 
@@ -121,4 +121,4 @@ async def test_too_many_requests_are_waited_for_and_a_long_wait_is_told(
         code, _, err = await person.types("login", "-u", name, "--password-stdin", stdin="wrong\n")
         assert code == 1
         assert err.count("\n") == 1
-        assert time.monotonic() - began_s < 50, "a quarter of an hour is not waited for"
+        assert time.monotonic() - began_s < 100, "a quarter of an hour is not waited for"

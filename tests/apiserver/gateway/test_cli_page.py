@@ -32,7 +32,7 @@ async def run_page(gateway: RunningGateway, tmp_path: Path) -> None:
         *("bash", "-euo", "pipefail", "-c", script), cwd=tmp_path, env=env,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 180)
+    out, _ = await asyncio.wait_for(process.communicate(), 500)
     said = out.decode()
     assert process.returncode == 0, said
     assert "categories.iam.theriseunion.io/shelf created (server dry run)" in said

@@ -48,9 +48,9 @@ async def test_an_installation_may_have_another_client_than_the_published_one(
     gateway_cluster: LightCluster, kube: Client, tmp_path: Path
 ) -> None:
     settings = {"authentication.oauth.clients": "own:quite-secret"}
+    name = f"user-{secrets.token_hex(3)}"
+    await make_user(kube, name, admin=True)
     async with RunningGateway(gateway_cluster.connection, settings) as gateway:
-        name = f"user-{secrets.token_hex(3)}"
-        await make_user(kube, name, admin=True)
         person = Person(gateway, tmp_path)
         signing_in = ("login", "-u", name, "--password-stdin")
         code, _, err = await person.types(*signing_in, stdin=PASSWORD)

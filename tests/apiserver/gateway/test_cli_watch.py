@@ -16,7 +16,7 @@ from edge.iam.types import Category
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
 
-WITHIN_S = 60
+WITHIN_S = 120
 
 
 @asynccontextmanager

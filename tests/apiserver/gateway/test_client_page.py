@@ -33,7 +33,7 @@ async def test_the_example_of_the_page_works_as_it_stands(
                 *(sys.executable, "-c", program), env={"PATH": os.environ["PATH"], **env},
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
-            out, err = await asyncio.wait_for(process.communicate(), 60)
+            out, err = await asyncio.wait_for(process.communicate(), 120)
             said = out.decode()
             assert (process.returncode, err.decode()) == (0, ""), err.decode()
             assert "signed in as admin\n" in said

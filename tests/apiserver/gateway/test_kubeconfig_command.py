@@ -113,7 +113,7 @@ async def test_the_commands_of_the_page_work_as_they_stand(
             "EDGE_TOKEN": await gateway.token(),
         },
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    out, _ = await asyncio.wait_for(process.communicate(), 300)
     assert process.returncode == 0, out.decode()
     assert "edge-system" in out.decode()
     assert (await gateway.get(MINE, token=await gateway.token())).json()["items"] == []

@@ -30,7 +30,7 @@ async def test_the_example_of_the_page_follows_workspaces(gateway: RunningGatewa
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             assert name in (await process.stdout.readline()).decode()
             await label(kube, name, colour="red")
             while (await process.stdout.readline()).decode() != f"changed {name} ['labels']\n":

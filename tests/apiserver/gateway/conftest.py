@@ -11,8 +11,10 @@ from tests.support.gateway import RunningGateway, cluster_behind, make_user
 from tests.support.projected import becomes
 from tests.support.workspaces import Tenant, known
 
-from edge.apiserver import audit_copies, kubeconfigs, reviews
-from edge.apiserver.federation import accounts, fetch, linking
+from edge.apiserver.auditing import copies as audit_copies
+from edge.apiserver.callers import kubeconfigs
+from edge.apiserver.federation import accounts, directory, fetch, linking
+from edge.apiserver.reviews import reviewer as reviews
 from edge.apiserver.sessions import keeping
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
@@ -27,6 +29,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfigs, "ARRIVES_WITHIN_S", 30.0)
     monkeypatch.setattr(linking, "KNOWN_WITHIN_S", 30.0)
     monkeypatch.setattr(accounts, "WITHIN_S", 30.0)
+    monkeypatch.setattr(directory, "TIMEOUT_S", 30.0)
     monkeypatch.setattr(fetch, "TIMEOUT_S", 30.0)
     monkeypatch.setattr(keeping, "SEEN_EVERY_S", 3600.0)
 

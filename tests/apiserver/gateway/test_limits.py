@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.gateway import IAM, USERS, RunningGateway
+from tests.support.gateway import IAM, PATIENCE_S, USERS, RunningGateway
 
 from edge.apiserver.configuration.reading import read_settings
 from edge_kube.client import Client
@@ -26,13 +26,13 @@ SLICE: dict[str, Any] = {
 
 
 async def replicas_become(gateway: RunningGateway, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while gateway.server.replicas.count != count:  # noqa: ASYNC110 - it changes elsewhere
             await asyncio.sleep(0.02)
 
 
 async def test_a_greedy_caller_delays_himself_and_nobody_else(gateway_cluster: LightCluster) -> None:
-    limits = {"rateLimit.qps": "10", "rateLimit.burst": "10", "rateLimit.maxDelay": "60s"}
+    limits = {"rateLimit.qps": "2", "rateLimit.burst": "10", "rateLimit.maxDelay": "600s"}
     async with RunningGateway(gateway_cluster.connection, limits) as gateway:
         greedy, modest = await gateway.token("admin"), await gateway.token("ada")
         served: list[str] = []
@@ -42,12 +42,12 @@ async def test_a_greedy_caller_delays_himself_and_nobody_else(gateway_cluster: L
             served.append(name)
 
         flood = [asyncio.create_task(ask("greedy", greedy)) for _ in range(60)]
-        async with asyncio.timeout(30):
-            while len(served) < 10:  # noqa: ASYNC110 - the burst is used up; ten a second from now on
+        async with asyncio.timeout(PATIENCE_S):
+            while len(served) < 10:  # noqa: ASYNC110 - the burst is used up; two a second from now on
                 await asyncio.sleep(0.01)
             before = len(served)
             await ask("modest", modest)
-        # Fifty of the greedy one's wait, which is five seconds' worth; the other one waits for a turn or two.
+        # Fifty of the greedy one's wait, which is 25 seconds' worth; the other one waits for a turn or two.
         assert served[before:].index("modest") <= 10
         for task in flood:
             task.cancel()
@@ -88,13 +88,13 @@ async def test_the_api_servers_own_429_passes_as_it_is_and_is_not_tried_again(
 
 
 async def test_a_request_that_takes_too_long_is_504_and_says_when_to_try_again(
-    gateway_cluster: LightCluster,
+    gateway: RunningGateway, gateway_cluster: LightCluster
 ) -> None:
-    async with RunningGateway(gateway_cluster.connection, {"server.requestTimeout": "1s"}) as gateway:
-        token = await gateway.token()
+    token = await gateway.token()  # where a sign-in has more than a second
+    async with RunningGateway(gateway_cluster.connection, {"server.requestTimeout": "1s"}) as hasty:
         gateway_cluster.pause_apiserver()
         try:
-            answer = await gateway.get("/api/v1/namespaces", token=token)
+            answer = await hasty.get("/api/v1/namespaces", token=token)
         finally:
             gateway_cluster.resume_apiserver()
         edge = answer.json()["edge"]

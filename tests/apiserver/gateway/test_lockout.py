@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from tests.support.gateway import PASSWORD, USERS, Answer, RunningGateway, make_user
+from tests.support.gateway import PASSWORD, PATIENCE_S, USERS, Answer, RunningGateway, make_user
 
 from edge.iam.lockout import NAME_LABEL, UNLOCKED_ANNOTATION
 from edge.iam.passwords import hash_password
@@ -26,7 +26,7 @@ async def replica(gateway_cluster: LightCluster) -> AsyncIterator[RunningGateway
 
 
 async def status_until(gateway: RunningGateway, name: str, password: str, status: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.sign_in(name, password)).status != status:  # noqa: ASYNC110 - the watch tells
             await asyncio.sleep(0.1)
 
@@ -44,7 +44,7 @@ async def test_five_wrong_passwords_lock_the_name_on_every_replica_whoever_has_i
     assert 600 < int(answers[-1].headers["Retry-After"]) <= 900
     assert (await gateway.sign_in(name, PASSWORD)).status == 429, "the right one is not tried either"
     assert (await gateway.sign_in(f" {name.upper()}", PASSWORD)).status == 429, "one spelling is as another"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             listed = [one for one in await kube.list(LoginRecord) if NAME_LABEL in one.metadata.labels]
             mark = replica.server.lockouts.mark(name)

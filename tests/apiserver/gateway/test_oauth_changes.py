@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.acting import grant
 from tests.support.browser import Browser, Pkce, answered, authorize
-from tests.support.gateway import IAM, Answer, RunningGateway, somebody
+from tests.support.gateway import IAM, PATIENCE_S, Answer, RunningGateway, somebody
 from tests.support.oauth import code_question, credentials, drop_client, knows_client, make_client
 from tests.support.person import Person
 from tests.support.sessions import ME
@@ -65,7 +65,7 @@ async def test_a_new_address_counts_on_every_replica_without_a_restart_and_the_o
         assert NEW in shown
         assert OLD not in shown.splitlines()[1]
         for one in (gateway, second):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while await page(one, id_, NEW) != 200:  # noqa: ASYNC110 - the watch brings it
                     await asyncio.sleep(0.02)
             assert await page(one, id_, OLD) == 400
@@ -252,7 +252,7 @@ async def test_of_changes_at_once_none_undoes_another(
             assert {renewed.status, changed.status, other.status} == {200}
             shown = (await gateway.get(f"{CLIENTS}/{id_}", token=token)).json()
             assert (await kube.get(Secret, SECRET_PREFIX + id_, "edge-system")).data
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while shown["redirectURIs"] != [address]:
                     shown = (await gateway.get(f"{CLIENTS}/{id_}", token=token)).json()
             assert shown["accessTokenLife"] == f"{(number + 1) * 3600}s"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Pkce, answered, authorize
-from tests.support.gateway import IAM, PASSWORD, Answer, RunningGateway, make_user, somebody
+from tests.support.gateway import IAM, PASSWORD, PATIENCE_S, Answer, RunningGateway, make_user, somebody
 from tests.support.oauth import WIKI, credentials, drop_client, knows_client, make_client
 from tests.support.projected import binding
 
@@ -250,7 +250,7 @@ async def test_a_new_secret_brings_no_address_back_that_was_taken_away_at_the_sa
     uris = {"data": {"redirectURIs": base64.b64encode(WIKI.encode()).decode()}}
     await kube.merge(Secret, Key("edge-system", f"{SECRET_PREFIX}moved"), uris)
     assert await clients.change("moved", lambda one: replace(one, secret_hash=hash_secret("another")))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (now := clients.find("moved")) is None or now.secret_hash == before.secret_hash:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert now.redirect_uris == (WIKI,)
@@ -340,7 +340,7 @@ async def test_the_commands_of_the_page_work_as_they_stand(
             "EDGE_TOKEN": await gateway.token(),
         },
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    out, _ = await asyncio.wait_for(process.communicate(), 300)
     said = out.decode()
     assert process.returncode == 0, said
     assert said.count("client_secret") == 2, said

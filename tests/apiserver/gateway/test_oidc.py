@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
-from tests.support.gateway import CLIENT, IAM, USERS, Answer, RunningGateway
+from tests.support.gateway import CLIENT, IAM, PATIENCE_S, Answer, RunningGateway
 from tests.support.provider import ProviderProcess, gateway_settings, provider, signed_in_there
 
 from edge.apiserver.configuration.federation import OidcSettings
@@ -84,7 +84,7 @@ async def test_the_way_from_a_program_through_the_provider_to_a_token(
     user = await kube.get(User, "oidc-curie")
     assert user.spec.encrypted_password == ""
     assert "id-of-curie" in user.metadata.annotations[IDENTITY_ANNOTATION]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         found: set[tuple[str, str, bool]] = set()
         while ("oidc", "OAuth", True) not in found:
             await asyncio.sleep(0.05)
@@ -273,8 +273,8 @@ async def test_a_disabled_user_is_not_let_in(with_oidc: RunningGateway, kube: Cl
     assert (await first.open(await back_from_provider(first, "curie"))).status == 303
     key = Key("", "oidc-curie")
     await kube.merge(User, key, {"status": {"state": "Disabled"}}, sub="status")
+    await with_oidc.knows("oidc-curie", state="Disabled")
     again = Browser(with_oidc)
     assert (await again.open(await back_from_provider(again, "curie"))).status == 403
     await kube.merge(User, key, {"status": {"state": "Active"}}, sub="status")
-    token = await with_oidc.token()
-    await with_oidc.until(f"{USERS}/oidc-curie", 200, token=token)
+    await with_oidc.knows("oidc-curie", state="Active")

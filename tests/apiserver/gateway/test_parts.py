@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.support.gateway import KubectlFailed, RunningGateway
+from tests.support.gateway import PATIENCE_S, KubectlFailed, RunningGateway
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge_kube.client import Client
@@ -27,7 +27,7 @@ class Watched:
         self.response = response
 
     async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return json.loads(await self.response.content.readline())
 
     async def event(self) -> Event:
@@ -35,7 +35,7 @@ class Watched:
         return found["type"], found["object"]["metadata"]["name"]
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.response.content.read(1) == b""
 
 

@@ -5,7 +5,8 @@ import json
 import secrets
 
 import pytest
-from tests.support.gateway import USERS, KubectlFailed, RunningGateway, make_user
+from tests.support.gateway import PATIENCE_S, USERS, KubectlFailed, RunningGateway, make_user
+from tests.support.projected import becomes
 
 from edge.iam.types import IAMRoleBinding, User
 from edge_kube.client import Client
@@ -22,23 +23,17 @@ async def test_kubectl_gets_applies_watches_and_deletes(gateway: RunningGateway)
     name = f"c-{secrets.token_hex(3)}"
     assert "created" in await gateway.kubectl(token, "apply", "-f", "-", stdin=CONFIGMAP % (name, "blue"))
     assert "unchanged" in await gateway.kubectl(token, "apply", "-f", "-", stdin=CONFIGMAP % (name, "blue"))
-    watching = asyncio.create_task(
-        gateway.kubectl(
-            token,
-            "get",
-            "configmap",
-            name,
-            "-w",
-            "-o",
-            "jsonpath={.data.colour} ",
-            "--request-timeout=4s",
-            check=False,
-        )
-    )
-    await asyncio.sleep(1.5)
-    server_side = ("apply", "--server-side", "--force-conflicts", "-f", "-")
-    await gateway.kubectl(token, *server_side, stdin=CONFIGMAP % (name, "green"))
-    assert "blue green" in await watching
+    watching = await gateway.start_kubectl(token, "get", "configmap", name, "-w", *COLOUR)
+    assert watching.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await watching.stdout.readuntil(b" ") == b"blue "
+            server_side = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+            await gateway.kubectl(token, *server_side, stdin=CONFIGMAP % (name, "green"))
+            assert await watching.stdout.readuntil(b" ") == b"green "
+    finally:
+        watching.kill()
+        await watching.communicate()
     assert "deleted" in await gateway.kubectl(token, "delete", "configmap", name)
     with pytest.raises(KubectlFailed, match="not found"):
         await gateway.kubectl(token, "get", "configmap", name)
@@ -73,11 +68,13 @@ async def test_requests_arrive_in_the_callers_name(gateway: RunningGateway) -> N
 
 
 async def test_native_rbac_decides_once_more_about_the_caller(
-    gateway: RunningGateway, gateway_cluster: LightCluster
+    gateway: RunningGateway, gateway_cluster: LightCluster, kube: Client
 ) -> None:
     token = await gateway.token()
+    about, admins = ("somebody", "list", "configmaps"), ("edge:platform-admins",)
     gateway_cluster.kubectl("delete", "clusterrolebinding", "edge-platform-admins")
     try:
+        await becomes(kube, False, *about, groups=admins)
         with pytest.raises(KubectlFailed, match='User "admin" cannot list'):
             await gateway.kubectl(token, "get", "configmaps", "-A")
         refused = await gateway.get("/api/v1/secrets", token=token)
@@ -87,6 +84,7 @@ async def test_native_rbac_decides_once_more_about_the_caller(
             *("create", "clusterrolebinding", "edge-platform-admins"),
             *("--clusterrole=cluster-admin", "--group=edge:platform-admins"),
         )
+        await becomes(kube, True, *about, groups=admins)
 
 
 async def test_who_has_no_right_is_refused_everything_but_what_there_is(gateway: RunningGateway) -> None:
@@ -206,7 +204,7 @@ async def test_lists_follow_the_cluster_within_a_moment(gateway: RunningGateway,
     path = "/oapis/tenant/v1alpha1/namespaces"
     before = (await gateway.get(path, token=token)).json()
     await kube.create(Namespace(metadata=ObjectMeta(name=name)), manager="test")
-    await gateway.until(f"{path}/{name}", 200, token=token, within_s=2)
+    await gateway.until(f"{path}/{name}", 200, token=token)
     after = await gateway.get(path, token=token)
     assert after.json()["totalItems"] == before["totalItems"] + 1
     tag = {"If-None-Match": after.headers["ETag"]}
@@ -214,15 +212,18 @@ async def test_lists_follow_the_cluster_within_a_moment(gateway: RunningGateway,
 
 
 async def test_a_large_answer_streams_through_unchanged(gateway: RunningGateway, kube: Client) -> None:
-    data = {"blob": secrets.token_hex(400_000)}
+    data, place = {"blob": secrets.token_hex(400_000)}, f"large-{secrets.token_hex(3)}"
+    await kube.create(Namespace(metadata=ObjectMeta(name=place)), manager="test")
     for n in range(3):
         await kube.create(
-            ConfigMap(metadata=ObjectMeta(name=f"big-{n}", namespace="default"), data=data), manager="test"
+            ConfigMap(metadata=ObjectMeta(name=f"big-{n}", namespace=place), data=data), manager="test"
         )
-    path = "/api/v1/namespaces/default/configmaps"
+    path = f"/api/v1/namespaces/{place}/configmaps"
     through = await gateway.get(path, token=await gateway.token())
     assert len(through.body) > 2_400_000
-    assert {item["metadata"]["name"] for item in through.json()["items"]} >= {"big-0", "big-1", "big-2"}
+    assert {item["metadata"]["name"] for item in through.json()["items"]} == {"big-0", "big-1", "big-2"}
+    for n in range(3):  # or every later list of the cluster is as large
+        await kube.delete(ConfigMap, f"big-{n}", place)
 
 
 async def test_a_path_that_is_nowhere_is_404_and_an_odd_method_405(gateway: RunningGateway) -> None:

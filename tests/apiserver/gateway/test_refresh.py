@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.gateway import CLIENT, RunningGateway, make_user, somebody
+from tests.support.gateway import CLIENT, PATIENCE_S, RunningGateway, make_user, somebody
 from tests.support.sessions import ME, refresh, replicas, status, tokens
 
 from edge.apiserver.sessions.records import SessionRecords
@@ -54,7 +54,7 @@ async def test_a_token_used_again_later_ends_the_whole_session_and_is_recorded(
         assert (await refresh(gateway, second["refresh_token"])).status == 400
         third = await tokens(gateway, "r-stolen")
         await gateway.ask("POST", "/oauth/logout", token=third["access_token"])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not (found := await login_records(kube, "r-stolen", "RefreshTokenReused")):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert (found[0].spec.type, found[0].spec.success) == ("Token", False)

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from tests.support.gateway import IAM, RunningGateway, somebody
+from tests.support.gateway import IAM, PATIENCE_S, RunningGateway, somebody
+from tests.support.projected import becomes
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
@@ -39,6 +40,7 @@ async def may_read_natively(kube: Client, user: str, namespace: str) -> None:
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
     }
     await kube.create(manifest, manager="test")
+    await becomes(kube, True, user, "list", "configmaps", namespace)
 
 
 @pytest_asyncio.fixture
@@ -147,7 +149,7 @@ async def test_more_namespaces_than_fifty_are_refused_with_the_limit(
         meta = ObjectMeta(name=f"n{number:02}-{tenant.workspace}", labels={WORKSPACE_LABEL: tenant.workspace})
         await kube.create(Namespace(metadata=meta), manager="test")
     token = await gateway.token(tenant.user)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.get(NAMESPACES, token=token)).json()["totalItems"] < 51:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     answer = await gateway.get("/oapis/core/v1/configmaps", token=token)
@@ -182,7 +184,7 @@ async def test_the_scopes_one_may_enter_need_no_right_to_list_them(
     )
     token = await gateway.token(user)
     wanted = f"namespace/{tenant.namespaces[0]}"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while wanted not in json.dumps((await gateway.get(f"{IAM}/me/scopes", token=token)).json()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     found = (await gateway.get(f"{IAM}/me/scopes?type=namespace&q=a-&limit=1", token=token)).json()

@@ -13,7 +13,7 @@ import aiohttp
 import jwt
 import pytest
 import pytest_asyncio
-from tests.support.gateway import IAM, RunningGateway, make_user, somebody
+from tests.support.gateway import IAM, PATIENCE_S, RunningGateway, make_user, somebody
 from tests.support.upstreams import Closing, Shop, raw_server, reverse_proxy, shop
 
 from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, IAMRoleBindingSpec, PolicyRule, RoleRef, Subject
@@ -67,11 +67,11 @@ async def test_an_object_is_served_from_its_creation_to_its_end_without_a_restar
         assert told(answer.body)["path"] == "/shop/a/b?x=1&y=%2F"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         await kube.merge(ReverseProxy, key, {"spec": {"directives": {"stripPathPrefix": "/shop"}}})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while told((await gateway.get("/shop/a", token=token)).body)["path"] != "/a":  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     await gateway.until("/shop/a", 404, token=token)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not all(one is None or one.is_closing() for one in backend.connections):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -109,7 +109,7 @@ async def test_the_longest_path_answers_and_of_two_equal_ones_the_older(
             await gateway.until(path, 200, token=token)
             assert await which("/shop/x") == "wide"
             await kube.delete(ReverseProxy, "wide", "default")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while await which("/shop/x") != "young":  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             await kube.create(_again("wide", backend.port), manager="test")
@@ -269,8 +269,8 @@ async def test_a_web_socket_goes_through_and_ends_with_its_object(
         await gateway.until("/shop/a", 200, token=await gateway.token())
         socket = await gateway.session.ws_connect(f"{gateway.url}/shop/ws", headers=headers)
         await socket.send_str("hello")
-        assert (await socket.receive(10)).data == "shop says hello"
-    message = await socket.receive(10)
+        assert (await socket.receive(PATIENCE_S)).data == "shop says hello"
+    message = await socket.receive(PATIENCE_S)
     assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
     await socket.close()
 
@@ -399,9 +399,9 @@ async def test_a_certificate_is_checked_against_the_bundle_unless_the_object_say
 
 
 async def test_a_dead_upstream_is_told_at_once_and_a_silent_one_fills_its_own_seats_only(
-    gateway_cluster: LightCluster, kube: Client, backend: Shop
+    gateway_cluster: LightCluster, kube: Client, backend: Shop, admin: str
 ) -> None:
-    settings = {**SETTINGS, "server.requestTimeout": "1s", "server.maxPerMember": "5"}
+    settings = {**SETTINGS, "server.requestTimeout": "3s", "server.maxPerMember": "5"}
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -413,7 +413,7 @@ async def test_a_dead_upstream_is_told_at_once_and_a_silent_one_fills_its_own_se
         reverse_proxy(kube, "/shop/*", backend.port),
         reverse_proxy(kube, "/dead/*", 1, name="dead"),
     ):
-        token = await gateway.token()
+        token = admin
         await gateway.until("/shop/a", 200, token=token)
         await gateway.until("/dead/a", 503, token=token)
         dead = await gateway.get("/dead/a", token=token)
@@ -480,7 +480,7 @@ async def test_many_event_streams_leave_connections_for_other_requests(
         opened = [session.get(f"{gateway.url}/events/{n}", headers=headers) for n in range(120)]
         streams = await asyncio.gather(*opened)
         assert {one.status for one in streams} == {200}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await gateway.get("/events/plain", token=token)).body == b"ok"
         for one in streams:
             one.close()

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import aiohttp
-from tests.support.gateway import IAM, USERS, RunningGateway
+from tests.support.gateway import IAM, PATIENCE_S, USERS, RunningGateway
 from tests.support.workspaces import WORKSPACES, Tenant
 
 from edge.iam.heartbeat import HEARTBEAT
@@ -78,7 +78,7 @@ async def test_a_right_that_is_taken_is_gone_at_the_next_request_and_ends_the_wa
     async with gateway.session.get(f"{gateway.url}{pods}?watch=1", headers=headers) as response:
         assert response.status == 200
         await tenant.unbind()
-        await asyncio.wait_for(_end_of(response), 5)
+        await asyncio.wait_for(_end_of(response), PATIENCE_S)
     assert (await gateway.get(pods, token=token)).status == 403
 
 
@@ -115,7 +115,7 @@ async def test_a_change_waits_for_proof_and_is_unavailable_without_it(
     role = await kube.get(IAMRole, HEARTBEAT)
     await kube.delete(IAMRole, HEARTBEAT)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (status := await _configmap(gateway, token)) == 201:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         assert status == 503
@@ -123,7 +123,7 @@ async def test_a_change_waits_for_proof_and_is_unavailable_without_it(
     finally:
         meta = ObjectMeta(name=HEARTBEAT, labels=role.metadata.labels)
         await kube.create(IAMRole(metadata=meta), manager="test")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await _configmap(gateway, token) != 201:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

@@ -13,9 +13,11 @@ from urllib.parse import urlencode
 import pytest
 import pytest_asyncio
 import yaml
-from tests.support.gateway import RunningGateway
-from tests.support.workspaces import Tenant
+from tests.support.gateway import PATIENCE_S, RunningGateway
+from tests.support.projected import becomes
+from tests.support.workspaces import Tenant, known
 
+from edge.apiserver.lists import live
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -61,13 +63,14 @@ async def may_read_natively(kube: Client, user: str, namespace: str) -> None:
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
     }
     await kube.create(manifest, manager="test")
+    await becomes(kube, True, user, "list", "configmaps", namespace)
 
 
 @pytest_asyncio.fixture
 async def other(gateway: RunningGateway, kube: Client) -> Tenant:
     made = Tenant(kube)
     await made.make()
-    await gateway.knows(made.user)
+    await known(gateway, made)
     return made
 
 
@@ -88,7 +91,7 @@ async def fleet(gateway: RunningGateway, kube: Client) -> AsyncIterator[str]:
         status = {"phase": phase, "nodeCount": nodes, "region": region}
         await kube.merge(Cluster, Key("", f"{name}-{tail}"), {"status": status}, sub="status")
     token = await gateway.token()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found = await rows(gateway, CLUSTERS, token, labelSelector=f"fleet={tail}")
             if values(found, "nodes") == [9, 10, 100]:
@@ -259,7 +262,7 @@ async def test_an_unchanged_list_is_a_304_until_an_object_changes(
     path = f"{CLUSTERS}?labelSelector=fleet%3D{fleet}"
     tag = (await gateway.get(path, token=token)).headers["ETag"]
     await kube.merge(Cluster, Key("", f"c1-{fleet}"), {"status": {"nodeCount": 8}}, sub="status")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.get(path, token=token, headers={"If-None-Match": tag})).status == 304:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -335,8 +338,14 @@ async def test_without_a_right_in_the_cluster_the_rows_of_all_own_namespaces_com
 
 
 async def test_all_clusters_are_asked_and_one_that_is_dead_is_named_and_holds_nothing_up(
-    gateway: RunningGateway, kube: Client, east: LightCluster, tenant: Tenant
+    gateway: RunningGateway,
+    kube: Client,
+    east: LightCluster,
+    tenant: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(live, "CLUSTER_BUDGET_S", 4.0)  # so that nobody but the silent one needs more
+    monkeypatch.setattr(live, "ALL_CLUSTERS_S", 12.0)
     name = f"fan-{secrets.token_hex(3)}"
     east.kubectl("create", "configmap", name, "--namespace=default")
     await make_config(kube, name, "default")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.gateway import RunningGateway, make_user, somebody
+from tests.support.projected import becomes
 from tests.support.workspaces import Tenant
 
 from edge_kube.client import Client
@@ -30,6 +31,8 @@ async def lets(
         "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
     }
     await kube.create({**about, "kind": f"{kind}Binding", **given}, manager="test")
+    for verb in verbs:
+        await becomes(kube, True, user, verb, f"{resource}.{group}" if group else resource, namespace)
 
 
 async def can_i(gateway: RunningGateway, token: str, *question: str, path: str = "") -> str:

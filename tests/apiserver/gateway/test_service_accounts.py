@@ -8,6 +8,7 @@ import aiohttp
 import jwt
 import pytest
 from tests.support.gateway import IAM, USERS, RunningGateway
+from tests.support.projected import becomes
 
 from edge.apiserver.federation import accounts
 from edge.iam.firstadmin import SCOPE_LABELS
@@ -38,7 +39,16 @@ def pipeline(gateway_cluster: LightCluster) -> LightCluster:
     gateway_cluster.kubectl("-n", "pipeline", *rule)
     bound = ("create", "rolebinding", "maps", "--role=maps", "--serviceaccount=pipeline:pipeline")
     gateway_cluster.kubectl("-n", "pipeline", *bound)
+    asyncio.run(let_in(gateway_cluster, "pipeline"))
     return gateway_cluster
+
+
+async def let_in(cluster: LightCluster, name: str) -> None:
+    """Until the API server's RBAC knows of it."""
+    async with cluster.client() as client:
+        await becomes(
+            client, True, f"system:serviceaccount:pipeline:{name}", "watch", "configmaps", "pipeline"
+        )
 
 
 def token_of(cluster: LightCluster, name: str = "pipeline", audience: str = AUDIENCE) -> str:
@@ -65,7 +75,9 @@ async def bind(kube: Client, gateway: RunningGateway, name: str) -> None:
     )
     await kube.create(role, manager="test")
     await kube.create(binding, manager="test")
-    await gateway.until(f"{IAM}/iamrolebindings/maps-{name}", 200, token=await gateway.token())
+    token = await gateway.token()
+    for kind in ("iamroles", "iamrolebindings"):
+        await gateway.until(f"{IAM}/{kind}/maps-{name}", 200, token=token)
 
 
 async def test_a_service_account_does_what_a_binding_gives_it_and_is_itself_upstream(
@@ -152,6 +164,7 @@ async def test_a_stream_ends_when_the_account_is_gone(
     pipeline.kubectl("-n", "pipeline", "create", "serviceaccount", "watcher")
     bound = ("create", "rolebinding", "watch", "--role=maps", "--serviceaccount=pipeline:watcher")
     pipeline.kubectl("-n", "pipeline", *bound)
+    await let_in(pipeline, "watcher")
     await bind(kube, gateway, "watcher")
     token = token_of(pipeline, "watcher")
     url = f"{gateway.url}{CONFIGMAPS}?watch=true"
@@ -160,7 +173,7 @@ async def test_a_stream_ends_when_the_account_is_gone(
         pipeline.kubectl("-n", "pipeline", "delete", "serviceaccount", "watcher")
         # A stream that is ended in the middle is cut, so that no client takes it for complete.
         with contextlib.suppress(aiohttp.ClientPayloadError):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 async for line in stream.content:
                     assert json.loads(line)["type"] in ("ADDED", "BOOKMARK", "MODIFIED")
 

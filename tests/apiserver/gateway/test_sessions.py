@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.gateway import IAM, PASSWORD, USERS, Answer, RunningGateway, make_user
+from tests.support.gateway import IAM, PASSWORD, PATIENCE_S, USERS, Answer, RunningGateway, make_user
 from tests.support.sessions import ME, MINE, refresh, replicas, status, tokens, watching
 
 from edge.apiserver.sessions.records import SessionRecords
@@ -134,8 +134,8 @@ async def test_whoever_is_cut_off_is_so_on_three_replicas_an_open_watch_included
         async with watching(gateways, granted["access_token"]) as watches:
             await end(how, gateways[0], kube, name, granted)
             for gateway in gateways:
-                await gateway.until(ME, 401, token=granted["access_token"], within_s=15)
-            async with asyncio.timeout(15):
+                await gateway.until(ME, 401, token=granted["access_token"], within_s=PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*watches)
         for gateway in gateways:
             assert (await refresh(gateway, granted["refresh_token"])).json()["error"] == "invalid_grant"
@@ -161,8 +161,8 @@ async def test_who_changes_the_password_stays_signed_in_and_all_other_sessions_e
         changed = await one.ask("PUT", f"{USERS}/{name}/password", token=mine["access_token"], json=body)
         assert changed.status == 200, changed.body
         for gateway in (one, other):
-            await gateway.until(ME, 401, token=elsewhere["access_token"], within_s=15)
-            await gateway.until(ME, 200, token=mine["access_token"], within_s=15)
+            await gateway.until(ME, 401, token=elsewhere["access_token"], within_s=PATIENCE_S)
+            await gateway.until(ME, 200, token=mine["access_token"], within_s=PATIENCE_S)
         assert (await refresh(other, elsewhere["refresh_token"])).status == 400
         assert (await refresh(one, mine["refresh_token"])).status == 200
         assert len((await one.get(MINE, token=mine["access_token"])).json()["items"]) == 1
@@ -196,7 +196,7 @@ async def test_a_session_with_a_password_that_must_change_says_so_until_it_is_ch
     assert granted["scope"] == "password-change"
     token, body = granted["access_token"], {"currentPassword": PASSWORD, "newPassword": "better than that"}
     assert (await gateway.ask("PUT", f"{USERS}/{name}/password", token=token, json=body)).status == 200
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.get(ME, token=token)).json().get("mustChangePassword") is not False:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     granted = (await refresh(gateway, granted["refresh_token"])).json()

@@ -66,7 +66,8 @@ async def tokens(gateway: RunningGateway, kube: Client) -> AsyncIterator[dict[st
         spec = IAMRoleBindingSpec(role_ref=ref, subjects=(Subject(kind="User", name=user),))
         await kube.create(IAMRoleBinding(metadata=meta, spec=spec), manager="test")
         await gateway.knows(user)
-        await gateway.until(f"{IAM}/iamrolebindings/{user}", 200, token=made["admin"])
+        for kind in ("iamroles", "iamrolebindings"):
+            await gateway.until(f"{IAM}/{kind}/{user}", 200, token=made["admin"])
         made[name] = await gateway.token(user)
     yield made
     for name in RULES:
@@ -101,7 +102,7 @@ async def _asked(
     more = list(headers)
     if not any(one.startswith("Connection") for one in more):
         more.append("Connection: close")
-    answer = await exchange(gateway.port, request(method, path, token, more), within_s=20)
+    answer = await exchange(gateway.port, request(method, path, token, more), within_s=60)
     (status,) = statuses(answer)
     assert status >= 400, answer
     # Native RBAC, which knows nothing of these roles here, refuses as well: its answers have an Audit-Id.

@@ -8,7 +8,15 @@ from typing import Any
 import jwt
 import pytest
 from tests.support.acting import grant
-from tests.support.gateway import PASSWORD, QUICK_HASH, USERS, RunningGateway, make_user, somebody
+from tests.support.gateway import (
+    PASSWORD,
+    PATIENCE_S,
+    QUICK_HASH,
+    USERS,
+    RunningGateway,
+    make_user,
+    somebody,
+)
 
 from edge.apiserver.signin import routes as signin
 from edge.iam.federated import Identity, new_user
@@ -111,7 +119,7 @@ async def test_every_attempt_leaves_a_record(gateway: RunningGateway, kube: Clie
     await gateway.sign_in("admin", "wrong")
     await gateway.sign_in("a password typed into the wrong box", "x")
     by_reason: dict[str, LoginRecord] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         # Records are written behind the answers: one of an earlier test may still come in between.
         while not {"Succeeded", "WrongPassword", "UnknownUser"} <= by_reason.keys():
             await asyncio.sleep(0.05)

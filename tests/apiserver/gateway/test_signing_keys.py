@@ -6,7 +6,7 @@ import base64
 import jwt
 import pytest
 from structlog.testing import capture_logs
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import PATIENCE_S, RunningGateway
 from tests.support.kubeconfigs import issue, token_of
 from tests.support.sessions import refresh, replicas, status, tokens, watching
 
@@ -34,7 +34,7 @@ async def turn(gateways: list[RunningGateway], days: float) -> None:
     for gateway in gateways:
         gateway.clock.ahead_s = days * DAY_S
     await asyncio.gather(*(gateway.server.keys.turn() for gateway in gateways))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while len({tuple(await published(gateway)) for gateway in gateways}) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -99,7 +99,7 @@ async def test_removing_the_keys_makes_new_ones_at_once_and_ends_all_access_toke
     token = await gateway.token()
     before = await published(gateway)
     await kube.delete(Secret, SECRET_NAME, "edge-system")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while await published(gateway) == before:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert await status(gateway, token) == 401
@@ -113,7 +113,7 @@ async def test_removing_the_keys_ends_open_watches_of_tokens_and_kubeconfigs_too
     kubeconfig = token_of(await issue(gateway, token))
     async with watching([gateway], token) as of_session, watching([gateway], kubeconfig) as of_kubeconfig:
         await kube.delete(Secret, SECRET_NAME, "edge-system")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*of_session, *of_kubeconfig)
 
 
@@ -123,7 +123,7 @@ async def test_removing_one_key_ends_what_it_signed(gateway: RunningGateway, kub
     token = await gateway.token()
     assert await status(gateway, token) == 200
     await kube.merge(Secret, Key("edge-system", SECRET_NAME), {"data": {kid_of(token): None}})
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while await status(gateway, token) != 401:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await kube.delete(Secret, SECRET_NAME, "edge-system")
@@ -135,7 +135,7 @@ async def test_keys_that_cannot_be_read_are_reported_and_the_known_ones_stay(
     token = await gateway.token()
     with capture_logs() as logs:
         await kube.merge(Secret, Key("edge-system", SECRET_NAME), {"data": {"mark": "AAAA"}})
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while not any(one["event"] == "signing_keys_not_understood" for one in logs):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert await status(gateway, token) == 200

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 import yaml
-from tests.support.gateway import RunningGateway, make_user, somebody
+from tests.support.gateway import PATIENCE_S, RunningGateway, make_user, somebody
 
 from edge.apiserver.upstreams.splice import wanted_protocol
 from edge.clusters.types import Cluster
@@ -36,26 +36,28 @@ async def test_a_websocket_to_the_real_api_server_goes_through(
     name = f"ws-{'tls' if tls else 'plain'}"
     async with gateway.session.ws_connect(url, headers=headers, ssl=not tls, origin=ORIGIN) as socket:
         await kube.create(Namespace(metadata=ObjectMeta(name=name)), manager="test")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for message in socket:
                 if name in str(message.data):
                     break
             else:
                 pytest.fail("the watch ended without the event")
         assert gateway.server.streams_open == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while gateway.server.streams_open:  # noqa: ASYNC110 - the other side closes
             await asyncio.sleep(0.02)
 
 
-async def test_a_watch_outlives_the_request_time_out(gateway_cluster: LightCluster, kube: Client) -> None:
+async def test_a_watch_outlives_the_request_time_out(
+    gateway_cluster: LightCluster, kube: Client, admin: str
+) -> None:
     settings = {"server.requestTimeout": "1s"}
     async with RunningGateway(gateway_cluster.connection, settings) as gateway:
-        headers = {"Authorization": f"Bearer {await gateway.token()}"}
+        headers = {"Authorization": f"Bearer {admin}"}
         async with gateway.session.get(f"{gateway.url}{WATCH}", headers=headers) as response:
             await asyncio.sleep(1.6)
             await kube.create(Namespace(metadata=ObjectMeta(name="late")), manager="test")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while b'"late"' not in await response.content.readline():
                     pass
 
@@ -66,7 +68,7 @@ async def test_a_client_that_leaves_ends_the_watch_upstream(gateway: RunningGate
     await response.content.readline()
     assert gateway.server.streams_open == 1
     response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while gateway.server.streams_open:  # noqa: ASYNC110 - noticed by the server
             await asyncio.sleep(0.02)
 
@@ -198,7 +200,7 @@ async def test_an_upgrade_that_is_not_taken_up_ends_both_connections(
         first = await reader.readuntil(b"\r\n")
         assert b" 101" not in first
         writer.write(b"GET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await reader.read(-1)  # the gateway closes
         writer.close()
         assert len(seen) == 1, "nothing but the head of the upgrade reached the member"
@@ -255,9 +257,9 @@ async def test_a_stream_ends_when_the_right_behind_it_goes(gateway: RunningGatew
             await response.content.readline()
             await revoke()
             with contextlib.suppress(aiohttp.ClientPayloadError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE_S):
                     await response.content.read(-1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while gateway.server.streams_open:  # noqa: ASYNC110 - the handler is on its way out
                 await asyncio.sleep(0.02)
 
@@ -277,4 +279,4 @@ async def test_stopping_does_not_wait_for_watches(gateway_cluster: LightCluster)
             await response.content.readline()
             start = time.perf_counter()
             await gateway.server.stop()
-            assert time.perf_counter() - start < 5
+            assert time.perf_counter() - start < 25  # short requests would have thirty

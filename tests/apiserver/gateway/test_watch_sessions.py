@@ -40,7 +40,7 @@ async def test_a_refresh_leaves_the_socket_open_until_its_own_token_is_over(
     gateway: RunningGateway, kube: Client
 ) -> None:
     """Then the console comes back with the cookie of the refresh, and with what it has."""
-    mine = Watched(kube)
+    mine = Watched(kube, gateway)
     await mine.create("a")
     what = rows("workspaces", "name,labels", labelSelector=mine.selector)
     gateway.clock.ahead_s = 0

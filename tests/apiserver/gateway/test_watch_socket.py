@@ -4,6 +4,7 @@ import secrets
 
 from tests.support.gateway import RunningGateway
 from tests.support.watching import rows, watching
+from tests.support.workspaces import WORKSPACES
 
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
@@ -21,10 +22,10 @@ async def label(kube: Client, name: str, **labels: str) -> None:
 class Watched:
     """Workspaces of one test, told apart from those of others by a label."""
 
-    def __init__(self, kube: Client, *names: str) -> None:
+    def __init__(self, kube: Client, gateway: RunningGateway) -> None:
         self._kube = kube
+        self._gateway = gateway
         self.tail = secrets.token_hex(3)
-        self.names = [self.name(name) for name in names]
 
     def name(self, name: str) -> str:
         return f"{name}-{self.tail}"
@@ -34,12 +35,15 @@ class Watched:
         return f"test={self.tail}"
 
     async def create(self, *names: str) -> None:
+        """Known to the gateway afterwards: a window is of what is known when it is opened."""
+        token = await self._gateway.token()
         for name in names:
             await self._kube.create(made(self.name(name), test=self.tail), manager="test")
+            await self._gateway.until(f"{WORKSPACES}/{self.name(name)}", 200, token=token)
 
 
 async def test_a_window_is_shown_then_only_what_changes_in_it(gateway: RunningGateway, kube: Client) -> None:
-    mine = Watched(kube)
+    mine = Watched(kube, gateway)
     await mine.create("a", "b")
     async with watching(gateway, await gateway.token()) as watcher:
         model = await watcher.sub(rows("workspaces", "name,labels", labelSelector=mine.selector))
@@ -57,7 +61,7 @@ async def test_a_window_is_shown_then_only_what_changes_in_it(gateway: RunningGa
 async def test_a_client_that_comes_back_with_what_it_has_is_told_that_it_is_current(
     gateway: RunningGateway, kube: Client
 ) -> None:
-    mine = Watched(kube)
+    mine = Watched(kube, gateway)
     await mine.create("a")
     what = rows("workspaces", "name,labels", labelSelector=mine.selector)
     async with watching(gateway, await gateway.token()) as watcher:
@@ -81,7 +85,7 @@ async def test_a_client_that_comes_back_with_what_it_has_is_told_that_it_is_curr
 async def test_what_comes_and_goes_is_counted_until_the_client_asks_for_it(
     gateway: RunningGateway, kube: Client
 ) -> None:
-    mine = Watched(kube)
+    mine = Watched(kube, gateway)
     await mine.create("a", "c")
     async with watching(gateway, await gateway.token()) as watcher:
         model = await watcher.sub(rows("workspaces", labelSelector=mine.selector))
@@ -98,7 +102,7 @@ async def test_what_comes_and_goes_is_counted_until_the_client_asks_for_it(
 
 
 async def test_a_window_can_be_moved_sorted_and_searched_in(gateway: RunningGateway, kube: Client) -> None:
-    mine = Watched(kube)
+    mine = Watched(kube, gateway)
     await mine.create("a", "b", "c")
     names = [mine.name(name) for name in "abc"]
     async with watching(gateway, await gateway.token()) as watcher:
@@ -119,7 +123,7 @@ async def test_a_window_can_be_moved_sorted_and_searched_in(gateway: RunningGate
 
 
 async def test_one_object_is_shown_whole_and_ends_with_it(gateway: RunningGateway, kube: Client) -> None:
-    mine = Watched(kube)
+    mine = Watched(kube, gateway)
     await mine.create("a")
     what = {"group": "scope", "version": "v1alpha1", "resource": "workspaces", "name": mine.name("a")}
     async with watching(gateway, await gateway.token()) as watcher:

@@ -144,8 +144,13 @@ async def test_a_member_that_goes_and_comes_back_is_told_and_holds_up_no_other(
 
 @pytest.mark.parametrize(("trouble", "code"), [("cut", "ClusterUnreachable"), ("mute", "UpstreamTimeout")])
 async def test_a_member_that_is_down_at_first_costs_its_time_at_most_and_its_rows_come_later(
-    gateway: RunningGateway, everywhere: Everywhere, trouble: str, code: str
+    gateway: RunningGateway,
+    everywhere: Everywhere,
+    trouble: str,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(fleet, "CLUSTER_BUDGET_S", 2.5)  # less than it takes to give up a connection
     near, far = everywhere.near, everywhere.far
     line = everywhere.lines[far]
     await (line.cut() if trouble == "cut" else line.mute())

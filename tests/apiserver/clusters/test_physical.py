@@ -78,7 +78,7 @@ async def test_an_address_where_nobody_answers_is_told_and_its_deletion_is_quick
     began = time.monotonic()
     await hub.delete(Cluster, "nowhere")
     await hub.gone(Cluster, "nowhere")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 async def test_an_expired_certificate_is_told_with_its_date(hub: Kube, member_cluster: LightCluster) -> None:

@@ -109,12 +109,12 @@ def test_a_plane_runs_on_the_flags_of_its_chart_and_ends_cleanly(etcd: Etcd, pla
     assert foreign == []
     assert any(key.startswith("/tenants/plane/deployments/") for key in keys)
 
-    # An open watch does not hold up the shutdown: the parts would be cut off after twenty seconds.
+    # An open watch does not hold up the shutdown: parts that are cut off after twenty seconds end with 1.
     child = plane.process
     with plane.watching("get", "pods", "-A", "-w") as watch:
         time.sleep(1)
         child.signal(signal.SIGTERM)
-        code = plane.ended_with(within_s=15)
+        code = plane.ended_with(within_s=60)
         watch.kill()
     assert code == 0, child.tail()
     # What it stored is there when it is started again.
@@ -130,12 +130,12 @@ async def test_a_plane_that_loses_a_part_ends_as_a_whole(etcd: Etcd, plane: Plan
     plane.process.kill()
     flags.write_text(flags.read_text().replace("scheduler.kubeconfig", "no-such.kubeconfig"))
     plane.start()
-    assert plane.ended_with(within_s=60) == 1
+    assert plane.ended_with(within_s=180) == 1
     assert "kube-scheduler" in plane.process.tail(5)
 
 
 def _until(plane: Plane, wanted: str, *args: str) -> None:
-    ends_at = time.monotonic() + 40
+    ends_at = time.monotonic() + 120
     seen = ""
     while time.monotonic() < ends_at:
         seen = plane.kubectl(*args).stdout

@@ -73,7 +73,7 @@ async def test_killed_at_random_moments_it_makes_one_cluster_and_takes_it_away_w
             Namespace, "vcluster-phoenix", lambda one: bool(one.metadata.deletion_timestamp)
         )
         await empty_namespace(system.client, "vcluster-phoenix")
-    await system.gone(Cluster, "phoenix", within_s=20)
+    await system.gone(Cluster, "phoenix")
     assert stores.tenants == {}
     assert await system.find(Secret, "cluster-phoenix", "edge-system") is None
     assert await system.find(Component, "vcluster-phoenix", "edge-system") is None

@@ -40,7 +40,7 @@ async def test_they_are_removed_in_reverse(engine: Engine) -> None:
         await engine.ready(name)
     await asyncio.gather(*(engine.kube.delete(Component, n, NAMESPACE) for n in ("base", "middle", "top")))
     for name in ("top", "middle", "base"):
-        await engine.kube.gone(Component, name, namespace=NAMESPACE, within_s=30)
+        await engine.kube.gone(Component, name, namespace=NAMESPACE)
     assert engine.helm_calls[3:] == ["uninstall top", "uninstall middle", "uninstall base"]
 
 
@@ -102,10 +102,10 @@ async def test_what_is_needed_is_brought_in_and_leaves_with_its_last_user(engine
     await engine.create("panel", chart={"name": "panel"}, dependencies=_needs("loki"))
     await engine.ready("panel")
     await engine.kube.delete(Component, "logging", NAMESPACE)
-    await engine.kube.gone(Component, "logging", namespace=NAMESPACE, within_s=20)
+    await engine.kube.gone(Component, "logging", namespace=NAMESPACE)
     await engine.ready("loki")
     await engine.kube.delete(Component, "panel", NAMESPACE)
-    await engine.kube.gone(Component, "loki", namespace=NAMESPACE, within_s=40)
+    await engine.kube.gone(Component, "loki", namespace=NAMESPACE)
     assert engine.helm_calls[-2:] == ["uninstall panel", "uninstall loki"]
 
 

@@ -59,14 +59,14 @@ async def test_a_failed_upgrade_returns_to_the_last_good_revision(engine: Engine
 async def test_an_upgrade_whose_workloads_do_not_get_ready_returns_too(engine: Engine) -> None:
     engine.upload(chart("sick", templates={"a.yaml": WORKLOAD}, values={"replicas": 0}))
     await engine.start()
-    await engine.create("sick", chart={"name": "sick"}, timeout="1s", maxRetries=2)
+    await engine.create("sick", chart={"name": "sick"}, maxRetries=2)
     await engine.settle("sick", "Deployment")
     good = await engine.ready("sick")
-    await engine.change("sick", values={"replicas": 1})
-    back = await engine.until("sick", has("Stalled", "True"), within_s=60)
+    await engine.change("sick", values={"replicas": 1}, timeout="3s")
+    back = await engine.until("sick", has("Stalled", "True"))
     assert (back.status.retry_count, back.status.observed_hash) == (2, good.status.observed_hash)
     assert condition(back, "Ready") == ("False", "RolledBack")
-    assert "Not ready 1 s after the upgrade: Deployment default/sick" in back.status.message
+    assert "Not ready 3 s after the upgrade: Deployment default/sick" in back.status.message
     assert engine.kubectl("get", "deployment", "sick", "-o", "jsonpath={.spec.replicas}") == "0"
     assert engine.verbs() == ["upgrade", "upgrade", "rollback", "upgrade", "rollback"]
 
@@ -74,7 +74,7 @@ async def test_an_upgrade_whose_workloads_do_not_get_ready_returns_too(engine: E
 async def test_a_hook_that_does_not_end_is_stopped_by_the_timeout(engine: Engine) -> None:
     engine.upload(chart("hooked", templates={"job.yaml": HOOK}))
     await engine.start()
-    await engine.create("hooked", chart={"name": "hooked"}, timeout="1s", maxRetries=1)
+    await engine.create("hooked", chart={"name": "hooked"}, timeout="3s", maxRetries=1)
     failed = await engine.until("hooked", has("Stalled", "True"))
     assert condition(failed, "Ready") == ("False", "HookFailed")
     assert "Job/default/wait" in failed.status.message

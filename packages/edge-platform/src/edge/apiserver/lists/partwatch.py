@@ -149,6 +149,8 @@ class PartWatch:
 
     def _told(self, change: Change) -> Iterator[bytes]:
         have = self._shown.get(change.key)
+        if have is not None and have.isdecimal() and int(have) >= change.version:
+            return  # it came into sight with a right, as it was after this change
         if change.new is not None and self._lets_through(change.new):
             if have != change.new.resource_version:
                 yield self._event("ADDED" if have is None else "MODIFIED", change.new)

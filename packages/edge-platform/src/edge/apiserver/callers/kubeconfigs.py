@@ -20,8 +20,9 @@ from edge_kube.meta import Key
 from edge_sdk.clock import Clock
 from edge_sdk.problem import NotAuthenticated, Unavailable
 
-NEW_S: Final = 3.0
-"""How long a record may be under way from the replica that wrote it."""
+NEW_S: Final = 30.0
+"""How long a record may be under way from the replica that wrote it: a busy API server tells late, and until
+then nobody may be told that a kubeconfig was revoked which was just made."""
 ARRIVES_WITHIN_S: Final = 2.0
 SWEEP_EVERY_S: Final = 600.0
 MAKE_ANOTHER: Final = "make another with `edge kubeconfig` or POST …/me/kubeconfigs"

@@ -11,6 +11,7 @@ from tests.support.gateway import RunningGateway, cluster_behind, make_user
 from tests.support.projected import becomes
 from tests.support.workspaces import Tenant, known
 
+from edge.apiserver.account import routes as account
 from edge.apiserver.auditing import copies as audit_copies
 from edge.apiserver.callers import kubeconfigs
 from edge.apiserver.federation import accounts, directory, fetch, linking
@@ -25,6 +26,7 @@ from edge_kube.harness import LightCluster
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As tests.support.patience has it for rights; and nobody notes uses of sessions but the test."""
     monkeypatch.setattr(reviews, "PROOF_WITHIN_S", 5.0)
+    monkeypatch.setattr(account, "KNOWN_WITHIN_S", 30.0)
     monkeypatch.setattr(audit_copies, "FLUSHED_WITHIN_S", 30.0)
     monkeypatch.setattr(kubeconfigs, "ARRIVES_WITHIN_S", 30.0)
     monkeypatch.setattr(linking, "KNOWN_WITHIN_S", 30.0)

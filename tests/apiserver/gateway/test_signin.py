@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 import pytest
+from aiohttp import web
 from tests.support.acting import grant
 from tests.support.gateway import (
     PASSWORD,
@@ -25,6 +26,8 @@ from edge.iam.types import GROUP, LoginRecord, PolicyRule, User
 from edge_kube.client import Client
 from edge_kube.errors import ConnectionFailed, NotFound
 from edge_kube.errors import Invalid as Refused
+from edge_kube.harness import LightCluster
+from edge_kube.harness.proxy import FaultProxy
 from edge_kube.meta import Key
 
 ME = "/oapis/iam/v1alpha1/me"
@@ -195,6 +198,30 @@ async def test_a_password_that_must_change_lets_read_and_change_it_and_nothing_e
     assert made.status != 403, "the session that changed it goes on, without the restriction"
     fresh = await gateway.sign_in(name, "better than that")
     assert "scope" not in fresh.json()
+
+
+async def test_a_new_password_counts_once_the_change_is_answered(
+    gateway_cluster: LightCluster, kube: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the watch brings it: a sign-in with it would count as a wrong guess."""
+
+    def watches_users(request: web.BaseRequest) -> bool:
+        return request.path.endswith("/users") and "watch" in request.query
+
+    async with FaultProxy(gateway_cluster.connection) as proxy, RunningGateway(proxy.connection) as gateway:
+        name, merge = await somebody(gateway, kube), Client.merge
+
+        async def told_late(self: Client, cls: Any, key: Key, patch: Any, **options: Any) -> Any:
+            if "encryptedPassword" in patch.get("spec", {}):
+                proxy.stall(watches_users)
+                asyncio.get_running_loop().call_later(1.0, proxy.resume)
+            return await merge(self, cls, key, patch, **options)
+
+        monkeypatch.setattr(Client, "merge", told_late)
+        body = {"currentPassword": PASSWORD, "newPassword": "better than that"}
+        token, path = await gateway.token(name), f"{USERS}/{name}/password"
+        assert (await gateway.ask("PUT", path, token=token, json=body)).status == 200
+        assert (await gateway.sign_in(name, "better than that")).status == 200
 
 
 async def test_nobody_sets_a_password_of_somebody_else_without_the_right(gateway: RunningGateway) -> None:

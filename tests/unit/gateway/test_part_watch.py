@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.listing import read_query
-from edge.apiserver.partwatch import PartWatch
+from edge.apiserver.lists.listing import read_query
+from edge.apiserver.lists.partwatch import PartWatch
+from edge.apiserver.mirrors.store import Collection, Served, Stored
 from edge.apiserver.paths import read_target
-from edge.apiserver.store import Collection, Served, Stored
 from edge_kube.meta import Key
 
 TARGET = read_target("/x?watch=1")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from edge.apiserver.answers import document
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
     from edge.apiserver.routes import Handler
 
 STORE_TRIES: Final = 5
+KNOWN_WITHIN_S: Final = 5.0
 SAME: Final = "the new password is the old one"
+
+log = structlog.stdlib.get_logger("edge.apiserver")
 
 
 class NewPassword(msgspec.Struct, rename="camel"):
@@ -148,6 +152,7 @@ class Account:
                 await self._store(user, hashed, own=own)
             except KubeError as error:
                 raise _not_stored(error) from error
+            await self._known(name, hashed)
             with suppress(Unavailable):  # none of them counts any more; what is left is swept
                 await self._sessions.end_all(name, but=sid)
             return document({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
@@ -227,6 +232,17 @@ class Account:
             why="the user was changed at the same moment",
             do="try again",
         )
+
+    async def _known(self, name: str, hashed: str) -> None:
+        """Until the watch has brought it: who signs in with it at once must not be told that it is wrong."""
+        try:
+            async with asyncio.timeout(KNOWN_WITHIN_S):
+                while (known := self._people.user(name)) is not None and (  # noqa: ASYNC110
+                    known.spec.encrypted_password != hashed
+                ):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("password_not_seen_yet", user=name)
 
 
 def _no_user(name: str) -> Missing:

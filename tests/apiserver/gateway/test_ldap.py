@@ -12,6 +12,7 @@ from tests.support import slapd as support
 from tests.support.gateway import IAM, PASSWORD, PATIENCE_S, USERS, RunningGateway, make_user
 from tests.support.slapd import Slapd, slapd
 
+from edge.apiserver.configuration.federation import LdapSettings
 from edge.apiserver.federation import directory as directories
 from edge.apiserver.federation.directory import Directory
 from edge.apiserver.federation.wire import DirectoryDown

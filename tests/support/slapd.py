@@ -18,6 +18,9 @@ SEARCHER: Final = f"cn=searcher,{BASE}"
 SEARCHER_PASSWORD: Final = "looks things up"
 PASSWORD: Final = "from the directory"
 
+_OID: Final = "1.3.6.1.4.1.4203.666.7"
+"""Below the one that OpenLDAP keeps for experiments."""
+_OCTETS: Final = "1.3.6.1.4.1.1466.115.121.1.40"
 _CONF: Final = """
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -30,6 +33,9 @@ TLSCertificateFile {folder}/tls.crt
 TLSCertificateKeyFile {folder}/tls.key
 # As some servers are set up: a name without a password counts as nobody in particular, and as success.
 allow bind_anon_cred bind_anon_dn
+# An id that is no text, as Active Directory's objectGUID is none.
+attributetype ( {oid}.1 NAME 'binaryID' EQUALITY octetStringMatch SYNTAX {octets} SINGLE-VALUE )
+objectclass ( {oid}.2 NAME 'hasBinaryID' SUP top AUXILIARY MAY binaryID )
 database mdb
 maxsize 16777216
 suffix "{base}"
@@ -41,12 +47,13 @@ access to * by dn.exact="{searcher}" read by self read by * none
 
 @dataclass(frozen=True)
 class Slapd:
-    """ca: PEM of who signed the server's certificate."""
+    """ca: PEM of who signed the server's certificate. conf: its configuration."""
 
     port: int
     ldaps_port: int
     ca: str
     process: Process
+    conf: Path
 
     def settings(self, **more: str) -> dict[str, str]:
         """Flags of a gateway that uses this directory with StartTLS."""
@@ -55,6 +62,21 @@ class Slapd:
             "bindDN": SEARCHER, "bindPassword": SEARCHER_PASSWORD, "certificateAuthority": self.ca,
         }  # fmt: skip
         return {f"authentication.ldap.{key}": value for key, value in {**found, **more}.items()}
+
+    def change(self, ldif: str) -> None:
+        """As an administrator of the directory; the running server shows it at once, since mdb is shared."""
+        subprocess.run(
+            ["/usr/sbin/slapmodify", "-f", self.conf], input=ldif.encode(), check=True, capture_output=True
+        )
+
+    def add(self, *entries: str) -> None:
+        """Entries as `person` and `group` write them."""
+        for entry in entries:
+            name, _, rest = entry.partition("\n")
+            self.change(f"{name}\nchangetype: add\n{rest}")
+
+    def remove(self, uid: str) -> None:
+        self.change(f"dn: uid={uid},ou=people,{BASE}\nchangetype: delete\n\n")
 
 
 def person(uid: str, *, display: str = "", dn: str = "", password: str = PASSWORD, mail: str = "") -> str:
@@ -114,7 +136,7 @@ def slapd(folder: Path, referral: str = "ldap://127.0.0.1:1/") -> Generator[Slap
     (folder / "data").mkdir()
     ca = _certificates(folder)
     conf, ldif = folder / "slapd.conf", folder / "tree.ldif"
-    conf.write_text(_CONF.format(folder=folder, base=BASE, searcher=SEARCHER))
+    conf.write_text(_CONF.format(folder=folder, base=BASE, searcher=SEARCHER, oid=_OID, octets=_OCTETS))
     ldif.write_text(tree(referral))
     subprocess.run(["/usr/sbin/slapadd", "-f", conf, "-l", ldif], check=True, capture_output=True)
     port, ldaps_port = free_port(), free_port()
@@ -122,7 +144,7 @@ def slapd(folder: Path, referral: str = "ldap://127.0.0.1:1/") -> Generator[Slap
     process = Process("slapd", [SLAPD, "-f", conf, "-h", where, "-d", "0"], folder, {})
     try:
         process.wait_ready(lambda: _listens(port), 90)
-        yield Slapd(port, ldaps_port, ca, process)
+        yield Slapd(port, ldaps_port, ca, process, conf)
     finally:
         process.stop()
 

@@ -77,6 +77,8 @@ def test_contradictions_are_refused_all_at_once(tmp_path: Path) -> None:
         ("ldap: {host: d, baseDN: dc=x, insecure: true, certificateAuthority: x}", "ldap.insecure"),
         ("ldap: {host: d, baseDN: dc=x, userFilter: '(uid=a'}", "ldap.userFilter"),
         ("ldap: {host: d, baseDN: dc=x, certificateAuthority: junk}", "ldap.certificateAuthority"),
+        ("ldap: {host: d, baseDN: dc=x, checkEvery: 500ms}", "ldap.checkEvery"),
+        ("ldap: {host: d, baseDN: dc=x, grace: 800h}", "ldap.grace"),
         ("ldap: {host: d, baseDN: dc=x, groupsPrefix: ''}", "ldap.groupsPrefix"),
         ("ldap: {host: d, baseDN: dc=x, groupsPrefix: 'system:'}", "ldap.groupsPrefix"),
         ("oidc: {issuerURL: 'http://idp.example.com'}", "oidc.issuerURL"),

@@ -40,7 +40,7 @@ class Identity:
     """Somebody whom a directory vouches for.
 
     provider: "oidc" or "ldap". issuer: which one. subject: theirs for ever. name: what they are called there.
-    groups: without prefix.
+    groups: without prefix. session: what the provider calls the sign-in there that this came from, or "".
     """
 
     provider: str
@@ -50,6 +50,7 @@ class Identity:
     display_name: str = ""
     email: str = ""
     groups: tuple[str, ...] = ()
+    session: str = ""
 
     @property
     def link(self) -> str:
@@ -74,14 +75,23 @@ def link_of(user: User) -> str:
 
 def provider_of(user: User) -> str:
     """The directory that vouches for the user; "local" for nobody's."""
-    try:
-        return msgspec.json.decode(link_of(user) or "{}", type=_Vouched).provider
-    except msgspec.MsgspecError:
-        return "unknown"
+    return read_link(user).provider
 
 
-class _Vouched(msgspec.Struct):
+class Link(msgspec.Struct, frozen=True):
+    """By what a directory knows a user, as `Identity` has it; provider "local" for a user of no directory."""
+
     provider: str = "local"
+    issuer: str = ""
+    subject: str = ""
+
+
+def read_link(user: User) -> Link:
+    """provider "unknown" where the annotation cannot be read."""
+    try:
+        return msgspec.json.decode(link_of(user) or "{}", type=Link)
+    except msgspec.MsgspecError:
+        return Link("unknown")
 
 
 def names_for(identity: Identity, prefix: str) -> Iterator[str]:

@@ -48,7 +48,8 @@ class SessionRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     ends_s: when it is over unless it is refreshed. family, current, previous: hashes of refresh tokens'
     parts, "" where there are none; swapped_s: when `previous` was swapped for `current`.
     signed_in_s: when its user last gave the password, 0 for when it was opened. login: name of the Secret of
-    the browser's sign-in that it came from, "" for none.
+    the browser's sign-in that it came from, "" for none. origin: a digest of what an OpenID provider calls
+    the sign-in there. vouched_s: when a directory was last asked and knew the user, 0 for not since then.
     """
 
     id: str
@@ -70,6 +71,13 @@ class SessionRecord(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     swapped_s: float = 0.0
     signed_in_s: float = 0.0
     login: str = ""
+    origin: str = ""
+    vouched_s: float = 0.0
+
+    @property
+    def proven_s(self) -> float:
+        """When its user last gave the password, here or at a provider."""
+        return self.signed_in_s or self.opened_s
 
     def shown(self, seen_s: float) -> dict[str, Any]:
         """As lists show it: nothing in it lets anybody in. seen_s: the last use, as far as is known."""
@@ -137,6 +145,11 @@ def read_refresh_token(text: str) -> RefreshToken | None:
 def hash_of(part: str) -> str:
     """A plain hash is enough: nobody guesses 128 bits."""
     return hashlib.sha256(part.encode()).hexdigest()
+
+
+def origin_of(session: str) -> str:
+    """What is kept of the name that a provider gave a sign-in there; "" for none."""
+    return hash_of(session)[:32] if session else ""
 
 
 def is_of_family(record: SessionRecord, token: RefreshToken) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from edge.apiserver.mirrors.secretrecords import MANAGER, Gone, SecretRecords, record_in
+from edge.iam.accounts import user_label
 from edge.iam.kubeconfigs import SECRET_PREFIX, SECRET_TYPE, Issued, read_record, record_of
 from edge.iam.tokens import LEEWAY_S, Claims
 from edge_kube.client import Client
@@ -90,6 +91,10 @@ class Kubeconfigs:
         mine = (record for record in self._records.values() if record.claims.user == user)
         return sorted(mine, key=lambda one: (-one.claims.issued_s, one.claims.token_id))
 
+    def owners(self) -> set[str]:
+        """Users to whom one that is recorded was issued."""
+        return {record.claims.user for record in self._records.values()}
+
     async def add(self, issued: Issued) -> None:
         """Record one, and wait until it counts here. Raises KubeError."""
         token_id = issued.claims.token_id
@@ -115,6 +120,22 @@ class Kubeconfigs:
             return None
         await self._remove(secret.metadata.name, secret.metadata.uid)
         return record
+
+    async def revoke_all(self, user: str) -> int:
+        """Remove the records of all that a user has; how many were there. Raises KubeError.
+
+        The API server itself is asked, as for one.
+        """
+        found = {SECRET_PREFIX + one.claims.token_id for one in self.of(user)}
+        for key, value in user_label(user).items():
+            labels, fields = f"{key}={value}", f"type={SECRET_TYPE}"
+            for secret in await self._client.list(KubeSecret, self._namespace, labels=labels, fields=fields):
+                record = read_record(secret)
+                if record is not None and record.claims.user == user:
+                    found.add(secret.metadata.name)
+        for name in found:
+            await self._remove(name)
+        return len(found)
 
     async def run(self) -> None:
         """Now and then remove what has expired, here as on every replica. Until cancelled."""

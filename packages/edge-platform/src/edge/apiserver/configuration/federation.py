@@ -76,6 +76,13 @@ class LdapSettings(Section):
     member_attribute: Annotated[str, setting("Holds the DN of a member.")] = "member"
     username_prefix: Annotated[str, setting("Before the names of new users; may be empty.")] = "ldap-"
     groups_prefix: Annotated[str, setting("Before the directory's groups; ends with a colon.")] = "ldap:"
+    check_every: Annotated[
+        Duration,
+        setting("How often it is asked about who has sessions or kubeconfigs; 0: at a refresh alone."),
+    ] = Duration(3600)
+    grace: Annotated[
+        Duration, setting("How long its last word on somebody counts while it does not answer.")
+    ] = Duration(2 * 86_400)
 
     @property
     def over_tls(self) -> bool:
@@ -160,6 +167,12 @@ def _ldap(ldap: LdapSettings) -> Iterator[Violation]:
     if ldap.insecure and ldap.certificate_authority:
         why = "certificateAuthority is set, and nothing would be checked with it"
         yield Violation(f"{at}.insecure", "true", why, "false")
+    if 0 < ldap.check_every.s < 1:
+        why = "the directory would be asked all the time"
+        yield Violation(f"{at}.checkEvery", ldap.check_every, why, "1s or more; 0 for at a refresh alone")
+    if ldap.grace.s > LONGEST_MAX_S:
+        why = "whoever left would go on for as long as the directory can be kept from answering"
+        yield Violation(f"{at}.grace", ldap.grace, why, "30d or less")
     for key, text in (("userFilter", ldap.user_filter), ("groupFilter", ldap.group_filter)):
         yield from _filter(f"{at}.{key}", text)
     yield from _authority(at, ldap.certificate_authority)

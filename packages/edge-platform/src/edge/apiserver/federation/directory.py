@@ -2,6 +2,7 @@
 
     directory = Directory(settings)
     identity = await directory.identify("ada", password)   # None: wrong; raises DirectoryDown
+    identity = await directory.find_again(subject)         # None: gone; raises DirectoryDown
 
 A name that the directory does not have costs the same steps as a wrong password, so that time tells nothing.
 Source: design §9 "LDAP in".
@@ -10,11 +11,12 @@ Source: design §9 "LDAP in".
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
-from sansldap import FilterAnd, FilterEquality, LDAPFilter, LDAPResultCode
+from sansldap import FilterAnd, FilterEquality, FilterOr, FilterPresent, LDAPFilter, LDAPResultCode
 
 from edge.apiserver.configuration.federation import LdapSettings, trust
 from edge.apiserver.federation.wire import DirectoryDown, Entry, Wire
@@ -28,6 +30,8 @@ AT_ONCE_MAX: Final = 20
 NAME_MAX: Final = 256
 DN: Final = "dn"
 """As idAttribute: the entry's name itself, for directories that have nothing better."""
+NO_ATTRIBUTES: Final = "1.1"
+ANY_ENTRY: Final = FilterPresent("objectClass")
 NO_ANSWER: Final = frozenset(
     {LDAPResultCode.BUSY, LDAPResultCode.UNAVAILABLE, LDAPResultCode.OPERATIONS_ERROR, LDAPResultCode.OTHER}
 )
@@ -44,15 +48,29 @@ class Directory:
         self._free = asyncio.Semaphore(AT_ONCE_MAX)
         self._down_until_s = 0.0
 
+    @property
+    def issuer(self) -> str:
+        """Which directory it is, as identities have it."""
+        return self._settings.base_dn.lower()
+
     async def identify(self, name: str, password: str) -> Identity | None:
         """None unless exactly one entry has the name and the password is its own. Raises DirectoryDown."""
+        return await self._bounded(partial(self._asked, name, password))
+
+    async def find_again(self, subject: str) -> Identity | None:
+        """Who has that id now, without a password; None: nobody whom `userFilter` lets in.
+
+        Of a directory in which bindDN sees no people at all nobody is said to be gone: then it is that
+        account which lost its rights. Raises DirectoryDown.
+        """
+        return await self._bounded(partial(self._looked_up, subject))
+
+    async def _bounded(self, ask: Callable[[], Awaitable[Identity | None]]) -> Identity | None:
         if time.monotonic() < self._down_until_s:
             raise DirectoryDown("the directory did not answer a moment ago")
-        if not password:
-            return None
         try:
             async with asyncio.timeout(TIMEOUT_S), self._free:
-                return await self._asked(name, password)
+                return await ask()
         except (TimeoutError, DirectoryDown) as error:
             self._down_until_s = time.monotonic() + REST_S
             why = str(error) or f"it took longer than {TIMEOUT_S:g} s"
@@ -63,15 +81,32 @@ class Directory:
         """The steps of `identify` for somebody who does not exist. Raises DirectoryDown."""
         await self.identify(secrets.token_hex(8), secrets.token_hex(8))
 
-    async def _asked(self, name: str, password: str) -> Identity | None:
+    async def _open(self) -> Wire:
         settings = self._settings
-        wire = await Wire.open(settings.host, settings.port, tls=self._tls, over_tls=settings.over_tls)
+        return await Wire.open(settings.host, settings.port, tls=self._tls, over_tls=settings.over_tls)
+
+    async def _asked(self, name: str, password: str) -> Identity | None:
+        if not password:
+            return None
+        wire = await self._open()
         try:
             await self._bind_as_searcher(wire)
             entry = await self._find(wire, name)
             if not await self._opens(wire, entry, password) or entry is None:
                 return None
             await self._bind_as_searcher(wire)
+            return self._identity(entry, await self._groups_of(wire, entry))
+        finally:
+            await wire.close()
+
+    async def _looked_up(self, subject: str) -> Identity | None:
+        wire = await self._open()
+        try:
+            await self._bind_as_searcher(wire)
+            entry = await self._entry_of(wire, subject)
+            if entry is None:
+                await self._require_people(wire)
+                return None
             return self._identity(entry, await self._groups_of(wire, entry))
         finally:
             await wire.close()
@@ -89,16 +124,42 @@ class Directory:
         wanted: LDAPFilter = FilterEquality(settings.user_attribute, asked)
         if self._people is not None:
             wanted = FilterAnd([wanted, self._people])
-        attributes = [
+        found = await wire.search(settings.base_dn, wanted, self._attributes, 2)
+        if len(found) > 1:
+            log.warning("directory_ambiguous", attribute=settings.user_attribute, entries=len(found))
+        return found[0] if len(found) == 1 and found[0].dn else None
+
+    async def _entry_of(self, wire: Wire, subject: str) -> Entry | None:
+        attribute = self._settings.id_attribute
+        if attribute == DN:
+            people = self._people or ANY_ENTRY
+            found = await wire.search(subject, people, self._attributes, 1, itself=True)
+            return found[0] if found else None
+        wanted: LDAPFilter = FilterOr([FilterEquality(attribute, one) for one in _spellings(subject)])
+        if self._people is not None:
+            wanted = FilterAnd([wanted, self._people])
+        found = await wire.search(self._settings.base_dn, wanted, self._attributes, 2)
+        if len(found) > 1:
+            raise DirectoryDown(f"several entries have the {attribute} {subject!r}")
+        return next((one for one in found if one.text(attribute) == subject), None)
+
+    async def _require_people(self, wire: Wire) -> None:
+        people = self._people or ANY_ENTRY
+        if not await wire.search(self._settings.base_dn, people, [NO_ATTRIBUTES], 1):
+            raise DirectoryDown(
+                "it shows nobody at all: bindDN must be allowed to read the entries of people"
+            )
+
+    @property
+    def _attributes(self) -> Sequence[str]:
+        """What is read of a person."""
+        settings = self._settings
+        return (
             settings.user_attribute,
             settings.display_name_attribute,
             settings.email_attribute,
             settings.id_attribute,
-        ]
-        found = await wire.search(settings.base_dn, wanted, attributes, 2)
-        if len(found) > 1:
-            log.warning("directory_ambiguous", attribute=settings.user_attribute, entries=len(found))
-        return found[0] if len(found) == 1 and found[0].dn else None
+        )
 
     async def _opens(self, wire: Wire, entry: Entry | None, password: str) -> bool:
         dn = entry.dn if entry is not None else f"cn={secrets.token_hex(8)},{self._settings.base_dn}"
@@ -125,10 +186,19 @@ class Directory:
             return None
         return Identity(
             provider=PROVIDER,
-            issuer=settings.base_dn.lower(),
+            issuer=self.issuer,
             subject=subject,
             name=entry.text(settings.user_attribute),
             display_name=entry.text(settings.display_name_attribute),
             email=entry.text(settings.email_attribute),
             groups=tuple(groups),
         )
+
+
+def _spellings(subject: str) -> Sequence[bytes]:
+    """The values that an id may stand for: `Entry.text` gives binary ones in hexadecimal."""
+    try:
+        binary = bytes.fromhex(subject)
+    except ValueError:
+        return (subject.encode(),)
+    return (subject.encode(), binary)

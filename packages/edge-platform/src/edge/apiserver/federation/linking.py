@@ -65,7 +65,7 @@ class Linking:
         """
         groups = mapped_groups(identity.groups, prefixes.groups)
         for _ in range(TRIES):
-            user = await self._linked(identity) or await self._made(identity, prefixes, groups)
+            user = await self.linked(identity) or await self._made(identity, prefixes, groups)
             if is_disabled(user):
                 raise LinkRefused("Disabled", "the user is disabled", user)
             try:
@@ -75,8 +75,19 @@ class Linking:
             return await self._known(kept)
         raise LinkRefused("Conflict", "the user is being changed over and over again")
 
-    async def _linked(self, identity: Identity) -> User | None:
-        """Asked of the API server, not of memory: another gateway may have made the user a moment ago."""
+    async def renew(self, user: User, identity: Identity, prefixes: Prefixes) -> None:
+        """Give a user who is signed in the groups of today. Raises KubeError."""
+        groups = mapped_groups(identity.groups, prefixes.groups)
+        try:
+            await self._with_groups(user, groups, prefixes)
+        except Conflict:  # what is known of the user here was old
+            await self._with_groups(await self._client.get(User, user.metadata.name), groups, prefixes)
+
+    async def linked(self, identity: Identity) -> User | None:
+        """The person's User, if there is one. Raises LinkRefused, KubeError.
+
+        Asked of the API server, not of memory: another gateway may have made the user a moment ago.
+        """
         marked = await self._client.list(User, labels=f"{IDENTITY_LABEL}={identity.mark}")
         found = [user for user in marked if link_of(user) == identity.link]
         if len(found) > 1:

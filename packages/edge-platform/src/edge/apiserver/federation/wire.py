@@ -22,6 +22,7 @@ from sansldap import (
     LDAPResultCode,
     SearchResultDone,
     SearchResultEntry,
+    SearchScope,
 )
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -96,10 +97,16 @@ class Wire:
         return answer.result.result_code
 
     async def search(
-        self, base: str, wanted: LDAPFilter, attributes: Sequence[str], limit: int
+        self, base: str, wanted: LDAPFilter, attributes: Sequence[str], limit: int, *, itself: bool = False
     ) -> Sequence[Entry]:
-        """At most `limit` entries of the subtree, aliases not followed. The base must be there."""
-        self._session.search_request(base, filter=wanted, attributes=list(attributes), size_limit=limit)
+        """At most `limit` entries of the subtree, aliases not followed. The base must be there.
+
+        itself: the base is the only entry that is asked about, and it may be missing.
+        """
+        scope = SearchScope.BASE if itself else SearchScope.SUBTREE
+        self._session.search_request(
+            base, scope, filter=wanted, attributes=list(attributes), size_limit=limit
+        )
         found: list[Entry] = []
         while True:
             for message in await self._receive():
@@ -108,6 +115,8 @@ class Wire:
                     found.append(Entry(message.object_name, values))
                 elif isinstance(message, SearchResultDone):
                     code = message.result.result_code
+                    if itself and code == LDAPResultCode.NO_SUCH_OBJECT:
+                        return ()
                     if code not in (LDAPResultCode.SUCCESS, LDAPResultCode.SIZE_LIMIT_EXCEEDED):
                         raise DirectoryDown(f"a search below {base!r} failed: {code.name}")
                     return found[:limit]

@@ -19,5 +19,14 @@ class TokenReused(OAuthError):
         self.session = session
 
 
+class GoneFromDirectory(OAuthError):
+    """The directory does not let a user in any more who came through it: all that did has been ended."""
+
+    def __init__(self, user: str) -> None:
+        why = "the directory does not let you in any more: your sessions and kubeconfigs have been ended"
+        super().__init__(400, "invalid_grant", why)
+        self.user = user
+
+
 NO_GOOD = "the refresh token is not good: sign in again"
 """One text for every reason: whoever holds a stolen token learns nothing from it."""

@@ -10,7 +10,7 @@ same moment, one wins. Source: design §9.
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -73,6 +73,15 @@ class Granted:
     session_ends_s: int
 
 
+Vouch = Callable[[SessionRecord, User], Awaitable[float]]
+"""When whoever the user signed in through vouched for them, asked before a session goes on: as
+`SessionRecord.vouched_s` has it. Raises OAuthError when it may not go on, Unavailable, KubeError."""
+
+
+async def nobody_asked(record: SessionRecord, _: User) -> float:
+    return record.vouched_s
+
+
 class Browsers(Protocol):
     """Sign-ins that browsers keep, which give sessions without a password. Both raise KubeError."""
 
@@ -105,6 +114,7 @@ class Sessions:
         self.life_s: Callable[[str], float] = lambda _: math.inf
         """How long access tokens of a client live at most, by its id."""
         self.browsers: Browsers | None = None
+        self.vouch: Vouch = nobody_asked
         self.live = LiveSessions(client, namespace, look, relist_s=relist_s)
         self._records = SessionRecords(client, namespace, self.live)
         self.keeper = SessionKeeper(self.live, self._records, tokens, people, clock)
@@ -179,10 +189,11 @@ class Sessions:
         refreshable: bool = True,
         signed_in_s: float = 0.0,
         login: str = "",
+        origin: str = "",
     ) -> Granted:
         """A new session. refreshable False: it ends with its one access token. Raises Unavailable.
 
-        signed_in_s, login: as `SessionRecord` has them.
+        signed_in_s, login, origin: as `SessionRecord` has them.
         Who has to change the password first gets no ID token, and the scope "password-change".
         """
         now_s, name = self._clock.now_s(), user.metadata.name
@@ -207,6 +218,7 @@ class Sessions:
             current=hash_of(token.own) if token else "",
             signed_in_s=signed_in_s,
             login=login,
+            origin=origin,
         )
         try:
             await self.keeper.make_room(name, self._lives.per_user)
@@ -220,46 +232,54 @@ class Sessions:
         """Swap a refresh token for new tokens.
 
         Raises OAuthError when it is not good for that; TokenReused when it is a copy, whose session is then
-        ended; Unavailable.
+        ended; what `vouch` raises; Unavailable.
         """
         offered = read_refresh_token(token)
         if offered is None:
             raise OAuthError(400, "invalid_grant", NO_GOOD)
-        fresh = next_refresh_token(offered)
+        fresh, vouched_s = next_refresh_token(offered), -1.0
         try:
             for _ in range(SWAP_TRIES):
-                granted = await self._try_refresh(offered, fresh, client, address, agent)
-                if granted is not None:
-                    return granted
+                version, record, user = await self._going_on(offered, fresh, client, address)
+                if is_current(record, fresh):
+                    # It was us: the answer to the write was lost, and the repeated one found it done.
+                    return self._granted(record, user, fresh, "")
+                if vouched_s < 0:  # once, however often the record changes meanwhile
+                    vouched_s = await self.vouch(record, user)
+                swapped = self._swapped(record, fresh, address, agent, vouched_s)
+                if await self._swap(swapped, version):
+                    return self._granted(swapped, user, fresh, "")
         except KubeError as error:
             raise _not_done(error) from error
         raise _not_done("its record was changed again and again")
 
-    async def _try_refresh(
-        self, offered: RefreshToken, fresh: RefreshToken, client: str, address: str, agent: str
-    ) -> Granted | None:
-        """None: the record was changed by somebody else at the same moment, so look again."""
+    async def _going_on(
+        self, offered: RefreshToken, fresh: RefreshToken, client: str, address: str
+    ) -> tuple[str, SessionRecord, User]:
+        """The record's version, the record and its user, if the token is good for them. Raises OAuthError."""
         version, record = await self._records.read(offered.id)
-        now_s = self._clock.now_s()
-        if record is not None and is_current(record, fresh):
-            # It was us: the answer to the write was lost, and the repeated one found it done.
-            user = self._people.user(record.user)
-            if user is not None:
-                return self._granted(record, user, fresh, "")
-        verdict = Verdict.WORTHLESS if record is None else judge(record, offered, client, now_s)
+        user = self._people.user(record.user) if record is not None else None
+        if record is not None and user is not None and is_current(record, fresh):
+            return version, record, user
+        verdict = Verdict.WORTHLESS if record is None else judge(record, offered, client, self._clock.now_s())
         if record is None or verdict is Verdict.WORTHLESS:
             raise OAuthError(400, "invalid_grant", NO_GOOD)
         if verdict is Verdict.STOLEN:
             log.warning("refresh_token_reused", session=record.id, user=record.user, address=address)
             await self._records.remove(record.id)
             raise TokenReused(record.user, record.id)
-        user = self._people.user(record.user)
         if user is None:
             raise OAuthError(400, "invalid_grant", NO_GOOD)
         if not self._is_still(record, user):
             await self._records.remove(record.id)
             raise OAuthError(400, "invalid_grant", NO_GOOD)
-        swapped = replace(
+        return version, record, user
+
+    def _swapped(
+        self, record: SessionRecord, fresh: RefreshToken, address: str, agent: str, vouched_s: float
+    ) -> SessionRecord:
+        now_s = self._clock.now_s()
+        return replace(
             record,
             previous=record.current,
             current=hash_of(fresh.own),
@@ -268,14 +288,18 @@ class Sessions:
             address=address,
             agent=agent[:256],
             ends_s=min(now_s + self._lives.idle_s, record.opened_s + self._lives.longest_s),
+            vouched_s=vouched_s,
         )
+
+    async def _swap(self, swapped: SessionRecord, version: str) -> bool:
+        """False: the record was changed by somebody else at the same moment, so look again."""
         try:
             await self._records.write(swapped, version)
         except Conflict:
-            return None
+            return False
         except NotFound:
             raise OAuthError(400, "invalid_grant", NO_GOOD) from None
-        return self._granted(swapped, user, fresh, "")
+        return True
 
     def _is_still(self, record: SessionRecord, user: User) -> bool:
         """Whether the user is who signed in, may, and has the password of then."""
@@ -307,7 +331,7 @@ class Sessions:
             "aud": record.client,
             "iat": int(now_s),
             "exp": int(expires_s),
-            "auth_time": int(record.signed_in_s or record.opened_s),
+            "auth_time": int(record.proven_s),
             "sid": record.sid,
             "preferred_username": record.user,
         }
@@ -350,14 +374,20 @@ class Sessions:
         try:
             if self.browsers is not None:
                 await self.browsers.forget_all(user)
-            found = await self._records.of(user)
-            if but:
-                found.pop(session_id(but), None)
-            for id_ in found:
-                await self._records.remove(id_)
         except KubeError as error:
             raise _not_done(error) from error
-        return list(found.values())
+        spared = session_id(but) if but else ""
+        return await self.end_those(user, lambda record: record.id != spared)
+
+    async def end_those(self, user: str, which: Callable[[SessionRecord], bool]) -> list[SessionRecord]:
+        """End some sessions of a user, and no sign-in of a browser; the ended ones. Raises Unavailable."""
+        try:
+            found = [record for record in (await self._records.of(user)).values() if which(record)]
+            for record in found:
+                await self._records.remove(record.id)
+        except KubeError as error:
+            raise _not_done(error) from error
+        return found
 
     async def outlive(self, sid: str, old_hash: str, new_hash: str) -> None:
         """Let a session go on under a password that is about to be stored. Raises Unavailable.

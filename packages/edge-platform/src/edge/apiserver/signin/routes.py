@@ -14,14 +14,16 @@ from aiohttp import web
 
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.callers.identity import People
+from edge.apiserver.federation.directory import PROVIDER as LDAP
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
+from edge.apiserver.federation.standing import GONE
 from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.listening.limits import SignInGuard
 from edge.apiserver.measures import Measures
 from edge.apiserver.openapi.operation import FORM, JSON, Operation
 from edge.apiserver.openapi.shapes import Token, TokenRequest
 from edge.apiserver.sessions.credential import REFRESH_COOKIE, check_sent_by_us
-from edge.apiserver.sessions.errors import OAuthError, TokenReused
+from edge.apiserver.sessions.errors import GoneFromDirectory, OAuthError, TokenReused
 from edge.apiserver.sessions.store import Granted, Sessions
 from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, wants_cookies
 from edge.apiserver.signin.clients import Clients
@@ -162,6 +164,9 @@ class SignIn:
             return await self._sessions.refresh(token, client, address, agent)
         except TokenReused as error:
             await self.record(self._people.user(error.user), request, "RefreshTokenReused", "Token")
+            raise
+        except GoneFromDirectory as error:
+            await self.record(self._people.user(error.user), request, GONE, "Token", provider=LDAP)
             raise
 
     def check_stray(self, request: web.BaseRequest) -> None:

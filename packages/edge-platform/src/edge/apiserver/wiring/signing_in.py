@@ -7,6 +7,7 @@ from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.federation.linking import Prefixes
 from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.federation.provider import Provider
+from edge.apiserver.federation.standing import Credentials, Standing
 from edge.apiserver.oauth.provider_routes import OidcSignIn
 from edge.apiserver.oauth.session_routes import OAuthRoutes
 from edge.apiserver.rights.picture import Rights
@@ -38,6 +39,17 @@ class SigningIn:
         settings = ground.settings
         records = LoginRecords(ground.client, ground.clock, ground.measures.throttled)
         ground.background.spawn(records.run())
+        ldap = settings.authentication.ldap
+        standing = Standing(
+            ldap,
+            linking=recognition.linking(),
+            credentials=Credentials(recognition.sessions, recognition.kubeconfigs),
+            people=recognition.people,
+            records=records,
+            clock=ground.clock,
+        )
+        recognition.sessions.vouch = standing.vouch
+        ground.background.spawn(standing.run())
         self._sign_in = SignIn(
             sessions=recognition.sessions,
             people=recognition.people,
@@ -47,7 +59,7 @@ class SigningIn:
             measures=ground.measures,
             trusted=settings.trusted_networks,
             auditor=auditor,
-            outside=outside_users(settings.authentication.ldap, recognition.linking()),
+            outside=outside_users(ldap, recognition.linking()),
         )
 
     def publics(self) -> dict[tuple[str, tuple[str, ...]], Handler]:

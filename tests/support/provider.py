@@ -2,15 +2,18 @@
 
 import json
 import re
+import secrets
 import socket
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from tests.support.browser import Browser
 
 from edge.embedded import tools
 from edge.embedded.steps import Progress
@@ -19,6 +22,7 @@ from edge_kube.harness.processes import Process, free_port
 CLIENT: Final = "edge-platform"
 SECRET: Final = "known to the provider"
 PASSWORD: Final = "at the provider"
+START: Final = "/oauth/providers/oidc/start"
 
 
 def account(
@@ -33,6 +37,8 @@ def account(
 ACCOUNTS: Final = (
     account("curie", groups=("radium", "edge:platform-admins", "system:masters")),
     account("meitner"),
+    account("goeppert"),
+    account("noddack"),
     account("admin", email="admin@example.org", verified=False),
 )
 
@@ -93,6 +99,31 @@ async def signed_in_there(address: str, name: str, password: str = PASSWORD) -> 
             if "/oauth/callback?" in target:
                 return target
     raise AssertionError(f"the provider leads to {target}")
+
+
+async def back_from_provider(browser: Browser, name: str, start: str = START) -> str:
+    """The path at the gateway that the provider sends the browser to."""
+    begun = await browser.open(start)
+    assert begun.status == 303, begun.body
+    parts = urlsplit(await signed_in_there(begun.headers["Location"], name))
+    return f"{parts.path}?{parts.query}"
+
+
+async def logout_token(issuer: str, **claims: Any) -> str:
+    """A logout token of the provider's, with these claims instead of good ones; None leaves one out."""
+    now_s = int(time.time())
+    event = "http://schemas.openid.net/event/backchannel-logout"
+    good = {
+        "iss": issuer, "aud": CLIENT, "iat": now_s, "exp": now_s + 120, "jti": secrets.token_hex(8),
+        "events": {event: {}},
+    }  # fmt: skip
+    wanted = {name: value for name, value in {**good, **claims}.items() if value is not None}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{issuer}/logout-token", json=wanted) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+        return await answer.text()
 
 
 def _listens(port: int) -> bool:

@@ -1,5 +1,6 @@
 // oidc-provider is a real OpenID provider for tests: the server of a certified library with the accounts of a
-// file. It listens on loopback alone. Settings come from the environment:
+// file. It listens on loopback alone. POST /logout-token signs the claims of its body as it signs ID tokens: the
+// library sends no logout tokens by itself. Settings come from the environment:
 //
 //	PORT       where it listens; the issuer is http://127.0.0.1:PORT
 //	CLIENT     id:secret of the one client
@@ -10,6 +11,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -17,7 +19,9 @@ import (
 
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
+	"github.com/zitadel/oidc/v3/pkg/crypto"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
 type account struct {
@@ -25,7 +29,8 @@ type account struct {
 	Groups []string
 }
 
-// groupsToo adds what the library's store does not know: groups, in the answer of the userinfo endpoint.
+// groupsToo adds what the library's store does not know: groups, in the answer of the userinfo endpoint, and the
+// session at the provider, in ID tokens: everybody has one, named after them.
 type groupsToo struct {
 	*storage.Storage
 	accounts map[string]account
@@ -39,6 +44,42 @@ func (s groupsToo) SetUserinfoFromToken(
 	}
 	userinfo.AppendClaims("groups", s.accounts[subject].Groups)
 	return nil
+}
+
+func (s groupsToo) SetUserinfoFromRequest(
+	ctx context.Context, userinfo *oidc.UserInfo, request op.IDTokenRequest, scopes []string,
+) error {
+	if err := s.Storage.SetUserinfoFromRequest(ctx, userinfo, request, scopes); err != nil {
+		return err
+	}
+	userinfo.AppendClaims("sid", "session-of-"+request.GetSubject())
+	return nil
+}
+
+func (s groupsToo) signLogoutToken(w http.ResponseWriter, r *http.Request) {
+	claims := map[string]any{}
+	if err := json.NewDecoder(r.Body).Decode(&claims); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	token, err := s.signed(r.Context(), claims)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprint(w, token)
+}
+
+func (s groupsToo) signed(ctx context.Context, claims map[string]any) (string, error) {
+	key, err := s.SigningKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	signer, err := op.SignerFromKey(key)
+	if err != nil {
+		return "", err
+	}
+	return crypto.Sign(claims, signer)
 }
 
 func main() {
@@ -66,5 +107,8 @@ func serve(log *slog.Logger) error {
 	storage.RegisterClients(storage.WebClient(id, secret, os.Getenv("REDIRECT")))
 	address := "127.0.0.1:" + os.Getenv("PORT")
 	store := groupsToo{storage.NewStorage(users), accounts}
-	return http.ListenAndServe(address, exampleop.SetupServer("http://"+address, store, log, false))
+	all := http.NewServeMux()
+	all.Handle("/", exampleop.SetupServer("http://"+address, store, log, false))
+	all.HandleFunc("POST /logout-token", store.signLogoutToken)
+	return http.ListenAndServe(address, all)
 }

@@ -10,7 +10,14 @@ import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import CLIENT, IAM, PATIENCE_S, Answer, RunningGateway
-from tests.support.provider import ProviderProcess, gateway_settings, provider, signed_in_there
+from tests.support.provider import (
+    START,
+    ProviderProcess,
+    back_from_provider,
+    gateway_settings,
+    provider,
+    signed_in_there,
+)
 
 from edge.apiserver.configuration.federation import OidcSettings
 from edge.apiserver.federation.fetch import Fetch, FetchFailed
@@ -23,7 +30,6 @@ from edge_kube.harness.processes import free_port
 from edge_kube.meta import Key
 from edge_sdk.secret import Secret
 
-START = "/oauth/providers/oidc/start"
 CONSOLE = "https://edge.example.com/sign-in/callback"
 
 
@@ -44,18 +50,6 @@ async def with_oidc(
 ) -> AsyncIterator[RunningGateway]:
     async with RunningGateway(gateway_cluster.connection, gateway_settings(idp.issuer, port)) as running:
         yield running
-
-
-def path_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.path}?{parts.query}"
-
-
-async def back_from_provider(browser: Browser, name: str, start: str = START) -> str:
-    """The path at the gateway that the provider sends the browser to."""
-    begun = await browser.open(start)
-    assert begun.status == 303, begun.body
-    return path_of(await signed_in_there(begun.headers["Location"], name))
 
 
 async def test_the_way_from_a_program_through_the_provider_to_a_token(

@@ -54,21 +54,30 @@ class Expected:
 
 def check_id_token(token: str, keys: Keys, expected: Expected, now_s: float) -> Claims:
     """The claims. Raises IdTokenRefused; UnknownKey when fresh keys might help."""
+    claims = signed_claims(header_of(token), token, keys)
+    _is_for_us(claims, expected)
+    _is_now(claims, now_s)
+    return claims
+
+
+def header_of(token: str) -> Mapping[str, Any]:
+    """What a token says about itself. Raises IdTokenRefused."""
     try:
-        header = jwt.get_unverified_header(token)
+        return jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
         raise IdTokenRefused(f"it is no signed token: {error}") from None
+
+
+def signed_claims(header: Mapping[str, Any], token: str, keys: Keys) -> Claims:
+    """What one of these keys has signed; the claims are not looked at. Raises as `check_id_token`."""
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
         raise IdTokenRefused(f"its algorithm is {str(algorithm)[:20]!r}")
     key = _key(keys, header.get("kid"), algorithm)
     try:
-        claims = jwt.decode(token, key, algorithms=[algorithm], options=_SIGNATURE_ALONE)
+        return jwt.decode(token, key, algorithms=[algorithm], options=_SIGNATURE_ALONE)
     except (jwt.PyJWTError, ValueError) as error:
         raise IdTokenRefused(f"its signature is wrong: {error}") from None
-    _is_for_us(claims, expected)
-    _is_now(claims, now_s)
-    return claims
 
 
 def _key(keys: Keys, kid: object, algorithm: str) -> Any:

@@ -21,6 +21,7 @@ from edge_sdk.client.models.shared import (
     JwkSet,
     Kubeconfig,
     KubeconfigList,
+    LogoutToken,
     Me,
     MyAccess,
     NewClient,
@@ -425,6 +426,16 @@ class Calls:
     async def get_version(self) -> Version:
         """Versions."""
         return await self._http.call("GET", "/oapis/version", Version)
+
+    async def backchannel_logout(self, body: LogoutToken) -> Mapping[str, str]:
+        """The OpenID provider says that somebody left."""
+        return await self._http.call(
+            "POST",
+            "/oauth/backchannel-logout/oidc",
+            Mapping[str, str],
+            body=body,
+            body_as="application/x-www-form-urlencoded",
+        )
 
     async def introspect_token(self, body: TokenQuestion) -> Introspection:
         """Whose a token is, for the client it was sent to."""

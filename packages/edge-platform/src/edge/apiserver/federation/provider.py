@@ -14,7 +14,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import structlog
@@ -23,10 +23,13 @@ from edge.apiserver.configuration.federation import OidcSettings, trust
 from edge.apiserver.federation.fetch import Fetch, FetchFailed, is_refused_address
 from edge.iam.federated import Identity
 from edge.iam.idtokens import Claims, Expected, IdTokenRefused, Keys, UnknownKey, check_id_token
+from edge.iam.logouttokens import LoggedOut, check_logout_token
 
 PROVIDER: Final = "oidc"
 KEPT_S: Final = 3600.0
 AGAIN_S: Final = 10.0
+
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger("edge.apiserver")
 
@@ -110,6 +113,13 @@ class Provider:
         claims = await self._checked(str(tokens.get("id_token", "")), attempt.nonce, now_s)
         return self._identity(await self._with_userinfo(known, claims, tokens))
 
+    async def logged_out(self, token: str, now_s: float) -> LoggedOut:
+        """Who has left there, by a logout token. Raises NotVouched, ProviderDown."""
+        issuer, client = self._settings.issuer_url, self._settings.client_id
+        return await self._judged(
+            "logout", lambda keys: check_logout_token(token, keys, issuer, client, now_s)
+        )
+
     async def _swapped(self, known: _Known, code: str, attempt: Attempt) -> Mapping[str, Any]:
         settings = self._settings
         form = {
@@ -134,13 +144,17 @@ class Provider:
     async def _checked(self, token: str, nonce: str, now_s: float) -> Claims:
         settings = self._settings
         expected = Expected(settings.issuer_url, settings.client_id, nonce)
+        return await self._judged("ID", lambda keys: check_id_token(token, keys, expected, now_s))
+
+    async def _judged(self, what: str, check: Callable[[Keys], T]) -> T:
+        """By the keys that are known, and by those of now where one is new."""
         try:
             try:
-                return check_id_token(token, (await self._discovered()).keys, expected, now_s)
+                return check((await self._discovered()).keys)
             except UnknownKey:
-                return check_id_token(token, (await self._discovered(renew=True)).keys, expected, now_s)
+                return check((await self._discovered(renew=True)).keys)
         except IdTokenRefused as error:
-            raise NotVouched(f"the ID token was refused: {error}") from None
+            raise NotVouched(f"the {what} token was refused: {error}") from None
 
     async def _with_userinfo(self, known: _Known, claims: Claims, tokens: Mapping[str, Any]) -> Claims:
         """What the ID token leaves out, from the userinfo endpoint, if that is about the same person."""
@@ -168,6 +182,7 @@ class Provider:
             display_name=_text(claims.get("name")),
             email=_text(claims.get("email")) if claims.get("email_verified") is True else "",
             groups=tuple(one for one in listed if isinstance(one, str)),
+            session=_text(claims.get("sid")),
         )
 
     async def _discovered(self, *, renew: bool = False) -> _Known:

@@ -206,12 +206,22 @@ class Authorize:
 
     async def _code_for(self, asked: AuthorizeRequest, user: User, login: Ticket) -> web.Response:
         provider = login.content.get("provider", LOCAL)
-        return await self._code(asked, user, provider, login.made_s, login.name)
+        origin = login.content.get("origin", "")
+        return await self._code(asked, user, provider, login.made_s, login.name, origin)
 
     async def _code(
-        self, asked: AuthorizeRequest, user: User, provider: str, signed_in_s: float, login: str
+        self,
+        asked: AuthorizeRequest,
+        user: User,
+        provider: str,
+        signed_in_s: float,
+        login: str,
+        origin: str = "",
     ) -> web.Response:
-        """login: the name of what the browser is known by; a code is worth nothing without it."""
+        """login: the name of what the browser is known by; a code is worth nothing without it.
+
+        origin: as `SessionRecord` has it.
+        """
         self._limiter.delay(user.metadata.name, self._clock.monotonic_s())
         code = await self._codes.make(
             user,
@@ -224,6 +234,7 @@ class Authorize:
                 "provider": provider,
                 "signedIn": f"{signed_in_s:.0f}",
                 "login": login,
+                "origin": origin,
             },
         )
         return self._sent_back(asked.redirect_uri, asked.state, code=code)

@@ -72,6 +72,7 @@ class CodeGrant:
                 refreshable=REFRESH in client.grants,
                 signed_in_s=float(ticket.content.get("signedIn", "0")),
                 login=login,
+                origin=ticket.content.get("origin", ""),
             )
             if await self._codes.note(ticket, {"sid": granted.sid}) is None:
                 # The code was tried again while the session was being opened.

@@ -29,6 +29,7 @@ from edge.apiserver.oauth.tickets import Tickets
 from edge.apiserver.openapi.operation import HTML, Operation, Param
 from edge.apiserver.signin.routes import SignIn
 from edge.iam.federated import path_back
+from edge.iam.sessions import origin_of
 from edge.iam.types import User
 from edge_kube.errors import KubeError
 from edge_sdk.clock import Clock
@@ -177,14 +178,15 @@ class OidcSignIn:
         if "error" in answer or not answer.get("code"):
             log.info("provider_said_no", error=answer.get("error", "")[:80])
             raise _Failed("ProviderRefused", "The provider did not sign you in.", 403)
-        user = await self._user(kept, answer)
+        user, session = await self._user(kept, answer)
         await self._sign_in.record(user, request, "Succeeded", "OAuth", provider=PROVIDER)
-        login = await self._logins.make(user, {"provider": PROVIDER})
+        login = await self._logins.make(user, {"provider": PROVIDER, "origin": origin_of(session)})
         response = sent_on(kept.back)
         Browser(request, self._trusted).remember(response, login)
         return response
 
-    async def _user(self, kept: _Kept, answer: Mapping[str, str]) -> User:
+    async def _user(self, kept: _Kept, answer: Mapping[str, str]) -> tuple[User, str]:
+        """And what the provider calls this sign-in there, or ""."""
         now_s = self._clock.now_s()
         try:
             identity = await self._provider.identity(
@@ -194,7 +196,7 @@ class OidcSignIn:
             log.warning("sign_in_not_vouched", provider=PROVIDER, why=str(error))
             raise _Failed("NotVouched", "What the provider answered cannot be trusted.", 403) from None
         try:
-            return await self._linking.user_for(identity, self._prefixes)
+            return await self._linking.user_for(identity, self._prefixes), identity.session
         except LinkRefused as refused:
             log.warning("sign_in_not_linked", provider=PROVIDER, name=identity.name, why=str(refused))
             what = "The provider knows you, and you may not use this platform. An administrator can tell why."

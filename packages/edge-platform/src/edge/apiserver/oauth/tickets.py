@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,12 +134,16 @@ class Tickets:
 
     async def forget_all(self, user: str) -> None:
         """Drop all of a user. Raises KubeError."""
+        await self.forget_those(lambda _: True, user)
+
+    async def forget_those(self, which: Callable[[Ticket], bool], user: str = "") -> None:
+        """Drop some. user: of that one alone; "" for anybody's. Raises KubeError."""
         labels = ",".join(f"{key}={value}" for key, value in user_label(user).items())
         kept = await self._client.list(
             KubeSecret, self._namespace, labels=labels, fields=f"type={self._type}"
         )
         for ticket in filter(None, map(self._read, kept)):
-            if ticket.user == user:
+            if user in ("", ticket.user) and which(ticket):
                 await self._client.delete(KubeSecret, ticket.name, self._namespace)
 
     async def run(self) -> None:

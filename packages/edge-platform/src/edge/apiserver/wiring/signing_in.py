@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from edge.apiserver.account.routes import Account
 from edge.apiserver.auditing.auditor import Auditor
+from edge.apiserver.federation.backchannel import BackChannel
 from edge.apiserver.federation.linking import Prefixes
 from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.federation.provider import Provider
@@ -116,6 +117,16 @@ class SigningIn:
         if not oidc.enabled:
             return of.oauth.connect(self._sign_in, of.tokens, of.authenticator)
         self._provider = provider = Provider(oidc)
+        back_channel = BackChannel(
+            provider,
+            oidc.issuer_url,
+            linking=of.linking(),
+            people=of.people,
+            sessions=of.sessions,
+            logins=of.oauth.logins,
+            sign_in=self._sign_in,
+            clock=self._ground.clock,
+        )
         outside = OidcSignIn(
             provider,
             of.linking(),
@@ -126,4 +137,4 @@ class SigningIn:
             clock=self._ground.clock,
         )
         pages = of.oauth.connect(self._sign_in, of.tokens, of.authenticator, outside.links)
-        return {**pages, **outside.routes()}
+        return {**pages, **outside.routes(), **back_channel.routes()}

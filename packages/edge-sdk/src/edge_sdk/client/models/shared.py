@@ -344,6 +344,12 @@ class ListMeta(Model):
     remaining_item_count: int = 0
 
 
+class LogoutToken(Model):
+    """OpenID Connect Back-Channel Logout 1.0 §2.5."""
+
+    logout_token: str = field(name="logout_token")
+
+
 class Me(Model):
     """Who is signed in. mustChangePassword: until then the token only reads. Times in RFC 3339."""
 

@@ -16,7 +16,6 @@ from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.callers.identity import People
 from edge.apiserver.federation.directory import PROVIDER as LDAP
 from edge.apiserver.federation.outside import DIRECTORY_DOWN, LOCAL, SUCCEEDED, Outside, Verdict
-from edge.apiserver.federation.standing import GONE
 from edge.apiserver.headers import Network, client_address, forwarded
 from edge.apiserver.listening.limits import SignInGuard
 from edge.apiserver.measures import Measures
@@ -29,6 +28,7 @@ from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, 
 from edge.apiserver.signin.clients import Clients
 from edge.apiserver.signin.lockouts import Lockouts
 from edge.apiserver.signin.loginrecords import Attempt, LoginRecords
+from edge.apiserver.signin.standing import GONE
 from edge.iam.accounts import is_disabled
 from edge.iam.federated import provider_of
 from edge.iam.oauthclients import OAuthClient

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 from edge.apiserver.account.routes import Account
 from edge.apiserver.auditing.auditor import Auditor
-from edge.apiserver.federation.backchannel import BackChannel
 from edge.apiserver.federation.linking import Prefixes
 from edge.apiserver.federation.outside import outside_users
 from edge.apiserver.federation.provider import Provider
-from edge.apiserver.federation.standing import Credentials, Standing
+from edge.apiserver.oauth.backchannel import BackChannel
 from edge.apiserver.oauth.provider_routes import OidcSignIn
 from edge.apiserver.oauth.session_routes import OAuthRoutes
 from edge.apiserver.rights.picture import Rights
@@ -16,6 +15,7 @@ from edge.apiserver.routes import Handler, OwnRoute
 from edge.apiserver.sessions.routes import SessionRoutes
 from edge.apiserver.signin.loginrecords import LoginRecords
 from edge.apiserver.signin.routes import SignIn
+from edge.apiserver.signin.standing import Credentials, Standing
 from edge.apiserver.wiring.ground import Ground
 from edge.apiserver.wiring.recognition import Recognition
 

@@ -20,7 +20,7 @@ from edge_kube.backoff import Backoff
 from edge_kube.client import Client
 from edge_kube.errors import Gone, KubeError
 from edge_kube.meta import Key, Kind
-from edge_kube.wire import LineSplitter, UndecodableError, bare, envelope_of, error_of_body
+from edge_kube.wire import BareMeta, LineSplitter, UndecodableError, bare, envelope_of, error_of_body
 
 SILENCE_MAX_S: Final = 70.0  # the server sends a bookmark about each minute
 HEALTHY_AFTER_S: Final = 30.0
@@ -158,11 +158,21 @@ class Mirror:
         meta = bare(raw)
         if event.type == "DELETED":
             self.collection.drop(Key(meta.namespace, meta.name), meta.resource_version)
-        elif event.type in ("ADDED", "MODIFIED"):
+        elif event.type in ("ADDED", "MODIFIED") and not self._is_older(meta):
             self._put(raw)
         elif event.type == "BOOKMARK":
             self.collection.reached(meta.resource_version)
         return meta.resource_version
+
+    def _is_older(self, meta: BareMeta) -> bool:
+        """Than what is here: this process has written the object itself, and knows what became of it.
+
+        Of one server versions of a kind grow (KEP 5504). A list is another matter: the server may have been
+        restored to what it was.
+        """
+        have = self.collection.get(Key(meta.namespace, meta.name))
+        known, told = have.resource_version if have is not None else "", meta.resource_version
+        return known.isdecimal() and told.isdecimal() and int(told) < int(known)
 
     def _put(self, raw: bytes) -> None:
         try:

@@ -2,8 +2,8 @@
 
 import json
 
-from edge.apiserver.kinds import collection_of
-from edge.apiserver.mirror import Mirror
+from edge.apiserver.mirrors.kinds import collection_of
+from edge.apiserver.mirrors.mirror import Mirror
 from edge_kube.client import Client
 from edge_kube.config import Connection
 from edge_kube.core import Secret

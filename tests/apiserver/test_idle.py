@@ -105,8 +105,15 @@ async def test_idling_costs_nothing_but_the_lease_and_the_watches(
                 secret="idle-webhook",
                 configuration="edge-idle",
             )
-            times = {"lease_s": 60.0, "renew_deadline_s": 30.0, "grace_s": 20.0}  # the lead is not lost here
-            options = Options(identity="idle-0", lease="idle", webhooks=hooks, retry_s=RETRY_S, **times)
+            options = Options(
+                identity="idle-0",
+                lease="idle",
+                webhooks=hooks,
+                retry_s=RETRY_S,
+                lease_s=60.0,  # the lead is not lost here, however long a busy machine gives us no turn
+                renew_deadline_s=30.0,
+                grace_s=20.0,
+            )
             manager = Manager(proxied, [room()], options)
             stop = asyncio.Event()
             running = asyncio.create_task(manager.run(stop))

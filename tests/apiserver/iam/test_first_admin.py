@@ -84,7 +84,11 @@ async def test_who_took_the_place_of_a_deleted_administrator_counts_before_their
     manager = await kube.start(room())
     await kube.eventually(User, "admin", is_active)
     await kube.eventually(IAMRoleBinding, "admin-platform-admin")
-    monkeypatch.setattr(manager.cache.informer(IAMRoleBinding), "put", lambda obj: None)  # its watch is late
+
+    def late(_: IAMRoleBinding) -> None:
+        """Its watch brings nothing yet."""
+
+    monkeypatch.setattr(manager.cache.informer(IAMRoleBinding), "put", late)
     await kube.create(User(metadata=ObjectMeta(name="ada")))
     await kube.create(admin_binding("ada"))
     await kube.client.delete(User, "admin")

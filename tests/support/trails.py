@@ -54,7 +54,7 @@ async def trail(
     limits: Limits = ROOMY,
     on_statement: Callable[[bytes], None] = lambda _: None,
 ) -> AsyncGenerator[Trail]:
-    made = Trail(Writer(Folder(path), chain, KEY, limits, on_statement=on_statement), within_s=10)
+    made = Trail(Writer(Folder(path), chain, KEY, limits, on_statement=on_statement), within_s=60)
     made.start()
     try:
         yield made

@@ -1,7 +1,6 @@
 """The example plugin: conformance, refusals, and the server that runs inside its container (A4, A9)."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 
 import edge_function.server
 from edge_function import FunctionPlugin
+from edge_kube.harness.processes import free_port
 from edge_sdk.plugins import Registry
 from edge_sdk.provisioner import Topology, Version
 from edge_sdk.testing import ProvisionerConformance
@@ -76,9 +76,7 @@ def test_a_changed_source_replaces_the_pods() -> None:
 def address(tmp_path: Path) -> Iterator[str]:
     source = tmp_path / "function.py"
     source.write_text(HELLO)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = str(Path(edge_function.server.__file__))
     command = [sys.executable, server, str(source), "handle", str(port)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
@@ -89,10 +87,10 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 def call(url: str, body: bytes | None = None) -> Any:
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
         try:
-            with urllib.request.urlopen(url, data=body, timeout=5) as answer:
+            with urllib.request.urlopen(url, data=body, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError:
             raise

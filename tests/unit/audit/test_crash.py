@@ -89,7 +89,7 @@ async def test_the_next_writer_marks_what_has_no_outcome_as_unknown(tmp_path: Pa
     segment.write_bytes(b"\n".join(lines[:-1]) + b"\n")  # the outcome of the last one never came
     async with trail(tmp_path / "t", "gateway-2") as after:
         looking = asyncio.create_task(after.look_after_orphans(lambda: 7))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not records(tmp_path / "t", "gateway-2"):  # noqa: ASYNC110 - files change elsewhere
                 await asyncio.sleep(0.02)
             while left_behind_names(tmp_path / "t"):  # noqa: ASYNC110
@@ -188,7 +188,7 @@ async def test_a_full_disk_refuses_changes_and_takes_the_outcomes_of_earlier_one
         assert refused.reason == "disk-full"
         for record in before:
             made.finish(outcome(record))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while made.counts.written < 100 + allowed:  # noqa: ASYNC110 - a thread writes
                 await asyncio.sleep(0.01)
         filler.unlink()
@@ -229,7 +229,7 @@ async def test_a_folder_that_cannot_be_made_refuses_changes_until_it_can(tmp_pat
         asked = intent("later")
         made.finish(outcome(asked))
         (tmp_path / "t").unlink()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not made.counts.written:  # noqa: ASYNC110 - a thread writes
                 await asyncio.sleep(0.02)
         await change(made)

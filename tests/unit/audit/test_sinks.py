@@ -26,7 +26,7 @@ from edge.audit.writer import NotWrittenError
 
 @asynccontextmanager
 async def shipped(
-    *sinks: NearSink, enough: int = 2, within_s: float = 10, chain: str = "gateway-1"
+    *sinks: NearSink, enough: int = 2, within_s: float = 60, chain: str = "gateway-1"
 ) -> AsyncGenerator[Trail]:
     trail = Trail(Shipper(sinks, chain, KEY, enough=enough), within_s=within_s)
     trail.start()
@@ -37,7 +37,7 @@ async def shipped(
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - other tasks change it
             await asyncio.sleep(0.01)
 

@@ -12,6 +12,7 @@ import pytest
 from edge.embedded import instance, ports, processes
 from edge.embedded.components import Components
 from edge.embedded.steps import StepError
+from edge_kube.harness.processes import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +86,8 @@ def test_a_taken_port_is_named_with_its_holder_and_the_way_out() -> None:
 
 
 def test_when_one_of_two_ports_is_taken_none_stays_bound() -> None:
-    with socket.socket() as free, socket.socket() as taken:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    port = free_port()
+    with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(StepError):

@@ -25,7 +25,7 @@ class Served:
 
 
 async def until_done(*tasks: "asyncio.Task[None]") -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
 
 
@@ -43,7 +43,7 @@ async def test_what_the_limit_gives_is_shared_evenly_by_those_who_wait() -> None
     now = [100.0]
     served = Served(FairQueue(Bucket(1000, 1, 100.0), max_delay_s=60, clock=lambda: now[0]))
     asked = [asyncio.create_task(served.ask(name)) for name in ["a"] * 50 + ["b"] * 10 + ["c"] * 10]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(served.names) < 70:
             now[0] += 0.001
             await asyncio.sleep(0.001)
@@ -78,7 +78,7 @@ async def test_whoever_leaves_the_line_takes_no_turn() -> None:
     for task in gone:
         task.cancel()
     now[0] += 0.11  # one request's worth
-    await asyncio.wait_for(stays, 10)
+    await asyncio.wait_for(stays, 60)
     assert queue.waiting == 0
 
 

@@ -53,8 +53,8 @@ async def _reached(upstream: Upstream) -> tuple[int, int]:
     """Status of a plain request and of an upgrade; 0 when the certificate was refused."""
     plain = switched = 0
     try:
-        async with asyncio.timeout(10):
-            answer = await upstream.request("GET", "/version", identity=NAMED, timeout_s=5)
+        async with asyncio.timeout(60):
+            answer = await upstream.request("GET", "/version", identity=NAMED, timeout_s=60)
             plain = answer.status
             answer.close()
     except Unreachable:

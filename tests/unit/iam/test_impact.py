@@ -244,17 +244,17 @@ def test_ten_thousand_holders_are_judged_in_well_under_a_second_and_in_short_ste
         metadata=ObjectMeta(name="reader", labels={"iam.theriseunion.io/scope": "workspace"}),
         spec=IAMRoleSpec(rules=(PolicyRule(verbs=("*",), api_groups=("",), resources=("pods",)),)),
     )
-    started = time.perf_counter()
+    started = time.process_time()
     impact = Impact(index, Proposal("IAMRole", "reader", wider))
-    longest, last = time.perf_counter() - started, time.perf_counter()
+    longest, last = time.process_time() - started, time.process_time()
     for _ in impact.steps():
-        now = time.perf_counter()
+        now = time.process_time()
         longest, last = max(longest, now - last), now
     found = impact.result()
-    took = time.perf_counter() - started
+    took = time.process_time() - started
     assert (found.gaining, found.losing, found.total_is_exact) == (10_000, 0, True)
     print(f"impact of a role of 10,000: {took * 1e3:.0f} ms, longest step {longest * 1e3:.1f} ms")
-    assert took < 5  # a loaded machine; 0.2 s on a quiet one
+    assert took < 5  # of our own time, on a slow machine; 0.2 s on a quick one
     many = of(index, gone("IAMRole", "other"))
     assert not many.total_is_exact
     assert many.total <= JUDGED_MAX

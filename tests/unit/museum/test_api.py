@@ -232,7 +232,7 @@ async def test_a_file_copied_into_the_volume_appears(start: Start, tmp_path: Pat
     client = await start()
     assert await _names(client) == []
     (tmp_path / "charts/web-1.0.0.tgz").write_bytes(chart("web"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await _names(client) != ["web"]:  # noqa: ASYNC110 the museum looks once a second
             await asyncio.sleep(0.05)
 

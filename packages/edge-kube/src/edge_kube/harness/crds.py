@@ -11,7 +11,7 @@ from edge_kube.errors import NotFound
 from edge_kube.meta import Resource, kind_of
 
 _BUILT_IN = ("", "apps", "batch")
-_WITHIN_S = 30.0
+_WITHIN_S = 120.0
 
 
 def is_custom(cls: type[Resource]) -> bool:

@@ -34,7 +34,8 @@ from edge_kube.meta import Resource
 
 _PREFIX = "edge-light-"
 _STARTS_MAX = 3
-_READY_WITHIN_S = 60.0  # on a loaded machine; five seconds on an idle one
+_READY_WITHIN_S = 180.0  # on a loaded machine; five seconds on an idle one
+_DEADLINE_S = 60.0
 
 
 class LightCluster:
@@ -168,8 +169,8 @@ class LightCluster:
         return load_kubeconfig(self.kubeconfig)
 
     def client(self, **settings: Any) -> Client:
-        """A new client of the admin; settings as of Client. The caller closes it."""
-        return Client(self.connection, **settings)
+        """A new client of the admin, with patience; settings as of Client. The caller closes it."""
+        return Client(self.connection, **settings).derive(deadline_s=_DEADLINE_S)
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> dict[str, Any]:
         """A kubeconfig for another user, with a certificate of its own, as a mapping."""

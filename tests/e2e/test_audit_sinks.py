@@ -13,7 +13,7 @@ from tests.e2e.test_gateway import Through, administrator
 
 __all__ = ["administrator"]
 
-SINKS = {"audit": {"sinks": {"replicas": 3}, "persistence": {"size": "64Mi"}, "acknowledgeWithin": "30s"}}
+SINKS = {"audit": {"sinks": {"replicas": 3}, "persistence": {"size": "64Mi"}, "acknowledgeWithin": "20s"}}
 """Patient: a busy machine may flush for longer than half a second, and kubectl would ask a second time."""
 ALONE = {"audit": {"sinks": {"replicas": 0}, "persistence": None, "acknowledgeWithin": None}}
 RECORDS = "/oapis/audit.theriseunion.io/v1alpha1/records"

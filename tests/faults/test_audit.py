@@ -68,7 +68,7 @@ async def gateway_process(server: str, folder: Path, tmp_path: Path) -> AsyncGen
         "server.onlyFirst": "true",
         "server.tls.enabled": "false",
         "audit.folder": folder,
-        "audit.acknowledgeWithin": "10s",
+        "audit.acknowledgeWithin": "20s",
         "audit.refuseAtPercent": "100",
     }
     process = await asyncio.create_subprocess_exec(
@@ -128,7 +128,7 @@ async def test_a_change_whose_gateway_was_killed_is_found_and_settled(
         async with asyncio.timeout(60):
             await proxy.held.wait()
     await asking  # the gateway is dead
-    flags = {"audit.folder": str(folder), "audit.acknowledgeWithin": "10s", "audit.refuseAtPercent": "100"}
+    flags = {"audit.folder": str(folder), "audit.acknowledgeWithin": "20s", "audit.refuseAtPercent": "100"}
     async with RunningGateway(cluster.connection, flags) as gateway:
         token = await gateway.token()
         async with asyncio.timeout(60):

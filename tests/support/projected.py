@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+import pytest
 from tests.support.members import Members
 
 from edge.clusters.types import Cluster
@@ -29,7 +30,7 @@ from edge.projection.room import room as projection_room
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.core import ClusterRole, ClusterRoleBinding, RoleBinding
-from edge_kube.harness import Kube
+from edge_kube.harness import Kube, LightCluster
 from edge_kube.harness.kube import RoomWithKinds
 from edge_kube.meta import ObjectMeta, Resource
 from edge_kube.transport import Call
@@ -59,6 +60,8 @@ class Projected:
         await manager.cache.wait_synced(60)
 
     async def user(self, name: str, *groups: str) -> str:
+        """Its name, which is of this test alone: what was projected for another goes a moment later."""
+        name = f"{name}-{self.tail}"
         await self.kube.create(User(metadata=ObjectMeta(name=name), spec=UserSpec(groups=groups)))
         return name
 
@@ -97,11 +100,18 @@ def _subject(text: str) -> Subject:
     return Subject(kind="Group" if kind == "group" else "User", name=name)
 
 
-async def swept(client: Client) -> None:
-    """Without what was projected: tests that follow ask the same API server about users of the same names."""
-    for kind in (RoleBinding, ClusterRoleBinding, ClusterRole):
-        for one in await client.list(kind, labels=MANAGED_SELECTOR):
-            await client.delete(kind, one.metadata.name, one.metadata.namespace)
+@pytest.fixture(scope="module", autouse=True)
+def projected_goes(light_cluster: LightCluster) -> Iterator[None]:
+    """Other files ask the same API server about users of the same names."""
+    yield
+    asyncio.run(_sweep(light_cluster))
+
+
+async def _sweep(cluster: LightCluster) -> None:
+    async with cluster.client() as client:
+        for kind in (RoleBinding, ClusterRoleBinding, ClusterRole):
+            for one in await client.list(kind, labels=MANAGED_SELECTOR):
+                await client.delete(kind, one.metadata.name, one.metadata.namespace)
 
 
 async def may(

@@ -18,7 +18,7 @@ import pytest_asyncio
 import yaml
 from tests.support.gateway import IAM, PASSWORD, RunningGateway
 from tests.support.members import Members
-from tests.support.projected import Projected, becomes, swept
+from tests.support.projected import Projected, becomes, projected_goes
 from tests.support.shipped import all_shipped
 
 from edge.apiserver.mirrors.kinds import SERVED
@@ -32,6 +32,8 @@ from edge_kube.harness.authz import authorization_config
 from edge_kube.harness.pki import TestAuthority
 from edge_kube.harness.processes import tool
 from edge_kube.meta import ObjectMeta
+
+__all__ = ["projected_goes"]
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "permissions.md").read_text()
 YAML, QUOTA, PATTERN, ACTING, REVIEWS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
@@ -116,7 +118,6 @@ async def reader(kube: Kube, tmp_path: Path) -> AsyncIterator[Reader]:
         async with RunningGateway(kube.cluster.connection) as gateway:
             yield Reader(kube, gateway, tmp_path)
         await kube.stop()
-        await swept(kube.client)
 
 
 async def test_the_page_works_as_it_is_printed(reader: Reader) -> None:

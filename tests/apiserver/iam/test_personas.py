@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import pytest_asyncio
 from tests.support.gateway import IAM, PASSWORD, RunningGateway, make_user
 from tests.support.members import Members, clear_nodes
-from tests.support.projected import Projected, becomes, binding, may, swept
+from tests.support.projected import Projected, becomes, binding, may, projected_goes
 from tests.support.shipped import all_shipped
 
 from edge.apiserver.mirrors.kinds import SERVED
@@ -26,6 +26,9 @@ from edge_sdk.scopes import NODE_GROUP_MEMBER_PREFIX, WORKSPACE_LABEL
 APP, OTA, DEVICE = "app.theriseunion.io", "ota.theriseunion.io", "device.vast.theriseunion.io"
 METRICS = "monitoring.theriseunion.io"
 HERE, NEXT_DOOR = "beijing", "shanghai"
+
+
+__all__ = ["projected_goes"]
 
 
 class Persona(NamedTuple):
@@ -141,7 +144,6 @@ async def town(kube: Kube) -> AsyncIterator[Town]:
         async with RunningGateway(kube.cluster.connection) as gateway:
             yield Town(gateway, kube)
         await kube.stop()
-        await swept(kube.client)
         await clear_nodes(kube)
 
 

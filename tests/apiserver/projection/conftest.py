@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from tests.support.members import Members
-from tests.support.projected import Projected, swept
+from tests.support.projected import Projected, projected_goes
+from tests.support.shipped import kube, shipped_goes
 
 from edge.projection.room import MEMBER_WATCHES
 from edge_kube.harness import Kube
+
+__all__ = ["kube", "projected_goes", "shipped_goes"]
 
 
 @pytest_asyncio.fixture
@@ -18,4 +21,3 @@ async def projected(kube: Kube) -> AsyncIterator[Projected]:
         await made.start()
         yield made
         await kube.stop()
-        await swept(kube.client)

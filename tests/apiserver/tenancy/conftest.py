@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from tests.support.shipped import kube, shipped_goes
 
 from edge_kube.harness import Kube, LightCluster
+
+__all__ = ["kube", "shipped_goes"]
 
 
 @pytest.fixture(scope="module")

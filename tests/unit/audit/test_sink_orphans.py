@@ -26,7 +26,7 @@ CHAINS = ("gateway-1", "gateway-2", "gateway-3")
 async def lines_of(path: Path, chain: str) -> list[bytes]:
     """Of one change, as its writer linked them: the intent and the outcome."""
     source = NearSink(path)
-    trail = Trail(Shipper([source], chain, KEY, enough=1), within_s=10)
+    trail = Trail(Shipper([source], chain, KEY, enough=1), within_s=60)
     trail.start()
     await change(trail)
     await trail.close()

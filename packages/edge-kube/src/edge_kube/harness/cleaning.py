@@ -1,7 +1,7 @@
 """Removing what tests made, as the namespace controller and the owners of finalizers would in the end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -30,12 +30,23 @@ _NOW = msgspec.json.encode(
 )
 
 
-async def remove_all(client: Client, cls: type[Resource]) -> None:
-    """Delete all objects of a kind, finalizers or not."""
+Keeps = Callable[[Resource], bool]
+
+
+def nothing(_: Resource) -> bool:
+    return False
+
+
+async def remove_all(client: Client, cls: type[Resource], keeps: Keeps = nothing) -> None:
+    """Delete all objects of a kind but those to be kept, finalizers or not."""
     kind, found = kind_of(cls), await client.list(cls)
-    for namespace in {obj.metadata.namespace for obj in found}:
-        await _delete_collection(client, kind, namespace)
-    held = (key_of(obj) for obj in found if obj.metadata.finalizers)
+    leaving = [obj for obj in found if not keeps(obj)]
+    if len(leaving) == len(found):
+        for namespace in {obj.metadata.namespace for obj in found}:
+            await _delete_collection(client, kind, namespace)
+    else:
+        await asyncio.gather(*(client.delete(cls, *reversed(key_of(obj))) for obj in leaving))
+    held = (key_of(obj) for obj in leaving if obj.metadata.finalizers)
     await asyncio.gather(*(_let_go(client, cls, key) for key in held))
 
 

@@ -26,7 +26,7 @@ from edge_kube.controller import Loop
 from edge_kube.core import Namespace
 from edge_kube.errors import Conflict, NotFound
 from edge_kube.harness.admission import LookingWebhook, until_asked, until_asked_no_more
-from edge_kube.harness.cleaning import empty_namespace, remove_all
+from edge_kube.harness.cleaning import Keeps, empty_namespace, nothing, remove_all
 from edge_kube.harness.crds import install, is_custom
 from edge_kube.harness.light import LightCluster
 from edge_kube.harness.mutation import MutationDetector
@@ -70,9 +70,12 @@ class RoomWithKinds(Room, Protocol):
 class Kube:
     """client: of the admin. manager: of the rooms that were started; None before."""
 
-    def __init__(self, cluster: LightCluster, client: Client) -> None:
+    def __init__(self, cluster: LightCluster, client: Client, keeps: Keeps = nothing) -> None:
+        """keeps: objects of the rooms' kinds that the next test makes anew all the same; who shares the
+        cluster with others removes them in the end."""
         self.cluster = cluster
         self.client = client
+        self._keeps = keeps
         self.manager: Manager | None = None
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -237,7 +240,7 @@ class Kube:
             await until_asked_no_more(self.client)
             self._hooked = False
         for cls in self._kinds:
-            await remove_all(self.client, cls)
+            await remove_all(self.client, cls, self._keeps)
         for namespace in await self.client.list(Namespace):
             name = namespace.metadata.name
             if name not in self._before:

@@ -11,6 +11,8 @@ EDGE := $(PY) -m edge.embedded
 PYTEST := $(PY) -m pytest -q
 # Three at a time: tests mostly wait for clusters. A file stays with one worker, and each has API servers of its own.
 SHARED := -n 3 --dist loadfile
+# Rules and plans wait for nothing but the processor.
+PURE := -n 2 --dist loadfile
 TOOLS = EDGE_TOOLS="$$($(EDGE) tools | tail -n 1)"
 
 # `make up KUBECONFIG=…` installs on an existing cluster; an exported variable alone does not.
@@ -62,13 +64,13 @@ test: bootstrap ## everything, in this order; each prints its own closing line
 	@$(MAKE) test-e2e
 
 test-unit: bootstrap ## rules and plans, without a cluster
-	@$(TOOLS) $(PYTEST) -m "not soak" tests/unit
+	@$(TOOLS) $(PYTEST) $(PURE) -m "not soak" tests/unit
 
 test-apiserver: bootstrap ## against a real API server
 	@$(TOOLS) $(PYTEST) $(SHARED) -m "not soak" tests/apiserver
 
 test-faults: bootstrap ## restarts, cuts and kills
-	@$(TOOLS) $(PYTEST) -m "not soak" tests/faults
+	@$(TOOLS) $(PYTEST) $(SHARED) -m "not soak" tests/faults
 
 test-e2e: bootstrap ## the whole platform on an instance of its own
 	@$(TOOLS) $(PYTEST) -m "not soak" tests/e2e

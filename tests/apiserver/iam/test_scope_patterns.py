@@ -72,23 +72,21 @@ async def rooms(kube: Kube) -> Kube:
     return kube
 
 
-@pytest.mark.parametrize(
-    ("text", "scope_type", "why"),
-    [
-        ("/api/v1/namespaces/{_}/configmaps/{book:(a+)+$}", "book", "regular expressions are not understood"),
-        ("/apis/apps/v1/*/{book}", "book", "nothing can come after it"),
-        ("/oauth/{book}", "book", "would shadow built-in routes"),
-        ("/oapis/tenant/v1alpha1/workspaces/{book}", "book", "would shadow a built-in scope type"),
-        ("/apis/apps/v1/deployments/{workspace}", "workspace", "there is a built-in scope type of this name"),
-        (BOOKS, "volume", "taken from the parameter of this name; accepted: one of: book"),
-        (f"/apis/apps/v1/things/{{book}}/{'a' * 500}", "book", "512"),
-    ],
+BAD = (
+    ("/api/v1/namespaces/{_}/configmaps/{book:(a+)+$}", "book", "regular expressions are not understood"),
+    ("/apis/apps/v1/*/{book}", "book", "nothing can come after it"),
+    ("/oauth/{book}", "book", "would shadow built-in routes"),
+    ("/oapis/tenant/v1alpha1/workspaces/{book}", "book", "would shadow a built-in scope type"),
+    ("/apis/apps/v1/deployments/{workspace}", "workspace", "there is a built-in scope type of this name"),
+    (BOOKS, "volume", "taken from the parameter of this name; accepted: one of: book"),
+    (f"/apis/apps/v1/things/{{book}}/{'a' * 500}", "book", "512"),
 )
-async def test_a_bad_pattern_is_refused_with_the_reason(
-    rooms: Kube, text: str, scope_type: str, why: str
-) -> None:
-    with pytest.raises(Invalid, match=why.replace("(", r"\(")):
-        await rooms.create(pattern("bad", text, scope_type))
+
+
+async def test_a_bad_pattern_is_refused_with_the_reason(rooms: Kube) -> None:
+    for text, scope_type, why in BAD:
+        with pytest.raises(Invalid, match=why):
+            await rooms.create(pattern("bad", text, scope_type))
 
 
 async def test_the_younger_of_two_ambiguous_patterns_waits_until_the_older_goes(rooms: Kube) -> None:

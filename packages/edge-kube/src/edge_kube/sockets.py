@@ -7,12 +7,12 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from edge_kube.config import Connection
+from edge_kube.lifesigns import new_socket
 from edge_kube.once import sent_once
 
 CONNECT_TIMEOUT_S = 3.0
@@ -44,7 +44,7 @@ class Sockets:
                     # Older asyncio leaves a TLS connection open whose other side never says good-bye.
                     enable_cleanup_closed=sys.version_info < (3, 12, 7),
                     resolver=resolver,
-                    socket_factory=_socket,
+                    socket_factory=new_socket,
                 ),
                 middlewares=(sent_once,),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -120,15 +120,3 @@ class _PoolResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing to do: the pool is the process's."""
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, proto, _, _ = address
-    made = socket.socket(family, kind, proto)
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
-    return made

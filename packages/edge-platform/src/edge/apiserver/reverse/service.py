@@ -19,6 +19,7 @@ from edge.apiserver.upstreams.splice import Head, Side, dial, read_head
 from edge.apiserver.upstreams.upstream import CONNECT_WITHIN_S, told
 from edge.operate.addresses import full_name, service_of
 from edge.operate.types import ReverseProxy
+from edge_kube.lifesigns import new_socket
 from edge_kube.once import sent_once
 from edge_sdk.problem import Unavailable
 

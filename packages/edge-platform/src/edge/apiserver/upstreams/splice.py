@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from edge.apiserver.upstreams.lifesigns import ask_for_signs
+from edge_kube.lifesigns import ask_for_signs
 from edge_sdk.problem import Problem, Unavailable
 
 Headers = Sequence[tuple[str, str]]

@@ -19,6 +19,7 @@ from edge.apiserver.upstreams.dialing import Dialer
 from edge.apiserver.upstreams.lifesigns import new_socket
 from edge.apiserver.upstreams.splice import Head, Side, dial, read_head
 from edge_kube.config import ConfigError, Connection
+from edge_kube.lifesigns import new_socket
 from edge_kube.once import READINGS, BrokenOffError, sent_once
 from edge_sdk.problem import Problem, Unavailable
 

@@ -76,6 +76,7 @@ server:
   {{- end }}
   loopbackMembers: {{ .Values.loopbackMembers }}
   maxPerMember: {{ .Values.maxPerMember }}
+  shellIdleTimeout: {{ .Values.shellIdleTimeout | quote }}
   clusterDomain: {{ .Values.clusterDomain | quote }}
   trustedProxies: {{ .Values.trustedProxies | default list | toJson }}
   tls:

@@ -74,10 +74,13 @@ async def test_a_client_that_leaves_ends_the_watch_upstream(gateway: RunningGate
 
 
 @asynccontextmanager
-async def member(client: Client, name: str, answer: bytes, seen: list[bytes]) -> AsyncGenerator[None]:
+async def member(
+    client: Client, name: str, answer: bytes, seen: list[bytes], left: asyncio.Event | None = None
+) -> AsyncGenerator[None]:
     """A Cluster whose API server is a socket that answers every upgrade with `answer`, then echoes.
 
-    The gateway's own lists of namespaces and nodes end without an answer, and are not in `seen`.
+    The gateway's own lists of namespaces and nodes end without an answer, and are not in `seen`. left: set
+    when the gateway has ended an upgrade.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,6 +93,8 @@ async def member(client: Client, name: str, answer: bytes, seen: list[bytes]) ->
             while data := await reader.read(65536):
                 seen.append(data)
                 writer.write(data)
+            if left is not None:
+                left.set()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

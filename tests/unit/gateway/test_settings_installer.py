@@ -173,6 +173,7 @@ def test_second_names_are_flags_too(read: Reader) -> None:
         ({"server": {"tls": {"certFile": "/a.crt"}}}, "server.tls.keyFile", "certFile is nothing without it"),
         ({"server": {"tls": {"keyFile": "/a.key"}}}, "server.tls.certFile", "keyFile is nothing without it"),
         ({"server": {"timeout": {"idle": "0s"}}}, "server.idleTimeout", "no connection would be kept"),
+        ({"server": {"shellIdleTimeout": "0s"}}, "server.shellIdleTimeout", "no shell would be kept"),
         ({"auth": {"oauth": {"enabled": False}}}, "authentication.oauth.enabled", "nobody could sign in"),
     ],
 )

@@ -36,6 +36,7 @@ from edge.apiserver.rights.streams import Streams
 from edge.apiserver.routes import Handler, Router
 from edge.apiserver.sessions.credential import credential
 from edge.apiserver.upstreams.breaker import Unreachable
+from edge.apiserver.upstreams.splice import Taken
 from edge.apiserver.upstreams.upstream import broke_off, host_unavailable
 from edge.iam.freshness import asked_now
 from edge_sdk.access import Action
@@ -341,9 +342,22 @@ class Gateway:
         with self._open_streams.running(exchange.caller.caller.name, may_go_on, sender):
             try:
                 async with asyncio.timeout(max(1.0, left_s)):
-                    return await handler(exchange)
+                    response = await handler(exchange)
+                if isinstance(response, Taken) and response.was_idle:
+                    self._tell_idle(exchange)
+                return response
             except asyncio.CancelledError:
                 return await self._said_goodbye(exchange)
+
+    def _tell_idle(self, exchange: Exchange) -> None:
+        self._measures.shells_idle.inc()
+        log.info(
+            "shell_was_idle",
+            user=exchange.caller.caller.name,
+            path="/" + "/".join(exchange.target.segments),
+            open_s=round(time.perf_counter() - exchange.started_s),
+            request_id=exchange.request_id,
+        )
 
     async def _said_goodbye(self, exchange: Exchange) -> web.StreamResponse:
         """The end of a stream because this process stops: its client sees an end, and not a cut."""

@@ -34,6 +34,11 @@ class Measures:
         self.throttled = Counter(
             "edge_gateway_throttled", "Requests delayed or refused by a limit.", ("what",), registry=registry
         )
+        self.shells_idle = Counter(
+            "edge_gateway_shells_idle",
+            "Upgrades closed because nobody used them.",
+            registry=registry,
+        )
         self.sign_ins = Counter(
             "edge_gateway_sign_ins", "Attempts to sign in.", ("result",), registry=registry
         )

@@ -64,11 +64,13 @@ class Router:
         lists: Lists,
         described: Described,
         request_timeout_s: float,
+        shell_idle_s: float,
         reverse: Callable[["Exchange"], Handler | None] | None = None,
     ) -> None:
         """own: routes of the gateway itself, which decide for themselves who may; the first that knows it.
 
         reverse: the routes of ReverseProxy objects; none of them can be a path of the gateway's own.
+        shell_idle_s: how long an upgrade may stay unused.
         described: the routes that the OpenAPI document tells of; others are not served.
         Raises UndescribedError for a public route that is none of them.
         """
@@ -86,6 +88,7 @@ class Router:
         self._publics = publics
         self._own = own
         self._timeout_s = request_timeout_s
+        self._shell_idle_s = shell_idle_s
 
     def public(self, method: str, target: Target) -> Handler | None:
         segments = target.segments
@@ -230,6 +233,7 @@ class Router:
                     timeout_s=None if exchange.stream else self._timeout_s,
                     head_within_s=head_within_s,
                     base=f"/clusters/{cluster}" if cluster else "",
+                    shell_idle_s=self._shell_idle_s,
                 )
                 return await forwarding.send(exchange.request, exchange.body)
 

@@ -154,6 +154,9 @@ def _of_server(server: ServerSettings) -> Iterator[Violation]:
     if server.idle_timeout.s <= 0:
         why = "no connection would be kept"
         yield Violation("server.idleTimeout", server.idle_timeout, why, "1s or more; 75s is usual")
+    if server.shell_idle_timeout.s <= 0:
+        why = "no shell would be kept"
+        yield Violation("server.shellIdleTimeout", server.shell_idle_timeout, why, "1m or more; 4h is usual")
     if bool(server.tls.cert_file) != bool(server.tls.key_file):
         given, lacking = ("certFile", "keyFile") if server.tls.cert_file else ("keyFile", "certFile")
         yield Violation(

@@ -87,6 +87,10 @@ class ServerSettings(Section):
         Duration,
         setting("A connection without a request is closed after this.", also=("server.timeout.idle",)),
     ] = Duration(75)
+    shell_idle_timeout: Annotated[
+        Duration,
+        setting("An exec, attach, port-forward or WebSocket with nothing but pings for so long is closed."),
+    ] = Duration(4 * 3600)
     max_concurrent_requests: Annotated[
         int, setting("Short requests in hand; one user may have 3/4.", env="MAX_CONCURRENT_REQUESTS", ge=1)
     ] = 1000

@@ -45,12 +45,17 @@ class Passing:
         trusted: Sequence[Network],
         introduction: Headers,
         timeout_s: float,
+        shell_idle_s: float,
     ) -> None:
-        """introduction: headers that tell who calls; empty where the object does not ask for them."""
+        """introduction: headers that tell who calls; empty where the object does not ask for them.
+
+        shell_idle_s: how long an upgrade may stay unused.
+        """
         self._entry = entry
         self._trusted = trusted
         self._introduction = introduction
         self._timeout_s = timeout_s
+        self._shell_idle_s = shell_idle_s
 
     async def run(self, exchange: "Exchange") -> web.StreamResponse:
         """Raises Problem, aiohttp.ClientError, TimeoutError."""
@@ -197,7 +202,7 @@ class Passing:
         offered = [*without_bearer(headers), ("Connection", "Upgrade"), ("Upgrade", protocol)]
         side, head = await self._entry.service.upgrade(request.method, path, offered)
         if head.status == 101:
-            return await splice(request, head, self._down(head.headers), side)
+            return await splice(request, head, self._down(head.headers), side, idle_s=self._shell_idle_s)
         try:
             body = await rest_of_body(side, head)
         finally:

@@ -110,8 +110,13 @@ class ReverseRoutes:
             caller = exchange.caller.caller
             introduction = self._introductions.headers(caller, entry.audience, self._clock.now_s())
         trusted: Sequence[Network] = self._settings.trusted_networks
-        timeout_s = self._settings.request_timeout_s
-        passing = Passing(entry, trusted=trusted, introduction=introduction, timeout_s=timeout_s)
+        passing = Passing(
+            entry,
+            trusted=trusted,
+            introduction=introduction,
+            timeout_s=self._settings.request_timeout_s,
+            shell_idle_s=self._settings.server.shell_idle_timeout.s,
+        )
         return await passing.run(exchange)
 
     async def _keys(self, _: "Exchange") -> web.StreamResponse:

@@ -38,10 +38,12 @@ class Forwarding:
         timeout_s: float | None = 30.0,
         head_within_s: float | None = None,
         base: str = "",
+        shell_idle_s: float,
     ) -> None:
         """masked: (group, resource) whose secrets leave the answer. timeout_s: None for streams.
 
-        head_within_s: of streams that begin at once. base: where the upstream's own root is here."""
+        head_within_s: of streams that begin at once. base: where the upstream's own root is here.
+        shell_idle_s: how long an upgrade may stay unused."""
         self._upstream = upstream
         self._path = path
         self._identity = identity
@@ -50,6 +52,7 @@ class Forwarding:
         self._timeout_s = timeout_s
         self._head_within_s = head_within_s
         self._base = base
+        self._shell_idle_s = shell_idle_s
 
     async def send(self, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
         """Raises Unreachable, TimeoutError, aiohttp.ClientError, Problem."""
@@ -144,7 +147,7 @@ class Forwarding:
             request.method, self._path, identity=self._identity, headers=offered
         )
         if head.status == 101:
-            return await splice(request, head, answered(head.headers), upstream)
+            return await splice(request, head, answered(head.headers), upstream, idle_s=self._shell_idle_s)
         try:
             body = await rest_of_body(upstream, head)
         finally:

@@ -16,6 +16,7 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from edge.apiserver.pings import CHUNK_MAX_BYTES, are_pings
 from edge.apiserver.upstreams.lifesigns import ask_for_signs
 from edge_kube.lifesigns import ask_for_signs
 from edge_sdk.problem import Problem, Unavailable
@@ -64,7 +65,9 @@ class Side(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.arrived = asyncio.Event()
         self.early = bytearray()
-        self.bytes_read = 0
+        self._now_s = asyncio.get_running_loop().time
+        self.used_s = self._now_s()
+        """When something came last that is no ping, by the loop's clock."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -73,7 +76,8 @@ class Side(asyncio.Protocol):
             ask_for_signs(sock)
 
     def data_received(self, data: bytes) -> None:
-        self.bytes_read += len(data)
+        if len(data) > CHUNK_MAX_BYTES or not are_pings(data):
+            self.used_s = self._now_s()
         if self.other is not None and self.other.transport is not None:
             self.other.transport.write(data)
             return
@@ -228,10 +232,14 @@ def unchunked(data: bytes) -> bytes:
 
 
 class Taken(web.StreamResponse):
-    """Stands for an answer that went out as raw bytes: aiohttp has nothing left to send."""
+    """Stands for an answer that went out as raw bytes: aiohttp has nothing left to send.
 
-    def __init__(self) -> None:
+    was_idle: it was ended because nobody used it.
+    """
+
+    def __init__(self, *, was_idle: bool) -> None:
         super().__init__(status=101)
+        self.was_idle = was_idle
         self.force_close()
 
     async def prepare(self, request: web.BaseRequest) -> None:
@@ -241,10 +249,14 @@ class Taken(web.StreamResponse):
         return None
 
 
-async def splice(request: web.BaseRequest, head: Head, headers: Headers, upstream: Side) -> Taken:
+async def splice(
+    request: web.BaseRequest, head: Head, headers: Headers, upstream: Side, *, idle_s: float
+) -> Taken:
     """Take the client's connection away from aiohttp, pass on the 101, and copy until one side ends.
 
-    headers: of the 101, as far as the client may have them."""
+    headers: of the 101, as far as the client may have them. idle_s: both sides are closed when neither has
+    sent anything but pings for so long (design §8.4).
+    """
     handler = request.protocol
     transport = request.transport
     if transport is None:
@@ -257,7 +269,7 @@ async def splice(request: web.BaseRequest, head: Head, headers: Headers, upstrea
     upstream.join(client)
     client.join(upstream)
     try:
-        await asyncio.wait((client.closed, upstream.closed), return_when=asyncio.FIRST_COMPLETED)
+        was_idle = not await _is_over(client, upstream, idle_s)
         if upstream.closed.done() and not client.closed.done():
             transport.close()  # what is still in its buffer goes out first
             await asyncio.wait((client.closed,), timeout=CLOSE_WITHIN_S)
@@ -266,7 +278,20 @@ async def splice(request: web.BaseRequest, head: Head, headers: Headers, upstrea
             if end is not None:
                 end.close()  # sends what is still in its buffer
                 asyncio.get_running_loop().call_later(CLOSE_WITHIN_S, end.abort)
-    return Taken()
+    return Taken(was_idle=was_idle)
+
+
+async def _is_over(client: Side, upstream: Side, idle_s: float) -> bool:
+    """True once one side has ended; False when both were quiet for that long. Wakes up once in that time."""
+    loop = asyncio.get_running_loop()
+    while not (client.closed.done() or upstream.closed.done()):
+        left_s = max(client.used_s, upstream.used_s) + idle_s - loop.time()
+        if left_s <= 0:
+            return False
+        await asyncio.wait(
+            (client.closed, upstream.closed), timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+        )
+    return True
 
 
 def _switching(head: Head, headers: Headers) -> bytes:

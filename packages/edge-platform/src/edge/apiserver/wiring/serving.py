@@ -139,6 +139,7 @@ class Serving:
             lists=lists,
             described=Described(own_operations()),
             request_timeout_s=ground.settings.request_timeout_s,
+            shell_idle_s=ground.settings.server.shell_idle_timeout.s,
             reverse=self._reverse.find,
         )
 

@@ -90,7 +90,7 @@ async def serve() -> None:
     rights = Rights(client, cache_size=1000, streams=Streams(), silence_s=lambda: 0.0, allow_all=True)
     served = collection.served
     collections = {(served.group, served.resource): collection}
-    upstreams = Upstreams(client, Members(), clock)
+    upstreams = Upstreams(client, Members(left=lambda _: None), clock)
     world = World(Eyes(rights), collections, Views(), upstreams, Fleets(upstreams, collections))
     routes = WatchRoutes(world, CollectorRegistry(), clock, limiter=None)
 

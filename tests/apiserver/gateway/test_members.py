@@ -1,11 +1,15 @@
 """Member clusters through /clusters/NAME: in the caller's name, or a 503 that names the cluster (C9, G1)."""
 
+import asyncio
 import base64
+import contextlib
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
@@ -14,6 +18,7 @@ from tests.support.gateway import IAM, RunningGateway, make_user
 from edge.clusters.types import Cluster
 from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge_kube.client import Client
+from edge_kube.core import Namespace
 from edge_kube.harness import LightCluster
 from edge_kube.meta import Key, ObjectMeta
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
@@ -200,3 +205,48 @@ async def test_an_unknown_cluster_is_404_and_a_changed_kubeconfig_is_taken_up(
     await kube.merge(Cluster, Key("", "moves"), {"spec": changed})
     await gateway.until("/clusters/moves/api/v1/namespaces", 200, token=token)
     await kube.delete(Cluster, "moves")
+
+
+WATCH = "/api/v1/namespaces?watch=1&resourceVersion=0"
+ORIGIN = "http://localhost"  # Kubernetes refuses a web socket without one
+
+
+@pytest.mark.parametrize("change", ["deleted", "moved"])
+async def test_a_member_that_leaves_ends_its_watches_and_shells_at_once_and_no_others(
+    gateway: RunningGateway,
+    kube: Client,
+    other_cluster: LightCluster,
+    gateway_cluster: LightCluster,
+    change: str,
+) -> None:
+    """A watch over a WebSocket is spliced as a shell is; the API servers are real ones."""
+    name = f"leaves-{secrets.token_hex(3)}"
+    await kube.create(manifest(name, other_cluster.kubeconfig.read_bytes()), manager="test")
+    token = await gateway.token()
+    await gateway.until(f"{CLUSTERS}/{name}", 200, token=token)
+    headers, there = {"Authorization": f"Bearer {token}"}, f"/clusters/{name}{WATCH}"
+    async with (
+        gateway.session.get(f"{gateway.url}{WATCH}", headers=headers) as of_host,
+        gateway.session.get(f"{gateway.url}{there}", headers=headers) as watch,
+        gateway.session.ws_connect(
+            f"ws://127.0.0.1:{gateway.port}{there}", headers=headers, origin=ORIGIN
+        ) as shell,
+    ):
+        await asyncio.gather(of_host.content.readline(), watch.content.readline(), shell.receive())
+        if change == "moved":
+            elsewhere = manifest(name, gateway_cluster.kubeconfig.read_bytes())["spec"]
+            await kube.merge(Cluster, Key("", name), {"spec": elsewhere})
+        else:
+            await kube.delete(Cluster, name)
+        async with asyncio.timeout(30):
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                await watch.content.read(-1)
+            async for _ in shell:
+                pass
+        await kube.create(Namespace(metadata=ObjectMeta(name=f"after-{name}")), manager="test")
+        async with asyncio.timeout(30):
+            while f'"after-{name}"'.encode() not in await of_host.content.readline():
+                pass
+    if change == "moved":
+        await gateway.until(f"/clusters/{name}/api/v1/namespaces/edge-system", 200, token=token)
+        await kube.delete(Cluster, name)

@@ -63,6 +63,8 @@ class Exchange:
     action: Action = field(default_factory=lambda: Action(""))
     named_scope: str = ""
     """The scope that the path itself names; the action's is the one that the stored object is in."""
+    cluster: str = ""
+    """The member that it goes to; "" for the host, and for what is no member's."""
     stream: bool = False
     goes_on: Callable[[], bool] | None = None
     """Of a stream that follows its caller's rights by itself: told when they may have changed."""
@@ -339,7 +341,9 @@ class Gateway:
 
         left_s = exchange.caller.expires_s - self._clock.now_s()
         sender = exchange.sender.caller.name
-        with self._open_streams.running(exchange.caller.caller.name, may_go_on, sender):
+        with self._open_streams.running(
+            exchange.caller.caller.name, may_go_on, by=sender, cluster=exchange.cluster
+        ):
             try:
                 async with asyncio.timeout(max(1.0, left_s)):
                     response = await handler(exchange)

@@ -192,6 +192,7 @@ class Router:
             asked = action_of(method, resource, target, cluster)
             action, exchange.named_scope = self._decider.placed(asked, resource, cluster)
         exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
+        exchange.cluster = cluster
         exchange.stream = is_stream(resource, target)
         return action
 

@@ -1,4 +1,5 @@
-"""Open watches, logs and shells: each ends when the right behind it goes, or when the process stops (I6).
+"""Open watches, logs and shells: each ends when the right behind it goes, when the member that it leads into
+leaves the platform, or when the process stops (I6, C9).
 
 Rights are asked once when a stream begins; without this they would outlive their cause. Whoever the index has
 dropped from its memory is asked again in the turn of the event; after an event that touches everybody, a
@@ -25,6 +26,8 @@ class Stream:
 class Streams:
     def __init__(self) -> None:
         self._open: dict[Who, set[Stream]] = {}
+        self._into: dict[Who, set[Stream]] = {}
+        """By the name of the member."""
         self._todo: deque[Who] = deque()
         self.ending = False
         """Whether the process stops, which ends all of them."""
@@ -36,24 +39,27 @@ class Streams:
         return user in self._open
 
     @contextmanager
-    def running(self, user: str, may_go_on: Callable[[], bool], by: str = "") -> Generator[None]:
+    def running(
+        self, user: str, may_go_on: Callable[[], bool], by: str = "", cluster: str = ""
+    ) -> Generator[None]:
         """The current task is a stream of `user` while the block runs. by: who acts as that user, if anybody;
-        what happens to either may end it."""
+        what happens to either may end it. cluster: the member that it leads into."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream runs in a task")
         stream = Stream(task, may_go_on)
         users = {user, by or user}
         for one in users:
-            self._open.setdefault(one, set()).add(stream)
+            _note(self._open, one, stream)
+        if cluster:
+            _note(self._into, cluster, stream)
         try:
             yield
         finally:
             for one in users:
-                mine = self._open[one]
-                mine.discard(stream)
-                if not mine:
-                    del self._open[one]
+                _forget(self._open, one, stream)
+            if cluster:
+                _forget(self._into, cluster, stream)
 
     def look(self, user: Who) -> None:
         """Ask again for all streams of one user, who may have lost the token or a right."""
@@ -65,6 +71,13 @@ class Streams:
         """Ask again for all streams, whoever they are of; for what happens seldom."""
         for user in tuple(self._open):
             self.look(user)
+
+    def end_into(self, cluster: str) -> int:
+        """End all that lead into this member: it is none any more, or another server. How many there were."""
+        streams = tuple(self._into.get(cluster, ()))
+        for stream in streams:
+            stream.task.cancel("the cluster behind this stream has left the platform")
+        return len(streams)
 
     def rights_changed(self, callers: list[Who] | None) -> None:
         """Listener of the index: whose rights may have changed; None is everybody, left to `sweep`."""
@@ -84,3 +97,13 @@ class Streams:
         self.ending = True
         for stream in set[Stream]().union(*self._open.values()):
             stream.task.cancel("the gateway stops")
+
+
+def _note(streams: dict[Who, set[Stream]], key: Who, stream: Stream) -> None:
+    streams.setdefault(key, set()).add(stream)
+
+
+def _forget(streams: dict[Who, set[Stream]], key: Who, stream: Stream) -> None:
+    streams[key].discard(stream)
+    if not streams[key]:
+        del streams[key]

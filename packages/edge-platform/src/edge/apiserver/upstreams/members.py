@@ -5,7 +5,6 @@ seconds later; it never holds a request of another cluster up. Its credential ne
 """
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -73,16 +72,18 @@ class Members:
         seats: int = 200,
         slow_s: float = 25.0,
         lookup: Lookup = system_lookup,
+        left: Callable[[str], object],
     ) -> None:
         """loopback_allowed: for installations whose members listen on this very machine (embedded, tests).
 
         seats: short requests to one member at once. slow_s: a request that was waited for so long counts as
-        unanswered.
+        unanswered. left: told of a member that is none any more, or another server from now on.
         """
         self._loopback_allowed = loopback_allowed
         self._seats = seats
         self._slow_s = slow_s
         self.lookup = lookup
+        self._left = left
         self._kubeconfigs: dict[str, str] = {}
         self._revisions: dict[str, int] = {}
         self._changes = 0
@@ -95,6 +96,7 @@ class Members:
         if raw is not None and self._kubeconfigs.get(key.name) == kubeconfig:
             return False
         self._changes += 1
+        before = self._kubeconfigs.get(key.name, "")
         if raw is None:
             self._kubeconfigs.pop(key.name, None)
             self._revisions.pop(key.name, None)
@@ -105,6 +107,8 @@ class Members:
         if member is not None:
             # A credential that is renewed costs no request that is in hand; a cluster that is gone ends them.
             self._closing.later(member.close, 0.0 if raw is None else IN_HAND_S)
+        if raw is None or (before and _server_of(before) != _server_of(kubeconfig)):
+            self._left(key.name)
         return True
 
     def member(self, name: str) -> Member:
@@ -145,7 +149,7 @@ class Members:
             connection = load_kubeconfig(content)
             self._dialer(connection)
             connection.ssl_context()
-        except binascii.Error:
+        except ValueError:
             raise _not_connected(name, "its kubeconfig is no base64", "encode it with base64 -w0") from None
         except ConfigError as error:
             raise _not_connected(name, str(error), "correct spec.connection.kubeconfig") from error
@@ -166,6 +170,18 @@ def _kubeconfig_of(raw: bytes) -> str:
     connection = as_map(as_map(as_map(msgspec.json.decode(raw)).get("spec")).get("connection"))
     kubeconfig = connection.get("kubeconfig", "")
     return kubeconfig if isinstance(kubeconfig, str) else ""
+
+
+def _server_of(kubeconfig: str) -> tuple[object, ...]:
+    """What makes it the same server, whatever the credential; empty for one that cannot be read.
+
+    Another CA counts: who answers at the address may be another cluster, or was never the right one.
+    """
+    try:
+        found = load_kubeconfig(base64.b64decode(kubeconfig, validate=True))
+    except (ValueError, ConfigError):
+        return ()
+    return found.server, found.server_name, found.ca, found.insecure
 
 
 def _not_connected(name: str, why: str, do: str) -> Unavailable:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+import structlog
+
 from edge.apiserver.configuration.settings import ALWAYS_ALLOW
 from edge.apiserver.mirrors.kinds import SERVED, collection_of
 from edge.apiserver.mirrors.mirror import Mirror
@@ -18,6 +20,8 @@ from edge_kube.meta import Key, Resource, kind_of
 
 SLOW_SHARE: Final = 0.8
 """Of the time-out: a member that takes longer counts as slow."""
+
+log = structlog.stdlib.get_logger("edge.apiserver")
 
 Around = Callable[[Listener | None], Listener | None]
 """Gets what the rights are told by, if the kind gives any; gives what the kind's mirror calls."""
@@ -35,6 +39,7 @@ class Picture:
             loopback_allowed=settings.server.loopback_members,
             seats=settings.server.max_per_member,
             slow_s=settings.request_timeout_s * SLOW_SHARE,
+            left=self._left,
         )
         self.rights = Rights(
             ground.client,
@@ -94,6 +99,11 @@ class Picture:
                 self._member_scopes.follow(key.name)
 
         return changed
+
+    def _left(self, cluster: str) -> None:
+        ended = self._ground.open_streams.end_into(cluster)
+        if ended:
+            log.info("streams_into_member_ended", cluster=cluster, streams=ended)
 
     def _silence_s(self) -> float | None:
         """Longest time that the server was not heard of about a kind that gives rights; None: unsynced."""

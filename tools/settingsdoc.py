@@ -59,7 +59,14 @@ start in the log (`settings_not_used`):
 
 The chart takes the installer's values below `edge` too: `edge.apiserver.logLevel`, `.host`, `.port`,
 `.timeout`, `.tls`, and `edge.auth.mode`, `.jwt`, `.oauth`. Where the documents' values say something as well,
-theirs win. What else is set below `edge` is named in the notes of `helm install` and not used.
+theirs win.
+
+`fullnameOverride` gives the Service of a chart another name beside its own; the objects keep theirs, by which
+other parts know them. `hostNetwork`, `dnsPolicy`, `imagePullSecrets`, `priorityClassName`, `extraEnv`,
+`nodeSelector`, `tolerations`, `affinity` and `podAnnotations` do what they do elsewhere. Whatever else is
+set and read by nothing, at any place in the values of edge-apiserver and edge-controller, is named in the
+notes of `helm install`: `nameOverride`, `serviceAccount`, `edge.rbac`, or a misspelt key. It is not refused,
+so that the installer's values are taken as they are.
 """
 
 

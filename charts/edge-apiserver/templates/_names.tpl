@@ -21,6 +21,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- (((.Values.global).image).pullPolicy) | default .Values.image.pullPolicy -}}
 {{- end -}}
 
+{{/* The name that a user wants the Service to have beside its own two; "" for none. */}}
+{{- define "edge-apiserver.alias" -}}
+{{- $wanted := .Values.fullnameOverride | default "" -}}
+{{- if not (has $wanted (list "edge-apiserver" "apiserver")) }}{{ $wanted }}{{ end -}}
+{{- end -}}
+
+{{- define "edge-apiserver.pullSecrets" -}}
+{{- with concat ((.Values.global).imagePullSecrets | default list) (.Values.imagePullSecrets | default list) | uniq }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
 {{/* Port of the authorization webhook; empty: off. */}}
 {{- define "edge-apiserver.reviewsPort" -}}
 {{- $webhook := .Values.authorization.webhook | default dict -}}
@@ -93,6 +105,12 @@ server:
       - edge-apiserver.{{ .Release.Namespace }}.svc.cluster.local
       - apiserver
       - localhost
+      {{- with include "edge-apiserver.alias" . }}
+      - {{ . }}
+      - {{ . }}.{{ $.Release.Namespace }}
+      - {{ . }}.{{ $.Release.Namespace }}.svc
+      - {{ . }}.{{ $.Release.Namespace }}.svc.cluster.local
+      {{- end }}
       {{- range .Values.tls.names }}
       - {{ . }}
       {{- end }}

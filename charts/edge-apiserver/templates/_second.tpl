@@ -33,13 +33,35 @@ tls.enabled: {also: [edge.apiserver.tls.enabled], default: true}
 {{- end -}}
 {{- end -}}
 
-{{/* Paths of all that is set below `edge` and read by nothing, one a line. */}}
+{{/* What the templates read; of a path that leads to a tree, all of it. What is passed on to the gateway as it is, such as
+     `authentication`, is checked by the gateway itself, which does not start with a key that it does not know. `global` is
+     shared with other charts. */}}
+{{- define "edge-apiserver.used" -}}
+global replicaCount resources podAntiAffinity ha.enabled podDisruptionBudget.enabled
+image.repository image.tag image.pullPolicy imagePullSecrets
+autoscaling.enabled autoscaling.minReplicas autoscaling.maxReplicas
+autoscaling.targetCPUUtilizationPercentage autoscaling.targetMemoryUtilizationPercentage
+authentication authorization rateLimit kubeconfig
+audit.enabled audit.retention audit.reads audit.acknowledgeWithin audit.segmentSize audit.refuseAtPercent audit.enoughFree
+audit.acknowledgements audit.writer
+audit.sinks.replicas audit.sinks.resources audit.sinks.nodeSelector audit.sinks.tolerations
+audit.persistence.enabled audit.persistence.accessMode audit.persistence.size audit.persistence.storageClass
+audit.persistence.existingClaim
+tls.enabled tls.port tls.secretName tls.names tls.clientCASecretName cors.allowedOrigins
+service.type service.port service.nodePorts.http service.nodePorts.metrics service.nodePorts.https service.annotations
+ingress.enabled ingress.className ingress.annotations ingress.hosts ingress.tls
+configMap.data trustedProxies loopbackMembers maxPerMember shellIdleTimeout clusterDomain logLevel env extraEnv
+fullnameOverride hostNetwork dnsPolicy priorityClassName podAnnotations nodeSelector tolerations affinity
+edge.apiserver.host edge.apiserver.port edge.apiserver.timeout edge.apiserver.tls
+{{- end -}}
+
+{{/* Paths of all that is set and read by nothing, one a line. */}}
 {{- define "edge-apiserver.notUsed" -}}
-{{- $used := list "edge.apiserver.host" "edge.apiserver.port" "edge.apiserver.timeout" "edge.apiserver.tls" -}}
+{{- $used := splitList " " (include "edge-apiserver.used" . | replace "\n" " ") -}}
 {{- range $_, $of := fromYaml (include "edge-apiserver.secondNames" .) }}{{ $used = concat $used $of.also }}{{ end -}}
-{{- range splitList "\n" (include "edge-apiserver.leaves" (dict "at" (.Values.edge | default dict) "path" "edge")) -}}
+{{- range compact (splitList "\n" (include "edge-apiserver.leaves" (dict "at" .Values "path" ""))) -}}
   {{- $path := . -}}
-  {{- $isUsed := not . -}}
+  {{- $isUsed := false -}}
   {{- range $used }}{{ if hasPrefix (print . ".") (print $path ".") }}{{ $isUsed = true }}{{ end }}{{ end -}}
   {{- if not $isUsed }}{{ println $path }}{{ end -}}
 {{- end -}}
@@ -47,7 +69,8 @@ tls.enabled: {also: [edge.apiserver.tls.enabled], default: true}
 
 {{- define "edge-apiserver.leaves" -}}
 {{- range $key, $value := .at -}}
-  {{- $path := printf "%s.%s" $.path $key -}}
-  {{- if kindIs "map" $value }}{{ include "edge-apiserver.leaves" (dict "at" $value "path" $path) }}{{ else }}{{ println $path }}{{ end -}}
+  {{- $path := printf "%s.%s" $.path $key | trimPrefix "." -}}
+  {{- if kindIs "map" $value }}{{ include "edge-apiserver.leaves" (dict "at" $value "path" $path) }}
+  {{- else if not (kindIs "invalid" $value) }}{{ println $path }}{{ end -}}
 {{- end -}}
 {{- end -}}

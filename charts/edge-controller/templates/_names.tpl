@@ -17,6 +17,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if $registry }}{{ trimSuffix "/" $registry }}/{{ end }}{{ $repository }}:{{ $tag }}
 {{- end -}}
 
+{{/* The name that a user wants the Service to have beside its own two; "" for none. */}}
+{{- define "edge-controller.alias" -}}
+{{- $wanted := .Values.fullnameOverride | default "" -}}
+{{- if not (has $wanted (list "edge-controller" "controller")) }}{{ $wanted }}{{ end -}}
+{{- end -}}
+
 {{- define "edge-controller.pullPolicy" -}}
 {{- (((.Values.global).image).pullPolicy) | default .Values.image.pullPolicy -}}
 {{- end -}}

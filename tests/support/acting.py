@@ -34,13 +34,16 @@ async def grant(
     gateway: RunningGateway,
     client: Client,
     who: str,
-    rule: PolicyRule,
+    *rules: PolicyRule,
     at: Mapping[str, str] = AT_PLATFORM,
 ) -> str:
-    """By a role and a binding of their own, which the gateway knows afterwards; their name."""
-    name = f"of-{who}-{secrets.token_hex(3)}"
+    """By a role and a binding of their own, which the gateway knows afterwards; their name.
+
+    who: as `binding` takes subjects.
+    """
+    name = f"of-{who.replace(':', '-')}-{secrets.token_hex(3)}"
     meta = ObjectMeta(name=name, labels=at)
-    await client.create(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=(rule,))), manager="test")
+    await client.create(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=rules)), manager="test")
     scope, value = at[IAM_SCOPE_LABEL], at[IAM_SCOPE_VALUE_LABEL]
     await client.create(binding(name, name, scope, value, who), manager="test")
     token = await gateway.token()

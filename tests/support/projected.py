@@ -85,6 +85,7 @@ class Projected:
 def binding(
     name: str, role: str, scope: str, value: str, *subjects: str, labels: Mapping[str, str] | None = None
 ) -> IAMRoleBinding:
+    """subjects: names of users, group:NAME, or serviceaccount:NAMESPACE:NAME."""
     marks = {IAM_SCOPE_LABEL: scope, IAM_SCOPE_VALUE_LABEL: value, **(labels or {})}
     return IAMRoleBinding(
         metadata=ObjectMeta(name=name, labels=marks),
@@ -97,6 +98,8 @@ def binding(
 
 def _subject(text: str) -> Subject:
     kind, _, name = text.rpartition(":")
+    if kind.startswith("serviceaccount:"):
+        return Subject(kind="ServiceAccount", name=name, namespace=kind.partition(":")[2])
     return Subject(kind="Group" if kind == "group" else "User", name=name)
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from tests.support.gateway import IAM, PASSWORD, PATIENCE_S, RunningGateway, make_user
+from tests.support.projected import binding
 from tests.support.workspaces import Tenant
 
-from edge.iam.types import IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
-from edge_kube.meta import Key, ObjectMeta
-from edge_sdk.scopes import IAM_GROUP
+from edge_kube.meta import Key
 
 PODS = {"verb": "list", "group": "", "resource": "pods"}
 
@@ -128,22 +127,8 @@ async def test_the_review_of_grants_tells_each_caller_only_of_bindings_they_may_
     gateway: RunningGateway, tenant: Tenant, kube: Client
 ) -> None:
     name = f"dangling-{tenant.workspace}"
-    await kube.create(
-        IAMRoleBinding(
-            metadata=ObjectMeta(
-                name=name,
-                labels={
-                    "iam.theriseunion.io/scope": "workspace",
-                    "iam.theriseunion.io/scope-value": tenant.workspace,
-                },
-            ),
-            spec=IAMRoleBindingSpec(
-                role_ref=RoleRef(api_group=IAM_GROUP, kind="IAMRole", name="no-such-role"),
-                subjects=(Subject(kind="User", name=tenant.user),),
-            ),
-        ),
-        manager="test",
-    )
+    dangling = binding(name, "no-such-role", "workspace", tenant.workspace, tenant.user)
+    await kube.create(dangling, manager="test")
     path = f"{IAM}/access/grants?kind=dangling&limit=500"
     token = await gateway.token(tenant.user)
     own: dict[str, Any] = {"items": []}

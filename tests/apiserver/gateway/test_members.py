@@ -14,14 +14,13 @@ import pytest
 import pytest_asyncio
 import yaml
 from tests.support.gateway import IAM, RunningGateway, make_user
+from tests.support.projected import binding
 
 from edge.clusters.types import Cluster
-from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge_kube.client import Client
 from edge_kube.core import Namespace
 from edge_kube.harness import LightCluster
 from edge_kube.meta import Key, ObjectMeta
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 CLUSTERS = "/oapis/tenant/v1alpha1/clusters"
 
@@ -79,7 +78,8 @@ async def test_a_right_in_a_namespace_is_none_in_its_namesake_in_another_cluster
 ) -> None:
     """Who is let through is refused by Kubernetes, whose sentence names the namespace, not a scope (S5)."""
     await make_user(kube, "wes")
-    await kube.create(_admin_of_namespace("wes", "default"), manager="test")
+    bound = binding("wes-in-default", "namespace-admin", "namespace", "default", "wes")
+    await kube.create(bound, manager="test")
     await east.knows("wes")
     await east.until(f"{IAM}/iamrolebindings/wes-in-default", 200, token=await east.token())
     token = await east.token("wes")
@@ -89,17 +89,6 @@ async def test_a_right_in_a_namespace_is_none_in_its_namesake_in_another_cluster
     assert there.status == 403
     assert there.json()["message"].startswith(
         'User "wes" cannot list resource "services" in API group "" at cluster/east/namespace/default'
-    )
-
-
-def _admin_of_namespace(user: str, namespace: str) -> IAMRoleBinding:
-    labels = {IAM_SCOPE_LABEL: "namespace", IAM_SCOPE_VALUE_LABEL: namespace}
-    return IAMRoleBinding(
-        metadata=ObjectMeta(name=f"{user}-in-{namespace}", labels=labels),
-        spec=IAMRoleBindingSpec(
-            role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name="namespace-admin"),
-            subjects=(Subject(kind="User", name=user),),
-        ),
     )
 
 

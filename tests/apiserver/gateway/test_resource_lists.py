@@ -8,14 +8,13 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 from tests.support.gateway import IAM, PATIENCE_S, RunningGateway, somebody
-from tests.support.projected import becomes
+from tests.support.projected import becomes, binding
 from tests.support.workspaces import WORKSPACES, Tenant
 
-from edge.iam.types import GROUP, IAMRoleBinding, IAMRoleBindingSpec, RoleRef, Subject
 from edge_kube.client import Client
 from edge_kube.core import Namespace
 from edge_kube.meta import Key, ObjectMeta
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
+from edge_sdk.scopes import WORKSPACE_LABEL
 
 NAMESPACES = "/oapis/core/v1/namespaces"
 VIEW = "system:aggregate-to-view"
@@ -171,17 +170,8 @@ async def test_the_scopes_one_may_enter_need_no_right_to_list_them(
 ) -> None:
     """console §5.2: with roles, by page, without any right on workspaces or namespaces."""
     name, user = f"n-{tenant.workspace}", await somebody(gateway, kube)
-    labels = {IAM_SCOPE_LABEL: "namespace", IAM_SCOPE_VALUE_LABEL: tenant.namespaces[0]}
-    await kube.create(
-        IAMRoleBinding(
-            metadata=ObjectMeta(name=name, labels=labels),
-            spec=IAMRoleBindingSpec(
-                role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name="namespace-viewer"),
-                subjects=(Subject(kind="User", name=user),),
-            ),
-        ),
-        manager="test",
-    )
+    viewer = binding(name, "namespace-viewer", "namespace", tenant.namespaces[0], user)
+    await kube.create(viewer, manager="test")
     token = await gateway.token(user)
     wanted = f"namespace/{tenant.namespaces[0]}"
     async with asyncio.timeout(PATIENCE_S):

@@ -13,17 +13,15 @@ import aiohttp
 import jwt
 import pytest
 import pytest_asyncio
+from tests.support.acting import grant
 from tests.support.gateway import IAM, PATIENCE_S, RunningGateway, make_user, somebody
 from tests.support.upstreams import Closing, Shop, raw_server, reverse_proxy, shop
 
-from edge.iam.types import GROUP, IAMRole, IAMRoleBinding, IAMRoleBindingSpec, PolicyRule, RoleRef, Subject
-from edge.iam.types import IAMRoleSpec as RoleSpec
+from edge.iam.types import PolicyRule
 from edge.operate.types import ReverseProxy
 from edge.pki import issue, make_ca
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
-from edge_kube.meta import ObjectMeta
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 ISSUER = "https://edge.example.com"
 SETTINGS = {"server.loopbackUpstreams": "true"}
@@ -229,19 +227,12 @@ async def test_only_who_may_gets_through_by_the_path_or_by_the_resource(
     for name in ("bert", "cleo", "dora"):
         await make_user(kube, name)
         await gateway.knows(name)
-    about = {IAM_SCOPE_LABEL: "platform", IAM_SCOPE_VALUE_LABEL: "global"}
     rules = {
         "bert": PolicyRule(verbs=("get",), non_resource_urls=("/shop/*",)),
         "cleo": PolicyRule(verbs=("list", "get"), api_groups=("stock",), resources=("goods",)),
     }
     for name, rule in rules.items():
-        role = IAMRole(metadata=ObjectMeta(name=f"shop-{name}", labels=about), spec=RoleSpec(rules=(rule,)))
-        await kube.create(role, manager="test")
-        ref = RoleRef(api_group=GROUP, kind="IAMRole", name=f"shop-{name}")
-        spec = IAMRoleBindingSpec(role_ref=ref, subjects=(Subject(kind="User", name=name),))
-        await kube.create(
-            IAMRoleBinding(metadata=ObjectMeta(name=f"shop-{name}", labels=about), spec=spec), manager="test"
-        )
+        await grant(gateway, kube, name, rule)
     api = "/oapis/stock.theriseunion.io/v1"
     async with (
         reverse_proxy(kube, "/shop/*", backend.port),

@@ -7,24 +7,14 @@ import json
 import aiohttp
 import jwt
 import pytest
+from tests.support.acting import grant
 from tests.support.gateway import IAM, USERS, RunningGateway
 from tests.support.projected import becomes
 
 from edge.apiserver.federation import accounts
-from edge.iam.firstadmin import SCOPE_LABELS
-from edge.iam.types import (
-    GROUP,
-    IAMRole,
-    IAMRoleBinding,
-    IAMRoleBindingSpec,
-    IAMRoleSpec,
-    PolicyRule,
-    RoleRef,
-    Subject,
-)
+from edge.iam.types import GROUP, PolicyRule
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
-from edge_kube.meta import ObjectMeta
 
 AUDIENCE = "edge-platform"
 CONFIGMAPS = "/api/v1/namespaces/pipeline/configmaps"
@@ -57,27 +47,13 @@ def token_of(cluster: LightCluster, name: str = "pipeline", audience: str = AUDI
 
 
 async def bind(kube: Client, gateway: RunningGateway, name: str) -> None:
-    role = IAMRole(
-        metadata=ObjectMeta(name=f"maps-{name}", labels=SCOPE_LABELS),
-        spec=IAMRoleSpec(
-            rules=(
-                PolicyRule(verbs=("*",), api_groups=("",), resources=("configmaps",)),
-                PolicyRule(verbs=("list",), api_groups=(GROUP,), resources=("users",)),
-            )
-        ),
+    await grant(
+        gateway,
+        kube,
+        f"serviceaccount:pipeline:{name}",
+        PolicyRule(verbs=("*",), api_groups=("",), resources=("configmaps",)),
+        PolicyRule(verbs=("list",), api_groups=(GROUP,), resources=("users",)),
     )
-    binding = IAMRoleBinding(
-        metadata=ObjectMeta(name=f"maps-{name}", labels=SCOPE_LABELS),
-        spec=IAMRoleBindingSpec(
-            role_ref=RoleRef(api_group=GROUP, kind="IAMRole", name=role.metadata.name),
-            subjects=(Subject(kind="ServiceAccount", name=name, namespace="pipeline"),),
-        ),
-    )
-    await kube.create(role, manager="test")
-    await kube.create(binding, manager="test")
-    token = await gateway.token()
-    for kind in ("iamroles", "iamrolebindings"):
-        await gateway.until(f"{IAM}/{kind}/maps-{name}", 200, token=token)
 
 
 async def test_a_service_account_does_what_a_binding_gives_it_and_is_itself_upstream(

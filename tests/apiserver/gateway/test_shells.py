@@ -8,24 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from tests.support.gateway import IAM, RunningGateway, make_user
+from tests.support.acting import grant
+from tests.support.gateway import RunningGateway, make_user
 from tests.support.rawhttp import exchange, request, statuses
 
-from edge.iam.types import (
-    GROUP,
-    IAMRole,
-    IAMRoleBinding,
-    IAMRoleBindingSpec,
-    IAMRoleSpec,
-    PolicyRule,
-    RoleRef,
-    Subject,
-    User,
-)
+from edge.iam.types import IAMRole, IAMRoleBinding, PolicyRule, User
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
-from edge_kube.meta import ObjectMeta
-from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
 SUBS = ("exec", "attach", "portforward", "proxy")
 ALL = tuple(f"{kind}/{sub}" for kind in ("pods",) for sub in SUBS)
@@ -55,24 +44,24 @@ MAY = {"GET": {"both", "admin"}, "POST": {"both", "starter", "admin"}}
 
 @pytest_asyncio.fixture
 async def tokens(gateway: RunningGateway, kube: Client) -> AsyncIterator[dict[str, str]]:
-    about = {IAM_SCOPE_LABEL: "platform", IAM_SCOPE_VALUE_LABEL: "global"}
     made: dict[str, str] = {"admin": await gateway.token()}
+    granted: list[str] = []
     for name, rule in RULES.items():
         user = f"shell-{name}"
         await make_user(kube, user)
-        meta = ObjectMeta(name=user, labels=about)
-        await kube.create(IAMRole(metadata=meta, spec=IAMRoleSpec(rules=(rule,))), manager="test")
-        ref = RoleRef(api_group=GROUP, kind="IAMRole", name=user)
-        spec = IAMRoleBindingSpec(role_ref=ref, subjects=(Subject(kind="User", name=user),))
-        await kube.create(IAMRoleBinding(metadata=meta, spec=spec), manager="test")
         await gateway.knows(user)
+<<<<<<< HEAD
         for kind in ("iamroles", "iamrolebindings"):
             await gateway.until(f"{IAM}/{kind}/{user}", 200, token=made["admin"])
+=======
+        granted.append(await grant(gateway, kube, user, rule))
+>>>>>>> 92444bb (Grant rights in the gateway's tests in one way)
         made[name] = await gateway.token(user)
     yield made
+    for one in granted:
+        await kube.delete(IAMRoleBinding, one)
+        await kube.delete(IAMRole, one)
     for name in RULES:
-        await kube.delete(IAMRoleBinding, f"shell-{name}")
-        await kube.delete(IAMRole, f"shell-{name}")
         await kube.delete(User, f"shell-{name}")
 
 

@@ -8,6 +8,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.apiserver.callers.keys import MANAGER
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge_kube.client import Client
 from edge_kube.core import Secret
 from edge_kube.errors import AlreadyExists

@@ -12,6 +12,7 @@ import structlog
 
 from edge.apiserver.mirrors.kinds import collection_of
 from edge.apiserver.mirrors.mirror import Mirror
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.iam.keyring import (
     MARK_FIELD,
     MIN_SECRET_BYTES,
@@ -32,7 +33,6 @@ from edge_sdk.clock import Clock
 from edge_sdk.secret import Secret
 
 SECRET_NAME: Final = "edge-jwt-keys"  # noqa: S105
-MANAGER: Final = "edge-apiserver"
 LOOK_EVERY_S: Final = 60.0
 TRIES: Final = 5
 KEEP_MORE_S: Final = 3600.0

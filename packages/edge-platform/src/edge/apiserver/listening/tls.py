@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge_kube.certs import ServingCertificates, renewed
 from edge_kube.client import Client
 from edge_kube.core import Secret as KubeSecret
@@ -23,7 +24,6 @@ from edge_kube.errors import AlreadyExists, KubeError
 from edge_kube.meta import Key
 
 OWN_SECRET: Final = "edge-apiserver-serving"  # noqa: S105
-MANAGER: Final = "edge-apiserver"
 REFRESH_S: Final = 60.0
 
 log = structlog.stdlib.get_logger("edge.apiserver")

@@ -24,6 +24,7 @@ from edge_kube.wire import ObjectDecoder, UndecodableError
 from edge_sdk.problem import Unavailable
 
 MANAGER: Final = "edge-apiserver"
+"""Of all fields that the gateway writes for itself."""
 GONE_REMEMBERED: Final = 10_000
 _ABOUT: Final = "Holds nothing. The gateway writes to it to learn that it knows all records of this type."
 

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.apiserver.mirrors.store import Listener
 from edge.apiserver.rights.measures import AllowAll, Checks, CountedAccess
 from edge.apiserver.rights.streams import Streams
@@ -58,7 +59,7 @@ class Rights:
         """
         self.allow_all = allow_all
         self.index = Index(cache_size)
-        self.beats = beats_of_rights(client, "edge-apiserver")
+        self.beats = beats_of_rights(client, MANAGER)
         self.freshness = Freshness(silence_s, self.beats.age_s)
         self.checks = Checks()
         self.access = (AllowAll if allow_all else CountedAccess)(self.index, self.freshness, self.checks)

@@ -50,12 +50,7 @@ async def tokens(gateway: RunningGateway, kube: Client) -> AsyncIterator[dict[st
         user = f"shell-{name}"
         await make_user(kube, user)
         await gateway.knows(user)
-<<<<<<< HEAD
-        for kind in ("iamroles", "iamrolebindings"):
-            await gateway.until(f"{IAM}/{kind}/{user}", 200, token=made["admin"])
-=======
         granted.append(await grant(gateway, kube, user, rule))
->>>>>>> 92444bb (Grant rights in the gateway's tests in one way)
         made[name] = await gateway.token(user)
     yield made
     for one in granted:

@@ -6,7 +6,6 @@ from asyncio.trsock import TransportSocket
 
 from tests.support.upstreams import raw_server
 
-from edge.apiserver.upstreams.lifesigns import QUIET_S
 from edge.apiserver.upstreams.upstream import Upstream
 from edge_kube.client import Client
 from edge_kube.config import Connection

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.apiserver.pings import CHUNK_MAX_BYTES, are_pings
+from edge.apiserver.upstreams.pings import CHUNK_MAX_BYTES, are_pings
 from edge.apiserver.upstreams.splice import Side
 
 MASK = bytes((0x11, 0x22, 0x33, 0x44))

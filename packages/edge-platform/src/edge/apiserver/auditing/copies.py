@@ -14,7 +14,6 @@ from typing import Final
 
 import structlog
 
-from edge.apiserver.callers.keys import MANAGER
 from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.audit.copies import all_lines, merged
 from edge_kube.client import Client

@@ -7,7 +7,6 @@ from typing import Final
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.apiserver.callers.keys import MANAGER
 from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge_kube.client import Client
 from edge_kube.core import Secret

@@ -14,7 +14,6 @@ from yarl import URL
 
 from edge.apiserver.upstreams.breaker import Breaker, Unreachable
 from edge.apiserver.upstreams.dialing import Dialer, Lookup
-from edge.apiserver.upstreams.lifesigns import new_socket
 from edge.apiserver.upstreams.splice import Head, Side, dial, read_head
 from edge.apiserver.upstreams.upstream import CONNECT_WITHIN_S, told
 from edge.operate.addresses import full_name, service_of

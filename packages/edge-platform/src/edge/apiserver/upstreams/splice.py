@@ -16,8 +16,7 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from edge.apiserver.pings import CHUNK_MAX_BYTES, are_pings
-from edge.apiserver.upstreams.lifesigns import ask_for_signs
+from edge.apiserver.upstreams.pings import CHUNK_MAX_BYTES, are_pings
 from edge_kube.lifesigns import ask_for_signs
 from edge_sdk.problem import Problem, Unavailable
 

@@ -16,7 +16,6 @@ from yarl import URL
 from edge.apiserver.upstreams.breaker import Silent, Unreachable
 from edge.apiserver.upstreams.closing import Closing
 from edge.apiserver.upstreams.dialing import Dialer
-from edge.apiserver.upstreams.lifesigns import new_socket
 from edge.apiserver.upstreams.splice import Head, Side, dial, read_head
 from edge_kube.config import ConfigError, Connection
 from edge_kube.lifesigns import new_socket

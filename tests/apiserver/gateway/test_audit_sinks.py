@@ -1,6 +1,7 @@
 """Records on volumes of their own: two gateways and three sinks, on a real API server (O6; design §4.1)."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -146,6 +147,43 @@ async def test_without_enough_sinks_nothing_is_changed_and_reads_go_on(
         async with asyncio.timeout(PATIENCE_S):
             while (await change(hasty, "POST", MAPS, token, configmap(name))).status != 201:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
+
+
+async def test_a_stopped_sink_takes_nothing_on_a_connection_that_was_still_being_made(sinks: Sinks) -> None:
+    """Its listener knows a connection once the handshake is over, and closes those that it knows."""
+    token = (sinks.tokens / "edge-apiserver").read_text()
+    request = f"GET /v1/chains HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+        session.get(f"{sinks.urls[0]}/v1/chains", ssl=False) as answer,
+    ):
+        assert answer.status == 200, "from here on the sink knows the token"
+    reader, writer = await asyncio.open_connection("127.0.0.1", sinks.ports[0])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    received, unsent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    connection = context.wrap_bio(received, unsent)
+
+    async def first_that_comes(step: Callable[[], bytes | None]) -> bytes | None:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                writer.write(unsent.read())
+                more = await reader.read(65536)
+                if not more:
+                    return b""
+                received.write(more)
+
+    async with asyncio.timeout(PATIENCE_S):
+        await first_that_comes(connection.do_handshake)  # whose last word is not sent yet
+        await sinks.stop(0)
+        connection.write(request.encode())
+        answered = await first_that_comes(lambda: connection.read(65536))
+    writer.close()
+    assert answered is not None
+    assert answered.startswith(b"HTTP/1.1 503 "), answered
+    assert b"\r\nConnection: close\r\n" in answered, "its writer must not come back over it"
 
 
 async def test_a_killed_gateways_chain_is_closed_by_another(

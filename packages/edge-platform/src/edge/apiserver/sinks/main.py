@@ -130,6 +130,8 @@ class SinkProcess:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.end()
         if self._runner is not None:
             await self._runner.cleanup()
         for peer in self._peers:

@@ -36,6 +36,12 @@ class SinkServer:
         self._door = door
         self.silent_s = silent_s
         self._claims: dict[str, tuple[str, float]] = {}
+        self._ended = False
+
+    def end(self) -> None:
+        """Take nothing from here on: closing the listener closes the connections that it knows, and one whose
+        handshake is under way is not among them."""
+        self._ended = True
 
     def application(self) -> web.Application:
         made = web.Application(client_max_size=BODY_MAX)
@@ -59,6 +65,10 @@ class SinkServer:
 
     def _guarded(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
+            if self._ended:
+                refused = web.Response(status=503, text="this sink is being stopped\n")
+                refused.force_close()
+                return refused
             try:
                 await self._door.check(request)
                 found = await answer(request)

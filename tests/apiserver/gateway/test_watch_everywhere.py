@@ -157,7 +157,7 @@ async def test_a_member_that_is_down_at_first_costs_its_time_at_most_and_its_row
     async with watching(gateway, await gateway.token()) as watcher:
         started = time.monotonic()
         model = await opened(watcher, everywhere.what(), 2)
-        assert time.monotonic() - started < fleet.CLUSTER_BUDGET_S + 10
+        assert time.monotonic() - started < 30, "it answers never"
         await watcher.until(lambda: model.stale)
         assert (model.cut_off, sorted(places(model))) == ({far: code}, ["", near])
         assert [frame["t"] for frame in watcher.frames if "id" in frame] == ["snap", "stale"]

@@ -29,11 +29,11 @@ class Failing:
         self.times = 0
         really = OpenSegment.write
 
-        def write(segment: OpenSegment, data: bytes) -> None:
+        def write(segment: OpenSegment, data: bytes, newest_ms: int = 0) -> None:
             if self.times:
                 self.times -= 1
                 raise OSError(5, "Input/output error")
-            really(segment, data)
+            really(segment, data, newest_ms)
 
         monkeypatch.setattr(OpenSegment, "write", write)
 

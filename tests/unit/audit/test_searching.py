@@ -5,17 +5,20 @@ import contextlib
 import os
 import resource
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.sinks import NearSink
-from tests.support.trails import change, intent, lines_of, trail, write_chain
+from tests.support.trails import KEY, change, intent, lines_of, outcome, trail, write_chain
 
 from edge.apiserver.sinks.kept import SinkReading
 from edge.audit.folder import Folder
 from edge.audit.query import BadQueryError, Page, Query, search
 from edge.audit.retention import Limits
+from edge.audit.shipping import Shipper
+from edge.audit.trail import Trail
 
 FIRST_S = 1_700_000_000
 ONE_A_SEGMENT = Limits(segment_bytes=1, refuse_ratio=1.1)
@@ -131,6 +134,30 @@ def test_a_volume_whose_clock_is_behind_hides_nothing(tmp_path: Path) -> None:
     assert names == ["at-100", "at-97", "at-96", "at-90"]
     after = found(tmp_path, from_ms=1_700_000_000_000 + 96_000)
     assert [entry.req.name for entry in after.items] == ["at-100", "at-97", "at-96"]
+
+
+async def test_a_clock_that_was_set_back_hides_nothing(tmp_path: Path) -> None:
+    """O6: what was written while it was five hours ahead is found by its time, and once, on every page."""
+    now_ms, ahead_ms = int(time.time() * 1000), 5 * 3_600_000
+    sink = NearSink(tmp_path / "sink")
+    async with trail(tmp_path / "folder") as written:
+        shipper = Trail(Shipper([sink], "gateway-1", KEY, enough=1), within_s=10)
+        shipper.start()
+        for each in (written, shipper):
+            for name, at_ms in (("ahead", now_ms + ahead_ms), ("later", now_ms), ("last", now_ms + 1)):
+                asked = intent(name, now_ms=at_ms)
+                await each.begin(asked)
+                each.finish(outcome(asked))
+        await shipper.close()
+    for path in (tmp_path / "folder", tmp_path / "sink"):
+        since = found(path, from_ms=now_ms + ahead_ms - 1)
+        assert [(entry.req.name, entry.result) for entry in since.items] == [("ahead", "success")]
+        names, cursor = list[str](), ""
+        while not names or cursor:
+            page = found(path, limit=1, cursor=cursor)
+            names += [entry.req.name for entry in page.items]
+            cursor = page.cursor
+        assert names == ["ahead", "last", "later"]
 
 
 HUGE = "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OS54"

@@ -217,7 +217,7 @@ class Received:
             with contextlib.suppress(OSError):  # the write itself says when there is really none
                 segment.grow(ROOM_LEAST_BYTES * 2)
         try:
-            segment.write(b"".join(line + b"\n" for line in lines))
+            segment.write(b"".join(line + b"\n" for line in lines), _newest_ms(lines))
         except OSError:
             about.is_torn = True
             raise
@@ -279,6 +279,23 @@ class Received:
                     if head_of([segment])[0] <= seq:
                         self.folder.remove(segment)
                         log.info("audit_segment_retired", chain=chain, up_to=seq)
+
+
+class _When(msgspec.Struct):
+    time: int = 0
+    began: int = 0
+
+
+_when: Final = msgspec.json.Decoder(_When).decode
+
+
+def _newest_ms(lines: list[bytes]) -> int:
+    """Raises NotTakenError."""
+    try:
+        found = [_when(line[BODY:]) for line in lines]
+    except msgspec.MsgspecError:
+        raise NotTakenError("malformed", "a line is no record") from None
+    return max(max(one.time, one.began) for one in found)
 
 
 def _new_lines(about: _Chain, lines: list[bytes]) -> list[bytes]:

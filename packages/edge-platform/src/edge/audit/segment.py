@@ -26,6 +26,7 @@ class OpenSegment:
         self.segment = segment
         self.used = 0
         self.room = 0
+        self._newest_ms = 0
         self._growing = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(segment.path, flags, 0o600)
@@ -45,8 +46,12 @@ class OpenSegment:
         """Bytes that are sure to be written, however full the disk."""
         return self.room - self.used
 
-    def write(self, data: bytes) -> None:
-        """Durable when it returns. Raises OSError; the segment must then be sealed, and no more written."""
+    def write(self, data: bytes, newest_ms: int = 0) -> None:
+        """Durable when it returns. Raises OSError; the segment must then be sealed, and no more written.
+
+        newest_ms: time of the newest record in it. The file is never older than that, also when the clock was
+        set back since, or is another machine's: who searches goes by it.
+        """
         view, at = memoryview(data), self.used
         while view:
             done = os.pwrite(self._file, view, at)
@@ -54,6 +59,8 @@ class OpenSegment:
         os.fdatasync(self._file)
         self.used = at
         self.room = max(self.room, at)
+        self._newest_ms = max(self._newest_ms, newest_ms)
+        self._age_no_record()
 
     def grow(self, step: int = ROOM_STEP_BYTES) -> None:
         """More room. Raises OSError, and the room stays as it was."""
@@ -71,6 +78,12 @@ class OpenSegment:
                 raise
             self.room = end
 
+    def _age_no_record(self) -> None:
+        newest_ns = self._newest_ms * 1_000_000
+        if newest_ns > os.fstat(self._file).st_mtime_ns:
+            with contextlib.suppress(OSError):
+                os.utime(self._file, ns=(newest_ns, newest_ns))
+
     def seal(self) -> None:
         """Cut off the room that is left, and close. Raises OSError; then it may be tried again.
 
@@ -79,6 +92,7 @@ class OpenSegment:
         with self._growing:
             if self.used:
                 os.ftruncate(self._file, self.used)
+                self._age_no_record()
                 os.fsync(self._file)
             else:
                 self.segment.path.unlink(missing_ok=True)

@@ -191,7 +191,8 @@ class Writer:
             body = canonical(replace(entry.record, v=VERSION, chain=self.chain, seq=seq))
             digest = links.link(digest, body)
             lines.append(links.line_of(digest, body))
-        segment.write(b"".join(lines))
+        newest_ms = max(max(entry.record.time, entry.record.began) for entry in entries)
+        segment.write(b"".join(lines), newest_ms)
         self.seq, self.digest = seq, digest
         self.counts.written += len(entries)
         self.counts.batches += 1

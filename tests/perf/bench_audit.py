@@ -24,11 +24,14 @@ from tests.support.trails import KEY, ROOMY, change, intent, trail
 from edge.apiserver.sinks.access import Doorkeeper
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.server import SinkServer
+from edge.apiserver.sinks.signed import HEADER, is_signed
 from edge.audit.folder import Folder
 from edge.audit.received import Received
 from edge.audit.record import canonical
 from edge.audit.shipping import Shipper
+from edge.audit.statements import key_name
 from edge.audit.trail import Trail
+from edge.audit.verifier import Verifier
 from edge.audit.verify import verify
 
 STEADY_PER_S, STEADY_S = 500, 10.0
@@ -103,20 +106,30 @@ async def steady(path: Path, peer: Sequence[float]) -> None:
 
 
 class OpenDoor(Doorkeeper):
-    """What a review of a token costs is paid once in 30 s, and not here."""
+    """What a review of a token costs is paid once in 30 s, and not here; the signature is checked."""
 
     def __init__(self) -> None:
-        pass
+        self._trusted = {key_name(KEY.public_key()): KEY.public_key()}
 
-    async def check(self, request: web.BaseRequest) -> None:
-        pass
+    async def check(self, request: web.BaseRequest, *, peers_may: bool) -> None:
+        signed = is_signed(
+            request.headers[HEADER],
+            self._trusted,
+            method=request.method,
+            to=request.host,
+            path=request.raw_path,
+            body=await request.read(),
+        )
+        assert signed or peers_may
 
 
 async def sink(path: Path) -> None:
     """A sink as a process of its own, without TLS; prints its port."""
     folder = Folder(path)
     folder.make()
-    runner = web.AppRunner(SinkServer(Received(folder, ROOMY), OpenDoor()).application(), access_log=None)
+    folder.add_key(KEY.public_key())
+    server = SinkServer(Received(folder, ROOMY), OpenDoor(), Verifier(path, path.name))
+    runner = web.AppRunner(server.application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     print(runner.addresses[0][1], flush=True)
@@ -139,7 +152,7 @@ async def shipped(path: Path) -> None:
             assert process.stdout is not None
             port = int(await process.stdout.readline())
             token, tls = TokenFile(path / "token"), ssl.create_default_context()
-            clients.append(SinkClient(f"http://127.0.0.1:{port}", token, tls))
+            clients.append(SinkClient(f"http://127.0.0.1:{port}", token, tls, KEY))
         made = Trail(Shipper(clients, "gateway-1", KEY, enough=2), within_s=10)
         made.start()
         await change(made)

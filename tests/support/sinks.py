@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tests.support.trails import ROOMY
+from tests.support.trails import KEY, ROOMY
 
 from edge.audit.folder import Folder
 from edge.audit.received import Received, State
 from edge.audit.retention import Limits
-from edge.audit.statements import read_public
 
 
 class NearSink:
@@ -22,6 +21,7 @@ class NearSink:
     def restart(self) -> None:
         folder = Folder(self._path)
         folder.make()
+        folder.add_key(KEY.public_key())
         self.received = Received(folder, self._limits)
 
     @property
@@ -37,19 +37,14 @@ class NearSink:
     async def append(self, chain: str, lines: bytes) -> State:
         return self._reached().append(chain, lines)
 
-    async def sign(self, chain: str, first: int, statements: bytes, key: str) -> State:
-        received = self._reached()
-        received.folder.add_key(read_public(key))
-        return received.sign(chain, first, statements)
+    async def sign(self, chain: str, first: int, statements: bytes) -> State:
+        return self._reached().sign(chain, first, statements)
 
     async def records(self, chain: str, after: int) -> bytes:
         return self._reached().records(chain, after)
 
     async def statements(self, chain: str, first: int) -> bytes:
         return self._reached().statements(chain, first)
-
-    async def keys(self) -> list[str]:
-        return self._reached().key_texts()
 
     def _reached(self) -> Received:
         if self.away:

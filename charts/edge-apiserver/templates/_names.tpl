@@ -162,10 +162,12 @@ sink:
   names:
     # OpenSSL takes a wildcard only before two names.
     - "*.edge-audit.{{ $namespace }}.svc"
-  allowed:
+  gateways:
     - system:serviceaccount:{{ $namespace }}:edge-apiserver
+  peerAccounts:
     - system:serviceaccount:{{ $namespace }}:edge-audit
 audit:
   folder: /var/lib/edge/audit
+  checkpoints: {{ include "edge-apiserver.checkpoints" . | quote }}
   {{- toYaml (omit .Values.audit "enabled" "persistence" "sinks") | nindent 2 }}
 {{- end -}}

@@ -10,19 +10,27 @@ import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.apiserver.gateway.test_audit import AUDIT, MAPS, asked, change, configmap, fresh_name
 from tests.support.gateway import PATIENCE_S, RunningGateway
+from yarl import URL
 
+from edge.apiserver.auditing.key import SECRET_NAME, known_keys, publish_keys
 from edge.apiserver.configuration.settings import AuditSettings, LogSettings
 from edge.apiserver.sinks.main import SinkProcess
 from edge.apiserver.sinks.settings import SinkSettings, read_sink_settings
+from edge.apiserver.sinks.signed import HEADER, sign
+from edge.apiserver.sinks.trust import SINKS_SECRET
 from edge.audit.received import Received
 from edge.audit.verify import verify
 from edge_kube.client import Client
+from edge_kube.core import Secret
 from edge_kube.harness import LightCluster
 from edge_kube.harness.processes import free_port
 
 NAMESPACE = "edge-system"
+KEY = Ed25519PrivateKey.generate()
+"""Of a gateway that is played here."""
 TOKEN = "/api/v1/namespaces/{}/serviceaccounts/{}/token"
 
 
@@ -62,6 +70,7 @@ class Sinks:
             "audit.refuseAtPercent": "100",
             "audit.enoughFree": "0",
             "audit.sinkTokenFile": str(self.tokens / "edge-audit"),
+            "sink.address": self.urls[number],
         }
         settings = read_sink_settings(file=None, environ={}, flags=flags)
         self.running[number] = SinkProcess(self._cluster.connection, settings)
@@ -209,18 +218,118 @@ async def test_a_killed_gateways_chain_is_closed_by_another(
         shipper._ending = True  # type: ignore[attr-defined]
 
 
+async def status_of(method: str, url: str, token: str, signature: str = "", body: bytes = b"") -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= {HEADER: signature} if signature else {}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, URL(url), headers=headers, data=body or None, ssl=False) as answer,
+    ):
+        return answer.status
+
+
 async def test_only_the_platforms_own_accounts_speak_with_a_sink(sinks: Sinks, kube: Client) -> None:
     url = f"{sinks.urls[0]}/v1/chains"
     stranger = await account_token(kube, "default")
     elsewhere = await account_token(kube, "edge-apiserver", audience="https://kubernetes.default.svc")
-    own = (sinks.tokens / "edge-apiserver").read_text()
-    async with aiohttp.ClientSession() as session:
-        for token, status in ((stranger, 403), (elsewhere, 401), ("", 401), ("nonsense", 401), (own, 200)):
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            async with session.get(url, headers=headers, ssl=False) as answer:
-                assert answer.status == status, await answer.text()
-        async with session.delete(url, headers={"Authorization": f"Bearer {own}"}, ssl=False) as answer:
-            assert answer.status == 405
+    peer = (sinks.tokens / "edge-audit").read_text()
+    for token, status in ((stranger, 403), (elsewhere, 401), ("", 401), ("nonsense", 401), (peer, 200)):
+        assert await status_of("GET", url, token) == status
+    assert await status_of("DELETE", url, peer) == 405
+
+
+ASKED_BY_GATEWAYS = (
+    ("GET", "/chains/c", b""),
+    ("POST", "/chains/c/records", b"x\n"),
+    ("POST", "/chains/c/statements?first=0", b"x\n"),
+    ("GET", "/chains/c/open", b""),
+    ("POST", "/left?by=c", b""),
+    ("GET", "/aged", b""),
+    ("GET", "/search?user=admin", b""),
+    ("POST", "/verification", b""),
+    ("GET", "/verification", b""),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ASKED_BY_GATEWAYS)
+async def test_a_sink_tells_a_gateway_from_who_holds_a_token_of_one(
+    sinks: Sinks, kube: Client, method: str, path: str, body: bytes
+) -> None:
+    """A token is known to each sink that it was sent to: alone, or with what was signed for that sink, it is
+    of no use at another one. Sinks read what they missed, and nothing else."""
+    await publish_keys(kube, NAMESPACE, KEY.public_key())
+    tokens = {name: (sinks.tokens / name).read_text() for name in ("edge-apiserver", "edge-audit")}
+    url, other = (URL(f"{sinks.urls[number]}/v1{path}") for number in (0, 1))
+    mine = tokens["edge-apiserver"]
+    signed = sign(KEY, method, url, body)
+    assert await status_of(method, str(url), tokens["edge-audit"], signed, body) == 403
+    for wrong in (
+        "",
+        "nonsense",
+        sign(Ed25519PrivateKey.generate(), method, url, body),
+        sign(KEY, method, other, body),
+        sign(KEY, method, url, body + b"more"),
+        sign(KEY, method, url.update_query(more="1"), body),
+        sign(KEY, "GET" if method == "POST" else "POST", url, body),
+    ):
+        assert await status_of(method, str(url), mine, wrong, body) == 401
+    replayed = {"Host": f"{other.host}:{other.port}", "Authorization": f"Bearer {mine}"}
+    replayed[HEADER] = sign(KEY, method, other, body)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, headers=replayed, data=body or None, ssl=False) as answer,
+    ):
+        assert answer.status == 401, "whatever it says that it was sent to"
+    async with asyncio.timeout(30):  # a key counts a moment after it was published
+        while (status := await status_of(method, str(url), mine, signed, body)) == 401:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+    assert status in (200, 400, 409)
+
+
+async def test_the_key_is_turned_and_certificates_are_made_anew_without_a_change_that_is_refused(
+    gateway_cluster: LightCluster, sinks: Sinks, kube: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.apiserver.sinks.trust.LOOK_S", 0.2)
+    settings = gateway_settings(sinks)
+    async with RunningGateway(gateway_cluster.connection, settings) as before:
+        token = await before.token()
+        assert (await change(before, "POST", MAPS, token, configmap(fresh_name()))).status == 201
+        await kube.delete(Secret, SECRET_NAME, NAMESPACE)
+        async with RunningGateway(gateway_cluster.connection, settings) as after:
+            assert len(await known_keys(kube, NAMESPACE)) >= 2
+            for gateway in (before, after, before):
+                answer = await change(gateway, "POST", MAPS, token, configmap(fresh_name()))
+                assert answer.status == 201, answer.body
+            old = sinks.running[0]._tls.ca
+            await kube.delete(Secret, SINKS_SECRET, NAMESPACE)
+            for process in sinks.running.values():
+                await process._tls.load()  # as each does in its turn, within a minute
+                assert process._tls.ca != old
+            await sinks.stop(0)
+            await sinks.start(0)
+            await sinks.stop(2)  # the other two are needed now, one of them by a new connection
+            for gateway in (before, after):
+                answer = await change(gateway, "POST", MAPS, token, configmap(fresh_name()))
+                assert answer.status == 201, answer.body
+            await sinks.start(2)
+            report = (await after.get(f"{AUDIT}/verification", token=await after.token())).json()
+            assert (report["whole"], report["chains"]) == (True, 2), report
+
+
+async def test_what_the_last_verification_of_each_sink_found_is_told_also_of_one_that_is_away(
+    gateway_cluster: LightCluster, sinks: Sinks
+) -> None:
+    async with RunningGateway(gateway_cluster.connection, gateway_settings(sinks)) as gateway:
+        token = await gateway.token()
+        assert (await gateway.get(f"{AUDIT}/verification", token=token)).json()["whole"]
+        found = (await gateway.get(f"{AUDIT}/verifications", token=token)).json()["items"]
+        assert [(one["broken"], one["trouble"], one["records"] > 0) for one in found] == [
+            (None, "", True)
+        ] * 3
+        await sinks.stop(1)
+        found = (await gateway.get(f"{AUDIT}/verifications", token=token)).json()["items"]
+        assert [bool(one["trouble"]) for one in found] == [False, True, False]
+        assert found[1]["records"] > 0, "what it said last"
 
 
 def test_settings_of_a_sink_are_read_together(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from edge.apiserver.sinks.server import SinkServer
 from edge.audit.received import Received
 from edge.audit.shipping import Shipper
 from edge.audit.trail import Trail
+from edge.audit.verifier import Verifier
 
 CHAINS = ("gateway-1", "gateway-2", "gateway-3")
 
@@ -34,7 +35,7 @@ async def lines_of(path: Path, chain: str) -> list[bytes]:
 
 
 class OpenDoor:
-    async def check(self, _: web.BaseRequest) -> None:
+    async def check(self, _: web.BaseRequest, *, peers_may: bool) -> None:
         """Who asks is no matter here."""
 
 
@@ -52,7 +53,8 @@ class Served:
             self.asked[f"{request.method} {request.path.removeprefix('/v1/').rpartition('/')[2]}"] += 1
             return await handler(request)
 
-        application = SinkServer(self.received, cast("Doorkeeper", OpenDoor()), silent_s=0).application()
+        door, verifier = cast("Doorkeeper", OpenDoor()), Verifier(self.received.folder.path, "sink")
+        application = SinkServer(self.received, door, verifier, silent_s=0).application()
         application.middlewares.append(count)
         runner = web.AppRunner(application)
         await runner.setup()

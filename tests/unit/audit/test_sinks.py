@@ -95,6 +95,7 @@ async def test_a_sink_that_missed_more_than_the_ring_has_it_from_its_peer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge.audit.shipping.RING_MAX", 4)
+    monkeypatch.setattr("edge.audit.shipping.CHECKPOINT_RECORDS", 10)
     monkeypatch.setattr("edge.apiserver.sinks.peers.WRITERS_FIRST_S", -1.0)
     first, second, third = three(tmp_path)
     third.away = True
@@ -104,6 +105,7 @@ async def test_a_sink_that_missed_more_than_the_ring_has_it_from_its_peer(
         third.away = False
         await until(lambda: trail.counts.written == 40)
         assert held(third) == 0
+        await until(lambda: first.received.state("gateway-1").statements == 5)
         await catch_up(third.received, first)  # pyright: ignore[reportArgumentType] - the same words
         await change(trail)
         await until(lambda: held(third) == 42)
@@ -194,6 +196,64 @@ async def test_a_peer_with_one_chain_that_conflicts_is_followed_in_the_others(
     await catch_up(ours.received, peer)  # pyright: ignore[reportArgumentType] - the same words
     assert held(ours, "a-conflict") == 2
     assert held(ours, "b-missing") == 2
+
+
+async def test_a_peer_has_nobody_keep_a_record_that_no_gateway_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink that was taken over has what it was sent, and no key: it makes up neither a chain nor an end."""
+    monkeypatch.setattr("edge.apiserver.sinks.peers.WRITERS_FIRST_S", -1.0)
+    ours, peer = NearSink(tmp_path / "ours"), NearSink(tmp_path / "peer")
+    forger = Ed25519PrivateKey.generate()
+    peer.folder.add_key(forger.public_key())
+    for chain, key in (("made-up", forger), ("unsigned", KEY)):
+        source = NearSink(tmp_path / chain)
+        source.folder.add_key(forger.public_key())
+        trail = Trail(Shipper([source], chain, key, enough=1), within_s=10)
+        trail.start()
+        await change(trail)
+        await until(lambda trail=trail: trail.counts.written == 2)
+        if key is forger:
+            await trail.close()
+            peer.received.append(chain, source.received.records(chain, 0))
+            peer.received.sign(chain, 0, source.received.statements(chain, 0))
+        else:
+            peer.received.append(chain, source.received.records(chain, 0))
+            await trail.close()
+    await catch_up(ours.received, peer)  # pyright: ignore[reportArgumentType] - the same words
+    assert (held(peer, "made-up"), held(peer, "unsigned")) == (2, 2)
+    assert (held(ours, "made-up"), held(ours, "unsigned")) == (0, 0)
+    assert list(ours.folder.chains()) == []
+    peer.received.sign("unsigned", 0, NearSink(tmp_path / "unsigned").received.statements("unsigned", 0))
+    await catch_up(ours.received, peer)  # pyright: ignore[reportArgumentType] - the same words
+    assert held(ours, "unsigned") == 2, "what is signed is taken"
+    assert verify(ours.folder, [KEY.public_key()]).records == 2
+
+
+async def test_a_new_volume_begins_behind_what_was_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.apiserver.sinks.peers.WRITERS_FIRST_S", -1.0)
+    old = NearSink(tmp_path / "old", Limits(refuse_ratio=1.1, keep_s=0.0, segment_bytes=1))
+    for chain, kept in (("part", 2), ("whole", 0)):
+        async with shipped(old, enough=1, chain=chain) as trail:
+            await change(trail)
+            await until(lambda trail=trail: trail.counts.written == 2)
+            await change(trail)
+        state = old.received.state(chain)
+        lines = old.received.records(chain, 0).splitlines()
+        gone = 4 - kept
+        digest = bytes.fromhex(lines[gone - 1][:64].decode())
+        line = Signer(KEY, chain, state.last).sign(RETIRED, seq=gone, digest=digest, time_ms=2)
+        old.received.sign(chain, state.statements, line)
+    new = NearSink(tmp_path / "new")
+    await catch_up(new.received, old)  # pyright: ignore[reportArgumentType] - the same words
+    for sink in (old, new):
+        report = verify(sink.folder, [KEY.public_key()])
+        assert (report.broken, report.records, report.retired) == (None, 2, 6)
+    new.restart()
+    assert new.received.records("part", 2) == old.received.records("part", 2)
+    assert held(new, "whole") == 4
 
 
 class Orphaned:

@@ -7,7 +7,6 @@ signed checkpoints (`statements.py`).
 import binascii
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -26,8 +25,7 @@ def line_of(digest: bytes, body: bytes) -> bytes:
     return b"%s %s\n" % (digest.hex().encode(), body)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """The first record that is not as it was written. found: h in the file; expected: h by its content."""
 
     chain: str

@@ -53,12 +53,13 @@ class Folder:
     def segment(self, chain: str, first: int) -> Segment:
         return Segment(chain, first, self.path / f"{chain}.{first:012d}.log")
 
-    def segments(self) -> list[Segment]:
-        """All of them, by chain and number. Raises OSError."""
+    def segments(self, chain: str = "") -> list[Segment]:
+        """All of them, or those of one chain, by chain and number. Raises OSError."""
         found: list[Segment] = []
+        begin = f"{chain}." if chain else ""
         with os.scandir(self.path) as entries:
             for entry in entries:
-                match = _SEGMENT.fullmatch(entry.name)
+                match = _SEGMENT.fullmatch(entry.name) if entry.name.startswith(begin) else None
                 if match:
                     found.append(Segment(match["chain"], int(match["first"]), Path(entry.path)))
         return sorted(found)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from edge.audit.folder import Folder
 from edge.audit.query import Page, Query, Visible, search
 from edge.audit.recovery import Left, left_behind, let_go
-from edge.audit.verify import Report, verify
+from edge.audit.verdict import Verdict
+from edge.audit.verifier import Verifier
+from edge.audit.verify import Report
 from edge.audit.writer import Writer
 
 
@@ -25,11 +27,19 @@ class FolderOrphans:
 
 
 class FolderReading:
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, verifier: Verifier) -> None:
         self._folder = folder
+        self._verifier = verifier
 
     async def search(self, query: Query, visible: Visible) -> Page:
         return await asyncio.to_thread(search, self._folder, query, visible)
 
     async def verify(self, anchors: Sequence[bytes] = ()) -> Report:
-        return await asyncio.to_thread(verify, self._folder, anchors=anchors)
+        return await self._verifier.verify(anchors)
+
+    async def verdicts(self) -> list[Verdict]:
+        return self.known
+
+    @property
+    def known(self) -> list[Verdict]:
+        return [self._verifier.last]

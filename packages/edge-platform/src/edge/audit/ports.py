@@ -6,6 +6,7 @@ from typing import Protocol
 
 from edge.audit.query import Page, Query, Visible
 from edge.audit.recovery import Left
+from edge.audit.verdict import Verdict
 from edge.audit.verify import Report
 from edge.audit.writer import Counts, Entry
 
@@ -44,4 +45,13 @@ class Reading(Protocol):
 
     async def verify(self, anchors: Sequence[bytes] = ()) -> Report:
         """anchors: signed lines that were kept elsewhere."""
+        ...
+
+    async def verdicts(self) -> list[Verdict]:
+        """What the last verification of each store found."""
+        ...
+
+    @property
+    def known(self) -> list[Verdict]:
+        """The same, as far as it is known without asking."""
         ...

@@ -27,7 +27,6 @@ from edge.audit.statements import (
     ForgedError,
     append_whole,
     last_hash,
-    public_text,
     read_copy,
     unchecked,
 )
@@ -128,11 +127,19 @@ class Received:
                 self._keep_statements(chain, about, lines)
         return self.state(chain)
 
+    def begin_behind(self, chain: str, seq: int, digest: bytes) -> State:
+        """An empty chain begins behind record `seq`: it was signed that the records up to it went."""
+        about = self._chain(chain)
+        with about.lock:
+            if not about.walk.seq and not about.statements:
+                about.walk = Walk(chain, seq, digest)
+        return self.state(chain)
+
     def records(self, chain: str, after: int) -> bytes:
         """Lines behind record `after`, a piece of them at most. Raises OSError, NotTakenError."""
         about = self._chain(chain)
         with about.lock:
-            segments = self.folder.chains().get(chain, [])
+            segments = self.folder.segments(chain)
         found, size = list[bytes](), 0
         held = [segment for segment in segments if segment.first <= after + 1]
         for segment in [*held[-1:], *(segment for segment in segments if segment.first > after + 1)]:
@@ -148,18 +155,19 @@ class Received:
         return b"".join(line + b"\n" for line in found)
 
     def statements(self, chain: str, first: int) -> bytes:
-        """Statement lines from number `first`."""
-        lines = signed_lines(self._path(chain))
-        return b"".join(line + b"\n" for line in lines[first:])
+        """Statement lines from number `first`, a piece of them at most."""
+        found, size = list[bytes](), 0
+        for line in signed_lines(self._path(chain))[first:]:
+            found.append(line)
+            size += len(line) + 1
+            if size >= PIECE_MAX:
+                break
+        return b"".join(line + b"\n" for line in found)
 
     def open_intents(self, chain: str) -> list[Record]:
         """Changes of it that have no outcome."""
         self._chain(chain)
-        return open_intents(self.folder.chains().get(chain, []))
-
-    def key_texts(self) -> list[str]:
-        """The public keys that statements here are signed with."""
-        return [public_text(key) for key in self.folder.keys()]  # noqa: SIM118 - no mapping
+        return open_intents(self.folder.segments(chain))
 
     def aged(self) -> list[tuple[str, int, bytes]]:
         """(chain, seq, h) of the last record of each part whose time is over. Raises OSError."""
@@ -197,7 +205,7 @@ class Received:
         lines = signed_lines(path)
         data = b"".join(line + b"\n" for line in lines)
         signed = list(unchecked(data))
-        segments = self.folder.chains().get(chain, [])
+        segments = self.folder.segments(chain)
         seq, digest = mend(segments, signed)
         for segment in segments:
             if segment.first > seq:
@@ -275,7 +283,7 @@ class Received:
             return
         for name, seq, _ in self.aged():
             if name == chain and seq <= up_to:
-                for segment in self.folder.chains()[chain]:
+                for segment in self.folder.segments(chain):
                     if head_of([segment])[0] <= seq:
                         self.folder.remove(segment)
                         log.info("audit_segment_retired", chain=chain, up_to=seq)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from edge.audit import chain as links
 from edge.audit.received import NotTakenError, State
 from edge.audit.record import VERSION, canonical
-from edge.audit.statements import CHECKPOINT, CLOSED, OPENED, RETIRED, Signer, public_text
+from edge.audit.statements import CHECKPOINT, CLOSED, OPENED, RETIRED, Signer
 from edge.audit.writer import (
     CHECKPOINT_RECORDS,
     CHECKPOINT_S,
@@ -51,7 +51,7 @@ class Sink(Protocol):
 
     async def append(self, chain: str, lines: bytes) -> State: ...
 
-    async def sign(self, chain: str, first: int, statements: bytes, key: str) -> State: ...
+    async def sign(self, chain: str, first: int, statements: bytes) -> State: ...
 
     async def states(self) -> dict[str, State]: ...
 
@@ -220,8 +220,7 @@ class Shipper:
                 break
             ready.append(line)
         if ready:
-            key = public_text(self.key.public_key())
-            self._learn(feed, await feed.sink.sign(self.chain, feed.signed, b"".join(ready), key))
+            self._learn(feed, await feed.sink.sign(self.chain, feed.signed, b"".join(ready)))
 
     def _learn(self, feed: _Feed, state: State) -> None:
         if state.closed and not self._ending:

@@ -1,8 +1,9 @@
-"""`edge audit query | verify | export`: who did what, whether the record is whole, and a copy of it (O6).
+"""`edge audit query | export | verify | status`: who did what, and whether the record of it is whole (O6).
 
 edge audit query --user ann --verb delete --from 2026-01-01T00:00:00Z
 edge audit verify                      exit code 1 and the first broken record when it is not whole
 edge audit verify --folder /backup     without a gateway; --key: the public key that you keep elsewhere
+edge audit status                      what the last verification found; exit code 1 when it is not whole
 edge audit export --as events > audit.json
 """
 
@@ -20,6 +21,7 @@ from edge.audit.events import kubernetes_event, kubernetes_time
 from edge.audit.folder import Folder
 from edge.audit.query import RESULTS, Entry
 from edge.audit.statements import read_public
+from edge.audit.verdict import Verdict
 from edge.audit.verify import verify
 from edge.cli import output
 from edge.cli.gateway import CommandError, add_flags, ask
@@ -68,6 +70,10 @@ def add_verbs(add: AddVerb) -> None:
     output.add_output(check)
     add_flags(check)
     check.set_defaults(run=_verify)
+    status = words.add_parser("status", help="what the last verification of each store of records found")
+    output.add_output(status)
+    add_flags(status)
+    status.set_defaults(run=_status)
 
 
 def _count(text: str) -> int:
@@ -122,6 +128,37 @@ def _verify(given: argparse.Namespace) -> int:
         f" {found['unsigned']} after the last signature, {found['retired']} gone because their time was over"
     )
     return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    found = ask(given, "GET", f"{BASE}/verifications")
+    verdicts = msgspec.convert(found["items"], list[Verdict])
+    code = 1 if any(one.broken for one in verdicts) else 0
+    if not output.is_for_people(given):
+        output.show(given, found, [f"{one.store}/{_state(one)}" for one in verdicts])
+        return code
+    for one in verdicts:
+        print(output.visible(_verdict(one)))
+    return code
+
+
+def _state(verdict: Verdict) -> str:
+    if not verdict.began:
+        return "unverified"
+    return "broken" if verdict.broken else "whole"
+
+
+def _verdict(verdict: Verdict) -> str:
+    parts = [f"{verdict.store}  {_state(verdict)}"]
+    if verdict.began:
+        parts.append(f"{verdict.records} records read from {_time(verdict.began)} to {_time(verdict.ended)}")
+    if verdict.broken:
+        parts.append(str(verdict.broken))
+    if verdict.trouble:
+        tried = f" at {_time(verdict.tried)}" if verdict.tried else ""
+        parts.append(f"not verified{tried}: {verdict.trouble}")
+    parts.append(f"next {_time(verdict.next)}" if verdict.next else "not on a schedule (audit.verifyAt)")
+    return "; ".join(parts)
 
 
 def _verified_there(given: argparse.Namespace) -> dict[str, Any]:

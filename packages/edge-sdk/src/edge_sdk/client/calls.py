@@ -10,6 +10,7 @@ from edge_sdk.client.http import Http, at
 from edge_sdk.client.models.shared import (
     AuditPage,
     AuditVerification,
+    AuditVerificationList,
     ChangedClient,
     Entry,
     ExplainBody,
@@ -134,6 +135,12 @@ class Calls:
         """Whether the trail is whole."""
         return await self._http.call(
             "GET", "/oapis/audit.theriseunion.io/v1alpha1/verification", AuditVerification
+        )
+
+    async def list_audit_verifications(self) -> AuditVerificationList:
+        """What the last verification of each store found."""
+        return await self._http.call(
+            "GET", "/oapis/audit.theriseunion.io/v1alpha1/verifications", AuditVerificationList
         )
 
     async def list_operations(

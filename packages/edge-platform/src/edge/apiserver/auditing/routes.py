@@ -1,5 +1,6 @@
 """GET audit.theriseunion.io/v1alpha1: records, records/ID, verification (O6; design §4.3, R39).
 
+`verification` reads everything now; `verifications` tells what the last one of each store found.
 Who may `list` records at a scope, or administers it (may add members), sees those of the scope and
 below; everybody sees their own. Verification is for who may at the platform.
 Nothing here writes: no route changes or drops a record.
@@ -17,7 +18,7 @@ from edge.apiserver.answers import document
 from edge.apiserver.auditing.auditor import AUDIT_GROUP
 from edge.apiserver.auditing.copies import Copies
 from edge.apiserver.openapi.operation import AUDIT, Operation, Param
-from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, BrokenRecord
+from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, AuditVerificationList
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.numbers import number
@@ -59,6 +60,10 @@ OPERATIONS: Final = (
         "GET", f"{AUDIT}/verification", "Whether the trail is whole", "audit", answer=AuditVerification,
         name="verifyAudit",
     ),
+    Operation(
+        "GET", f"{AUDIT}/verifications", "What the last verification of each store found", "audit",
+        answer=AuditVerificationList, name="listAuditVerifications",
+    ),
 )  # fmt: skip
 
 
@@ -82,11 +87,14 @@ class AuditRoutes:
                 do="use GET",
                 status=405,
             )
-        exchange.verb = "get" if resource.name or resource.resource != RECORDS else "list"
+        lists = resource.resource in (RECORDS, "verifications") and not resource.name
+        exchange.verb = "list" if lists else "get"
         if resource.version == "v1alpha1" and not resource.subresource and not resource.namespace:
             self._rights.freshness.require("get")
             if resource.resource == RECORDS:
                 return self._one if resource.name else self._list
+            if resource.resource == "verifications" and not resource.name:
+                return self._verdicts
             if resource.resource == "verification" and not resource.name:
                 exchange.stream = True  # it takes as long as there are records
                 exchange.goes_on = lambda: self._may_verify(exchange)
@@ -94,7 +102,7 @@ class AuditRoutes:
         raise Missing(
             "no-such-path",
             what="There is nothing at this path of the audit trail",
-            do=f"use /oapis/{AUDIT_GROUP}/v1alpha1/records, …/records/ID or …/verification",
+            do=f"use /oapis/{AUDIT_GROUP}/v1alpha1/records, …/records/ID, …/verification or …/verifications",
         )
 
     async def _list(self, exchange: "Exchange") -> web.StreamResponse:
@@ -128,6 +136,31 @@ class AuditRoutes:
         return document(page.items[0])
 
     async def _verify(self, exchange: "Exchange") -> web.StreamResponse:
+        self._require_verification(exchange)
+        async with self._verifying:  # one at a time: it reads everything
+            try:
+                anchors = await self._copies.lines() if self._copies is not None else []
+                report = await self._reading.verify(anchors)
+            except (OSError, KubeError, ValueError) as error:  # a file of keys that holds something else
+                raise _away(error) from error
+        return document(
+            AuditVerification(
+                kind="AuditVerification",
+                whole=report.broken is None,
+                chains=report.chains,
+                segments=report.segments,
+                records=report.records,
+                unsigned=report.unsigned,
+                retired=report.retired,
+                broken=report.broken,
+            )
+        )
+
+    async def _verdicts(self, exchange: "Exchange") -> web.StreamResponse:
+        self._require_verification(exchange)
+        return document(AuditVerificationList("AuditVerificationList", await self._reading.verdicts()))
+
+    def _require_verification(self, exchange: "Exchange") -> None:
         if not self._may_verify(exchange):
             raise Forbidden(
                 "forbidden",
@@ -135,27 +168,6 @@ class AuditRoutes:
                 why=f"that needs get on verification.{AUDIT_GROUP} at the platform",
                 do="ask a platform admin",
             )
-        async with self._verifying:  # one at a time: it reads everything
-            try:
-                anchors = await self._copies.lines() if self._copies is not None else []
-                report = await self._reading.verify(anchors)
-            except (OSError, KubeError, ValueError) as error:  # a file of keys that holds something else
-                raise _away(error) from error
-        broken = report.broken
-        return document(
-            AuditVerification(
-                kind="AuditVerification",
-                whole=broken is None,
-                chains=report.chains,
-                segments=report.segments,
-                records=report.records,
-                unsigned=report.unsigned,
-                retired=report.retired,
-                broken=None
-                if broken is None
-                else BrokenRecord(broken.chain, broken.seq, broken.why, broken.expected, broken.found),
-            )
-        )
 
     def _may_verify(self, exchange: "Exchange") -> bool:
         user = exchange.caller.caller.name

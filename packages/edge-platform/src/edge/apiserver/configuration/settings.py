@@ -327,6 +327,14 @@ class AuditSettings(Section):
     checkpoints: Annotated[
         str, setting("ConfigMap that holds copies of the newest signed statements; empty: none.")
     ] = ""
+    verify_at: Annotated[
+        str,
+        setting(
+            "When the whole trail is verified each day, in UTC; empty: only when somebody asks.",
+            pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+            accepted='"HH:MM", or empty',
+        ),
+    ] = "02:00"
 
     @property
     def enough(self) -> int:

@@ -4,7 +4,9 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from edge.audit.chain import Broken
 from edge.audit.query import Entry
+from edge.audit.verdict import Verdict
 from edge.iam.questions import ScopeAccess, ShownScope
 from edge.iam.review import Finding
 
@@ -145,16 +147,6 @@ class AuditPage(Struct):
     cursor: str
 
 
-class BrokenRecord(Struct):
-    """The first record that is not what was written. expected, found: hashes."""
-
-    chain: str
-    seq: int
-    why: str
-    expected: str
-    found: str
-
-
 class AuditVerification(Struct):
     """whole: nothing was removed, altered or moved. unsigned: records after the last signature."""
 
@@ -165,7 +157,14 @@ class AuditVerification(Struct):
     records: int
     unsigned: int
     retired: int
-    broken: BrokenRecord | None
+    broken: Broken | None
+
+
+class AuditVerificationList(Struct):
+    """items: what the last verification of each store of records found."""
+
+    kind: str
+    items: list[Verdict]
 
 
 class TokenRequest(Struct, omit_defaults=True):

@@ -8,10 +8,14 @@ from typing import Final, TypeVar
 
 import aiohttp
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from yarl import URL
 
+from edge.apiserver.sinks.signed import HEADER, sign
 from edge.audit.query import Page, Query
 from edge.audit.received import NotTakenError, State
 from edge.audit.record import Record
+from edge.audit.verdict import Verdict
 from edge.audit.verify import Report
 from edge_kube.once import sent_once
 
@@ -54,10 +58,13 @@ class TokenFile:
 
 
 class SinkClient:
-    """tls: trusts who signed for the sinks."""
+    """tls: trusts who signed for the sinks. key: a gateway's, that signs requests; None: of another sink."""
 
-    def __init__(self, url: str, token: TokenFile, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, url: str, token: TokenFile, tls: ssl.SSLContext, key: Ed25519PrivateKey | None = None
+    ) -> None:
         self.name = url
+        self._key = key
         self._token = token
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
@@ -78,8 +85,8 @@ class SinkClient:
     async def append(self, chain: str, lines: bytes) -> State:
         return self._read(await self._call("POST", f"/chains/{chain}/records", data=lines), State)
 
-    async def sign(self, chain: str, first: int, statements: bytes, key: str) -> State:
-        path, params = f"/chains/{chain}/statements", {"first": str(first), "key": key}
+    async def sign(self, chain: str, first: int, statements: bytes) -> State:
+        path, params = f"/chains/{chain}/statements", {"first": str(first)}
         return self._read(await self._call("POST", path, params, data=statements), State)
 
     async def records(self, chain: str, after: int) -> bytes:
@@ -87,9 +94,6 @@ class SinkClient:
 
     async def statements(self, chain: str, first: int) -> bytes:
         return await self._call("GET", f"/chains/{chain}/statements", {"first": str(first)})
-
-    async def keys(self) -> list[str]:
-        return self._read(await self._call("GET", "/keys"), list[str])
 
     async def left(self, by: str) -> dict[str, State]:
         """Chains whose writer is gone; the caller has them for a while to itself."""
@@ -109,6 +113,10 @@ class SinkClient:
         lines = b"".join(line.rstrip(b"\n") + b"\n" for line in anchors)
         answer = await self._call("POST", "/verification", data=lines, within_s=SLOWLY_S)
         return self._read(answer, Report)
+
+    async def verdict(self) -> Verdict:
+        """What its last verification found."""
+        return self._read(await self._call("GET", "/verification"), Verdict)
 
     def _read(self, body: bytes, type_: type[T]) -> T:
         """Raises OSError: a sink of another version, or something in between, is as good as away."""
@@ -132,11 +140,13 @@ class SinkClient:
                 middlewares=(sent_once,), cookie_jar=aiohttp.DummyCookieJar()
             )
         headers = {"Authorization": f"Bearer {self._token.text()}"}
+        url = URL(f"{self.name}/v1{path}").with_query(params)
+        if self._key is not None:
+            headers[HEADER] = sign(self._key, method, url, data or b"")
         try:
             async with self._session.request(
                 method,
-                f"{self.name}/v1{path}",
-                params=params,
+                url,
                 data=data,
                 headers=headers,
                 ssl=self._tls,

@@ -7,29 +7,32 @@ Which entries a caller may see is decided here: a sink knows nothing of rights.
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from edge.apiserver.sinks.client import Aged, SinkClient
 from edge.audit.query import LOOKED_AT_MAX, PAGE_MAX, Entry, Page, Query, Visible, check, cursor_at
 from edge.audit.received import NotTakenError, State
 from edge.audit.recovery import Left
 from edge.audit.shipping import Shipper
-from edge.audit.statements import CLOSED, RETIRED, Signer, public_text
+from edge.audit.statements import CLOSED, RETIRED, Signer
+from edge.audit.verdict import Verdict
 from edge.audit.verify import Report
 
 log = structlog.stdlib.get_logger("edge.audit")
 CAUGHT_UP_S: Final = 15.0
 TOLD_WITHIN_S: Final = 1.0
+VERDICTS_S: Final = 60.0
 AWAY: Final = "no sink of the audit trail answers"
 
 
 class SinkReading:
     def __init__(self, sinks: Sequence[SinkClient]) -> None:
         self._sinks = sinks
+        self._verdicts: dict[str, Verdict] = {}
 
     async def search(self, query: Query, visible: Visible) -> Page:
         check(query)  # a sink would say it in words for machines
@@ -72,13 +75,12 @@ class SinkReading:
         short: Report | None = None
         for sink in self._sinks:
             report = await sink.verification(anchors)
-            if report.broken is not None:  # or it is behind by what its peers have
+            if report.behind:  # by what its peers have, as it seems
                 await asyncio.sleep(CAUGHT_UP_S)
                 report = await sink.verification(anchors)
             if report.broken is not None:
                 report.broken = replace(report.broken, why=f"{report.broken.why} (at {sink.name})")
-                alone = await sink.verification(()) if anchors else report
-                if alone.broken is not None:
+                if not report.behind:
                     return report
                 short = short or report
             elif found is None or report.records > found.records:
@@ -86,6 +88,29 @@ class SinkReading:
         whole = found or short
         assert whole is not None  # noqa: S101 - there is a sink at least
         return whole
+
+    async def verdicts(self) -> list[Verdict]:
+        """Of one that is away, what it said last, and that it is away."""
+
+        async def asked(sink: SinkClient) -> Verdict:
+            try:
+                self._verdicts[sink.name] = verdict = await sink.verdict()
+            except (OSError, NotTakenError) as error:
+                known = self._verdicts.get(sink.name, Verdict(store=sink.name))
+                return replace(known, trouble=str(error))
+            return verdict
+
+        return list(await asyncio.gather(*(asked(sink) for sink in self._sinks)))
+
+    @property
+    def known(self) -> list[Verdict]:
+        return list(self._verdicts.values())
+
+    async def follow_verdicts(self) -> None:
+        """Until cancelled: for the measures."""
+        while True:
+            await self.verdicts()
+            await asyncio.sleep(VERDICTS_S)
 
 
 async def _page(sinks: Sequence[SinkClient], query: Query) -> Page:
@@ -147,7 +172,7 @@ class SinkOrphans:
         await self._sign(sink, aged.chain, state, line)
 
     async def _sign(self, sink: SinkClient, chain: str, state: State, line: bytes) -> None:
-        await sink.sign(chain, state.statements, line, public_text(self._key.public_key()))
+        await sink.sign(chain, state.statements, line)
 
     async def _first(self) -> tuple[SinkClient, list[Aged]]:
         """The first that answers, and what has aged there. Raises OSError."""

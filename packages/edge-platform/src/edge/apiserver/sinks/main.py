@@ -13,15 +13,16 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from edge.apiserver.audit_verdicts import verifier_of
 from edge.apiserver.configuration.settings import AuditSettings, LogSettings
 from edge.apiserver.listening.tls import ServerTls
-from edge.apiserver.sinks.access import Doorkeeper
+from edge.apiserver.sinks.access import Doorkeeper, GatewayKeys
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.peers import follow_peers
 from edge.apiserver.sinks.server import SinkServer
 from edge.apiserver.sinks.settings import SECTIONS, SinkSettings, read_sink_settings
 from edge.apiserver.sinks.setup import limits_of
-from edge.apiserver.sinks.trust import SINKS_SECRET, trusting
+from edge.apiserver.sinks.trust import SINKS_SECRET, Trust
 from edge.audit.folder import Folder
 from edge.audit.received import Received
 from edge_kube.client import Client
@@ -32,6 +33,8 @@ from edge_sdk.logs import configure_logs
 from edge_sdk.settings import Settings, SettingsError
 
 RETRY_S = 2.0
+BEHIND_MAX = 10
+"""Verifications of a sink that its peers know more than; then that is an alarm."""
 
 log = structlog.stdlib.get_logger("edge.audit")
 
@@ -85,6 +88,9 @@ class SinkProcess:
         self._client = Client(connection)
         self.received = Received(Folder(Path(audit.folder)), limits_of(audit))
         self._token = Path(audit.sink_token_file)
+        self._trust = Trust(self._client, self._settings.namespace)
+        self._keys = GatewayKeys(self._client, self._settings.namespace, self.received.folder)
+        self.verifier = verifier_of(audit, self._client, self._settings.namespace, patience=BEHIND_MAX)
         self._tls = ServerTls(
             self._client,
             self._settings.namespace,
@@ -110,19 +116,30 @@ class SinkProcess:
         """Raises KubeError, OSError."""
         await asyncio.to_thread(self.received.folder.make)
         await self._tls.load()
-        door = Doorkeeper(self._client, self._settings.allowed)
-        self._server = SinkServer(self.received, door)
+        settings, keys = self._settings, self._keys
+        await keys.refresh()
+        door = Doorkeeper(
+            self._client,
+            keys,
+            gateways=settings.gateways,
+            peers=settings.peer_accounts,
+            address=settings.address,
+        )
+        self._server = SinkServer(self.received, door, self.verifier)
         self._runner = web.AppRunner(self._server.application(), access_log=None)
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, self._settings.host, self._settings.port, ssl_context=self._tls.context
         )
         await site.start()
-        tls, token = trusting(self._tls.ca), TokenFile(self._token)
-        self._peers = [SinkClient(url, token, tls) for url in self._settings.peers]
+        await self._trust.find()
+        token = TokenFile(self._token)
+        self._peers = [SinkClient(url, token, self._trust.context) for url in settings.peers]
         self._tasks = [
             asyncio.create_task(self._tls.run()),
-            asyncio.create_task(follow_peers(self.received, self._peers)),
+            asyncio.create_task(self._trust.follow()),
+            asyncio.create_task(follow_peers(self.received, self._peers, keys.refresh)),
+            asyncio.create_task(self.verifier.run()),
         ]
         log.info("audit_sink_listening", port=self.port, folder=str(self.received.folder.path))
 

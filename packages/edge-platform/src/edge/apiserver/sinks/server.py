@@ -16,13 +16,17 @@ from edge.apiserver.sinks.access import Doorkeeper
 from edge.apiserver.sinks.client import Aged, Refusal
 from edge.audit.query import BadQueryError, Query, search
 from edge.audit.received import NotTakenError, Received, State
-from edge.audit.statements import read_public
-from edge.audit.verify import verify
+from edge.audit.verdict import Verdict
+from edge.audit.verifier import Verifier
 from edge_kube.errors import KubeError
 
 BODY_MAX: Final = 4 * 2**20
 SILENT_S: Final = 60.0
 CLAIM_S: Final = 300.0
+FOR_PEERS: Final = frozenset(
+    {("GET", "/chains"), ("GET", "/chains/{chain}/records"), ("GET", "/chains/{chain}/statements")}
+)
+"""What another sink may ask, to have what it missed. All else is for gateways."""
 
 log = structlog.stdlib.get_logger("edge.audit")
 Answer = Callable[[web.Request], Awaitable[Any]]
@@ -31,8 +35,11 @@ Answer = Callable[[web.Request], Awaitable[Any]]
 class SinkServer:
     """silent_s: when a writer that is not heard counts as gone."""
 
-    def __init__(self, received: Received, door: Doorkeeper, *, silent_s: float = SILENT_S) -> None:
+    def __init__(
+        self, received: Received, door: Doorkeeper, verifier: Verifier, *, silent_s: float = SILENT_S
+    ) -> None:
         self._received = received
+        self._verifier = verifier
         self._door = door
         self.silent_s = silent_s
         self._claims: dict[str, tuple[str, float]] = {}
@@ -54,23 +61,26 @@ class SinkServer:
             ("POST", "/chains/{chain}/statements", self._sign),
             ("GET", "/chains/{chain}/statements", self._statements),
             ("GET", "/chains/{chain}/open", self._open),
-            ("GET", "/keys", self._keys),
             ("POST", "/left", self._left),
             ("GET", "/aged", self._aged),
             ("GET", "/search", self._search),
             ("POST", "/verification", self._verify),
+            ("GET", "/verification", self._verdict),
         ):
-            made.router.add_route(method, f"/v1{path}", self._guarded(answer))
+            guarded = self._guarded(answer, peers_may=(method, path) in FOR_PEERS)
+            made.router.add_route(method, f"/v1{path}", guarded)
         return made
 
-    def _guarded(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _guarded(
+        self, answer: Answer, *, peers_may: bool
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             if self._ended:
                 refused = web.Response(status=503, text="this sink is being stopped\n")
                 refused.force_close()
                 return refused
             try:
-                await self._door.check(request)
+                await self._door.check(request, peers_may=peers_may)
                 found = await answer(request)
             except NotTakenError as error:
                 status = 507 if error.reason == "full" else 409
@@ -78,7 +88,7 @@ class SinkServer:
             except (BadQueryError, ValueError) as error:
                 return web.Response(status=400, text=f"{error}\n")
             except KubeError as error:
-                return web.Response(status=503, text=f"the token could not be reviewed: {error}\n")
+                return web.Response(status=503, text=f"the API server was not asked: {error}\n")
             except OSError as error:
                 log.error("audit_sink_storage", error=str(error))
                 return web.Response(status=500, text=f"{error.strerror or error}\n")
@@ -107,9 +117,6 @@ class SinkServer:
 
     async def _sign(self, request: web.Request) -> State:
         chain, data = request.match_info["chain"], await request.read()
-        key = request.query.get("key", "")
-        if key:
-            await asyncio.to_thread(self._received.folder.add_key, read_public(key))
         return await asyncio.to_thread(self._received.sign, chain, _number(request, "first"), data)
 
     async def _records(self, request: web.Request) -> bytes:
@@ -122,9 +129,6 @@ class SinkServer:
 
     async def _open(self, request: web.Request) -> Any:
         return await asyncio.to_thread(self._received.open_intents, request.match_info["chain"])
-
-    async def _keys(self, _: web.Request) -> list[str]:
-        return await asyncio.to_thread(self._received.key_texts)
 
     async def _left(self, request: web.Request) -> dict[str, State]:
         by, now_s = request.query.get("by", ""), time.monotonic()
@@ -152,8 +156,10 @@ class SinkServer:
 
     async def _verify(self, request: web.Request) -> Any:
         """Body: signed lines that were kept elsewhere."""
-        anchors = (await request.read()).splitlines()
-        return await asyncio.to_thread(verify, self._received.folder, anchors=anchors)
+        return await self._verifier.verify((await request.read()).splitlines())
+
+    async def _verdict(self, _: web.Request) -> Verdict:
+        return self._verifier.last
 
 
 def _number(request: web.Request, name: str) -> int:

@@ -18,10 +18,16 @@ class SinkSettings(Section):
         "localhost",
     )
     peers: Annotated[tuple[str, ...], setting("The other sinks, as https://HOST:PORT.")] = ()
-    allowed: Annotated[tuple[str, ...], setting("ServiceAccounts that may speak with it, by full name.")] = (
+    address: Annotated[
+        str,
+        setting("What gateways call it, as https://HOST:PORT; empty: whatever they say.", env="SINK_ADDRESS"),
+    ] = ""
+    gateways: Annotated[tuple[str, ...], setting("ServiceAccounts of gateways, by full name.")] = (
         "system:serviceaccount:edge-system:edge-apiserver",
-        "system:serviceaccount:edge-system:edge-audit",
     )
+    peer_accounts: Annotated[
+        tuple[str, ...], setting("ServiceAccounts of sinks, which only read what they missed.")
+    ] = ("system:serviceaccount:edge-system:edge-audit",)
 
 
 SECTIONS: Final[Mapping[str, type[Section]]] = {

@@ -1,25 +1,29 @@
 """The trail of this process, put together from the settings."""
 
-import re
+import asyncio
 import secrets
-import socket
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge.apiserver.audit_verdicts import store_name, verifier_of
 from edge.apiserver.auditing.copies import Copies
+from edge.apiserver.auditing.key import publish_keys
 from edge.apiserver.configuration.settings import AuditSettings
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.kept import SinkOrphans, SinkReading
-from edge.apiserver.sinks.trust import find_trust
+from edge.apiserver.sinks.trust import Trust
 from edge.audit.folder import Folder
 from edge.audit.kept import FolderReading
 from edge.audit.ports import Reading
 from edge.audit.retention import Limits
 from edge.audit.shipping import Shipper
 from edge.audit.trail import Settle, Trail
+from edge.audit.verifier import Verifier
 from edge.audit.writer import Writer
 from edge_kube.client import Client
 from edge_kube.meta import Key
@@ -30,10 +34,15 @@ log = structlog.stdlib.get_logger("edge.audit")
 
 @dataclass
 class Kept:
-    """A trail, how it is read, and where copies of its statements are. sinks: closed after the trail."""
+    """A trail, how it is read, and where copies of its statements are.
+
+    verifier: of a folder; sinks have their own. trust, sinks: closed after the trail.
+    """
 
     trail: Trail
     reading: Reading
+    verifier: Verifier | None = None
+    trust: Trust | None = None
     sinks: list[SinkClient] = field(default_factory=list[SinkClient])
     copies: Copies | None = None
 
@@ -43,6 +52,17 @@ class Kept:
             await self.copies.flush()
         for sink in self.sinks:
             await sink.close()
+
+    def beside(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on beside the requests, each until it is cancelled."""
+        if self.copies is not None:
+            yield self.copies.run()
+        if self.verifier is not None:
+            yield self.verifier.run()
+        if self.trust is not None:
+            yield self.trust.follow()
+        if isinstance(self.reading, SinkReading):
+            yield self.reading.follow_verdicts()
 
 
 def limits_of(settings: AuditSettings) -> Limits:
@@ -66,8 +86,7 @@ async def keep_trail(
 
     A chain is named after the process and its start: it is never gone on with.
     """
-    name = re.sub(r"[^A-Za-z0-9-]", "-", settings.writer or socket.gethostname())[:80]
-    chain, within_s = f"{name}-{secrets.token_hex(4)}", settings.acknowledge_within.s
+    chain, within_s = f"{store_name(settings)}-{secrets.token_hex(4)}", settings.acknowledge_within.s
     copies = Copies(client, Key(namespace, settings.checkpoints)) if settings.checkpoints else None
 
     def copy(statement: bytes) -> None:
@@ -77,11 +96,16 @@ async def keep_trail(
             copies.add(statement)
 
     if settings.sinks:
-        tls, token = await find_trust(client, namespace), TokenFile(Path(settings.sink_token_file))
-        sinks = [SinkClient(url, token, tls) for url in settings.sinks]
+        await publish_keys(client, namespace, key.public_key())
+        trust, token = Trust(client, namespace), TokenFile(Path(settings.sink_token_file))
+        await trust.find()
+        sinks = [SinkClient(url, token, trust.context, key) for url in settings.sinks]
         shipper = Shipper(sinks, chain, key, enough=settings.enough, now_s=clock.now_s, on_statement=copy)
         trail = Trail(shipper, settle, within_s=within_s, orphans=SinkOrphans(sinks, shipper, key))
-        return Kept(trail, SinkReading(sinks), sinks, copies)
+        return Kept(trail, SinkReading(sinks), trust=trust, sinks=sinks, copies=copies)
     folder = Folder(Path(settings.folder))
+    await publish_keys(client, namespace, key.public_key(), await asyncio.to_thread(folder.keys))
+    verifier = verifier_of(settings, client, namespace, now_s=clock.now_s)
     writer = Writer(folder, chain, key, limits_of(settings), clock.now_s, on_statement=copy)
-    return Kept(Trail(writer, settle, within_s=within_s), FolderReading(folder), copies=copies)
+    trail = Trail(writer, settle, within_s=within_s)
+    return Kept(trail, FolderReading(folder, verifier), verifier, copies=copies)

@@ -2,6 +2,7 @@
 
 import structlog
 
+from edge.apiserver.audit_verdicts import VerdictMeasures
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.auditing.key import find_audit_key
 from edge.apiserver.auditing.request import Describer
@@ -47,8 +48,9 @@ class Recording:
             all_reads=settings.audit.reads == "all",
         )
         kept.trail.start()
-        if kept.copies is not None:
-            ground.background.spawn(kept.copies.run())
+        ground.registry.register(VerdictMeasures(lambda: kept.reading.known))
+        for work in kept.beside():
+            ground.background.spawn(work)
         ground.background.spawn(self._look_after_orphans(kept.trail))
 
     def routes(self) -> tuple[OwnRoute, ...]:

@@ -142,14 +142,14 @@ class AuditPage(Model):
     cursor: str
 
 
-class BrokenRecord(Model):
-    """The first record that is not what was written. expected, found: hashes."""
+class Broken(Model):
+    """The first record that is not as it was written. found: h in the file; expected: h by its content."""
 
     chain: str
     seq: int
     why: str
-    expected: str
-    found: str
+    expected: str = ""
+    found: str = ""
 
 
 class AuditVerification(Model):
@@ -162,7 +162,31 @@ class AuditVerification(Model):
     records: int
     unsigned: int
     retired: int
-    broken: BrokenRecord | None
+    broken: Broken | None
+
+
+class Verdict(Model):
+    """The last verification of one store that came to an end; `began` is 0 while there was none."""
+
+    store: str
+    began: int = 0
+    ended: int = 0
+    chains: int = 0
+    segments: int = 0
+    records: int = 0
+    unsigned: int = 0
+    retired: int = 0
+    broken: Broken | None = None
+    tried: int = 0
+    trouble: str = ""
+    next: int = 0
+
+
+class AuditVerificationList(Model):
+    """items: what the last verification of each store of records found."""
+
+    kind: str
+    items: tuple[Verdict, ...]
 
 
 class By(Model):

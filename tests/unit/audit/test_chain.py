@@ -16,7 +16,7 @@ from edge.audit.chain import BODY, GENESIS, line_of, link
 from edge.audit.folder import Folder
 from edge.audit.query import Query, search
 from edge.audit.retention import Limits
-from edge.audit.statements import read_statements
+from edge.audit.statements import RETIRED, Signer, last_hash, read_statements
 from edge.audit.verify import verify
 
 RECORDS = 21
@@ -160,3 +160,31 @@ def test_segments_whose_time_is_over_go_with_a_signed_statement(tmp_path: Path) 
     assert [one.kind for one in said][-2:] == ["retired", "retired"]
     segments[2].unlink()  # and one that nobody let go of
     assert verify(Folder(tmp_path)).broken is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "part", "is_found"),
+    [(3, BODY, False), (4, BODY, True), (5, BODY, True), (3, 0, True), (6, BODY, True)],
+    ids=["over", "over, in between", "the last that is over", "h of the first", "kept"],
+)
+def test_a_file_may_begin_before_the_end_of_what_is_over(
+    written: Path, tmp_path: Path, line: int, part: int, is_found: bool
+) -> None:
+    """Sinks do not end their files at the same record: one is left that begins at 3, and up to 5 all is over.
+    Of what is over the first record alone is not covered by what was signed."""
+    lines = lines_of(next(written.glob("*.log")))
+    folder = damaged(written, lines[2:], tmp_path / "trail")
+    (segment,) = folder.segments()
+    segment.path.rename(folder.segment(segment.chain, 3).path)
+    path = folder.statements(segment.chain)
+    digest = bytes.fromhex(lines[4][:64].decode())
+    Signer(KEY, segment.chain, last_hash(path.read_bytes())).keep(
+        path, RETIRED, seq=5, digest=digest, time_ms=1
+    )
+    report = verify(folder)
+    assert (report.broken, report.records) == (None, RECORDS - 3)
+    altered = bytearray(lines[line - 1])
+    altered[part + 5] = ord("0") if altered[part + 5] != ord("0") else ord("1")
+    kept = [*lines[2 : line - 1], bytes(altered), *lines[line:]]
+    folder.segment(segment.chain, 3).path.write_bytes(b"".join(one + b"\n" for one in kept))
+    assert (verify(folder).broken is not None) is is_found

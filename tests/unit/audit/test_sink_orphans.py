@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from tests.support.sinks import NearSink
@@ -15,21 +16,25 @@ from tests.support.trails import KEY, ROOMY, change
 from edge.apiserver.sinks.access import Doorkeeper
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.kept import SinkOrphans
+from edge.apiserver.sinks.peers import catch_up
 from edge.apiserver.sinks.server import SinkServer
 from edge.audit.received import Received
+from edge.audit.retention import Limits
 from edge.audit.shipping import Shipper
 from edge.audit.trail import Trail
 from edge.audit.verifier import Verifier
+from edge.audit.verify import verify
 
 CHAINS = ("gateway-1", "gateway-2", "gateway-3")
 
 
-async def lines_of(path: Path, chain: str) -> list[bytes]:
-    """Of one change, as its writer linked them: the intent and the outcome."""
+async def lines_of(path: Path, chain: str, changes: int = 1) -> list[bytes]:
+    """Of changes, as their writer linked them: intents and outcomes."""
     source = NearSink(path)
     trail = Trail(Shipper([source], chain, KEY, enough=1), within_s=60)
     trail.start()
-    await change(trail)
+    for _ in range(changes):
+        await change(trail)
     await trail.close()
     return source.received.records(chain, 0).splitlines(keepends=True)
 
@@ -80,7 +85,8 @@ async def test_a_round_asks_each_sink_once_and_takes_each_chain_where_it_is_long
             is_short = chain == "gateway-2" or (chain == "gateway-1" and sink is one)
             sink.received.append(chain, lines[0] if is_short else b"".join(lines))
     async with one.listening(token) as first, two.listening(token) as second:
-        orphans = SinkOrphans([first, second], Shipper([], "gateway-4", KEY, enough=1), KEY)
+        shipper = Shipper([], "gateway-4", KEY, enough=1)
+        orphans = SinkOrphans([first, second], shipper, KEY, enough=1, keep_s=0)
         left = await orphans.left()
         assert {found.chain: (found.seq, len(found.open)) for found in left} == {
             "gateway-1": (2, 0),
@@ -109,3 +115,44 @@ async def test_to_ask_about_a_chain_is_no_sign_of_life_of_its_writer(tmp_path: P
         assert await sink.states("gateway-2") == {}
         await sink.state("gateway-1")
         assert (await sink.states("gateway-1"))["gateway-1"].silent_s == 0
+
+
+AGED = Limits(refuse_ratio=1.1, keep_s=0.0, segment_bytes=1)
+
+
+async def test_what_has_aged_goes_as_enough_sinks_say_and_each_stays_whole_whatever_files_it_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their files end at other records. One whose clock is a year ahead is alone with what it says."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    monkeypatch.setattr("edge.apiserver.sinks.peers.WRITERS_FIRST_S", -1.0)
+    folders = [NearSink(tmp_path / name).folder for name in ("one", "two", "ahead")]
+    limits = [AGED, Limits(refuse_ratio=1.1, keep_s=0.0), AGED]
+    sinks = [Served(Received(folder, limit)) for folder, limit in zip(folders, limits, strict=True)]
+    for chain, pieces in (("gateway-1", ((2, 2), (3, 1), (1, 3))), ("gateway-2", ((), (), (2, 2)))):
+        lines = await lines_of(tmp_path / chain, chain, changes=2)
+        for sink, sizes in zip(sinks, pieces, strict=True):
+            at = 0
+            for size in sizes:  # a restart ends a file
+                sink.received.append(chain, b"".join(lines[at : at + size]))
+                at += size
+                sink.received.close()
+                sink.received = Received(sink.received.folder, AGED)
+    async with (
+        sinks[0].listening(token) as first,
+        sinks[1].listening(token) as second,
+        sinks[2].listening(token) as ahead,
+    ):
+        shipper = Shipper([], "gateway-3", KEY, enough=2)
+        orphans = SinkOrphans([first, second, ahead], shipper, KEY, enough=2, keep_s=0)
+        for left in await orphans.left():
+            await orphans.let_go(left, 1)
+        for _ in range(3):
+            for sink in sinks:
+                for peer in (first, second, ahead):
+                    await catch_up(sink.received, peer)
+    assert len(folders[2].segments("gateway-2")) == 2, "one alone says that its time is over"
+    for folder in folders[:2]:
+        report = verify(folder, [KEY.public_key()])
+        assert (report.broken, folder.segments("gateway-1")) == (None, []), folder.path

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from edge.audit.chain import BODY, Walk
-from edge.audit.folder import CHAIN, Folder, ages, head_of, pieces
+from edge.audit.folder import CHAIN, Folder, ages, head_of, last_line, pieces
 from edge.audit.record import Record, read_record
 from edge.audit.recovery import mend, open_intents, signed_lines
 from edge.audit.retention import Limits, plan_retention
@@ -169,14 +169,15 @@ class Received:
         self._chain(chain)
         return open_intents(self.folder.segments(chain))
 
-    def aged(self) -> list[tuple[str, int, bytes]]:
-        """(chain, seq, h) of the last record of each part whose time is over. Raises OSError."""
+    def aged(self) -> list[tuple[str, Record, bytes]]:
+        """(chain, last record, its h) of each part whose time is over. Raises OSError."""
         with self._lock:
             chains = list(self._chains.values())
         open_paths = {about.segment.segment.path for about in chains if about.segment}
         closed = [one for one in self.folder.segments() if one.path not in open_paths]
         aged = ages(closed, time.time(), self._limits.age_max_s(full=False))
-        return [(one.chain, *head_of([one])) for one in plan_retention(aged, self._limits, full=False)]
+        found = ((one.chain, last_line(one)) for one in plan_retention(aged, self._limits, full=False))
+        return [(chain, *last) for chain, last in found if last is not None]
 
     def close(self) -> None:
         for about in self._chains.values():
@@ -281,12 +282,12 @@ class Received:
         """Drop what was signed to be over, and is so by our own clock: a stolen key drops nothing young."""
         if not up_to:
             return
-        for name, seq, _ in self.aged():
-            if name == chain and seq <= up_to:
+        for name, record, _ in self.aged():
+            if name == chain and record.seq <= up_to:
                 for segment in self.folder.segments(chain):
-                    if head_of([segment])[0] <= seq:
+                    if head_of([segment])[0] <= record.seq:
                         self.folder.remove(segment)
-                        log.info("audit_segment_retired", chain=chain, up_to=seq)
+                        log.info("audit_segment_retired", chain=chain, up_to=record.seq)
 
 
 class _When(msgspec.Struct):

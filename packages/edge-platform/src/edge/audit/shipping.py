@@ -297,7 +297,8 @@ class Shipper:
         self._wake()
         while True:
             await asyncio.sleep(1)
-            if self.seq > self._signed_seq and self._now_s() - self._signed_s >= CHECKPOINT_S:
+            # A clock that was set back counts as well, as in `Writer`.
+            if self.seq > self._signed_seq and abs(self._now_s() - self._signed_s) >= CHECKPOINT_S:
                 self._sign(CHECKPOINT)
                 self._wake()
 

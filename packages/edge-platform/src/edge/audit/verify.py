@@ -20,7 +20,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge.audit.chain import GENESIS, Broken, Walk
+from edge.audit.chain import GENESIS, HEX, Broken, Walk
 from edge.audit.folder import Folder, Segment, pieces
 from edge.audit.statements import (
     CLOSED,
@@ -229,16 +229,17 @@ def _verify_chain(
     retired = max(about.retired, default=0)
     report.retired += retired
     walk = Walk(chain, retired, about.retired.get(retired, GENESIS))
+    skip = 0
     if segments and segments[0].first <= retired:  # the statement was made, and the file stayed
-        first = segments[0].first - 1
-        walk = Walk(chain, first, about.retired.get(first, GENESIS))
+        walk, skip = _begin(segments[0], about)
     begin = walk.seq
     try:
         for segment in segments:
             report.segments += 1
-            if segment.first != walk.seq + 1:
+            if segment.first != walk.seq + 1 - skip:
                 return Broken(chain, walk.seq + 1, f"records up to {segment.first - 1} were removed"), False
-            for _, lines in pieces(segment.path):
+            for _, all_lines in pieces(segment.path):
+                lines, skip = all_lines[skip:], 0
                 broken = walk.follow(lines, about.between(walk.seq, walk.seq + len(lines)))
                 if broken is not None:
                     return broken, False
@@ -251,3 +252,19 @@ def _verify_chain(
     finally:
         report.records += walk.seq - begin
     return None, False
+
+
+def _begin(segment: Segment, about: _Signed) -> tuple[Walk, int]:
+    """(where to begin in a file whose first records are over, lines to pass over).
+
+    Files of two sinks do not end at the same record, so that it may not be signed what was before this one.
+    Its first record is then not looked at; its h is, since the next ones build on it up to what was signed.
+    """
+    before = segment.first - 1
+    if not before or before in about.retired:
+        return Walk(segment.chain, before, about.retired.get(before, GENESIS)), 0
+    for _, lines in pieces(segment.path):
+        with suppress(ValueError):
+            return Walk(segment.chain, segment.first, bytes.fromhex(lines[0][:HEX].decode())), 1
+        break
+    return Walk(segment.chain, before), 0

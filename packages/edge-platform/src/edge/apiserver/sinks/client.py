@@ -34,11 +34,12 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Aged(msgspec.Struct, frozen=True):
-    """The end of what may go of a chain: its time is over."""
+    """The end of what may go of a chain: its time is over. newest: ms since 1970 of that record."""
 
     chain: str
     seq: int
     digest: str
+    newest: int
 
 
 class TokenFile:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from edge.apiserver.sinks.client import Aged, SinkClient
+from edge.audit.chain import HEX
 from edge.audit.query import LOOKED_AT_MAX, PAGE_MAX, Entry, Page, Query, Visible, check, cursor_at
 from edge.audit.received import NotTakenError, State
 from edge.audit.recovery import Left
@@ -130,15 +131,27 @@ def _seen(entries: list[Entry], visible: Visible) -> list[bool]:
 class SinkOrphans:
     """Chains that no gateway writes any more, and what has aged."""
 
-    def __init__(self, sinks: Sequence[SinkClient], shipper: Shipper, key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[SinkClient],
+        shipper: Shipper,
+        key: Ed25519PrivateKey,
+        *,
+        enough: int,
+        keep_s: float,
+    ) -> None:
+        """enough: sinks that must say that something has aged. keep_s: how long a record stays."""
+        self._enough = enough
+        self._keep_ms = keep_s * 1000
         self._sinks = sinks
         self._shipper = shipper
         self._key = key
 
     async def left(self) -> list[Left]:
-        sink, aged = await self._first()
-        for one in aged:
-            await self._retire(sink, one)
+        told = await self._aged()
+        for one in await self._agreed(told):
+            await self._retire(one)
+        sink = next(iter(told))
         orphans = await sink.left(self._shipper.chain)
         if not orphans:
             return []
@@ -160,26 +173,54 @@ class SinkOrphans:
         )
         await self._sign(sink, left.chain, state, line)
 
-    async def _retire(self, sink: SinkClient, aged: Aged) -> None:
-        """Let go of what has aged, with a signed statement before it goes."""
+    async def _aged(self) -> dict[SinkClient, list[Aged]]:
+        """What has aged, by each that answers. Raises OSError when none does."""
+        told: dict[SinkClient, list[Aged]] = {}
+        for sink in self._sinks:
+            with contextlib.suppress(OSError):
+                told[sink] = await sink.aged()
+        if not told:
+            raise OSError(AWAY)
+        return told
+
+    async def _agreed(self, told: Mapping[SinkClient, list[Aged]]) -> list[Aged]:
+        """By our own clock too, and as enough sinks say: one that lies or has a wrong clock ends nothing."""
+        now_ms, found = self._shipper.now_ms(), dict[tuple[str, int], Aged]()
+        for sink, aged in told.items():
+            for one in aged:
+                if (one.chain, one.seq) in found or now_ms - one.newest <= self._keep_ms:
+                    continue
+                others = [
+                    other
+                    for other, said in told.items()
+                    if other is not sink and any(it.chain == one.chain and it.seq >= one.seq for it in said)
+                ]
+                if len(others) + 1 >= self._enough and await self._same(others, one):
+                    found[one.chain, one.seq] = one
+        return list(found.values())
+
+    async def _same(self, sinks: Sequence[SinkClient], aged: Aged) -> bool:
+        """Whether enough of them have that very record."""
+        having = 1
+        for sink in sinks:
+            with contextlib.suppress(OSError, NotTakenError):
+                lines = await sink.records(aged.chain, aged.seq - 1)
+                having += lines[:HEX].decode("ascii", "replace") == aged.digest
+        return having >= self._enough
+
+    async def _retire(self, aged: Aged) -> None:
+        """Let go of what has aged, with a signed statement before it goes; other sinks have it from there."""
         digest = bytes.fromhex(aged.digest)
         if aged.chain == self._shipper.chain:
             self._shipper.retire(aged.seq, digest)
             return
-        state = (await sink.states(aged.chain)).get(aged.chain, State())
+        sink, state = _furthest(aged.chain, await self._states(aged.chain))
         signer = Signer(self._key, aged.chain, state.last)
         line = signer.sign(RETIRED, seq=aged.seq, digest=digest, time_ms=self._shipper.now_ms())
         await self._sign(sink, aged.chain, state, line)
 
     async def _sign(self, sink: SinkClient, chain: str, state: State, line: bytes) -> None:
         await sink.sign(chain, state.statements, line)
-
-    async def _first(self) -> tuple[SinkClient, list[Aged]]:
-        """The first that answers, and what has aged there. Raises OSError."""
-        for sink in self._sinks:
-            with contextlib.suppress(OSError):
-                return sink, await sink.aged()
-        raise OSError(AWAY)
 
     async def _states(self, chain: str = "") -> dict[SinkClient, Mapping[str, State]]:
         """What each sink that answers has, of all chains or of one."""

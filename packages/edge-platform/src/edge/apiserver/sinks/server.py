@@ -144,7 +144,7 @@ class SinkServer:
 
     async def _aged(self, _: web.Request) -> list[Aged]:
         found = await asyncio.to_thread(self._received.aged)
-        return [Aged(chain, seq, digest.hex()) for chain, seq, digest in found]
+        return [Aged(chain, last.seq, digest.hex(), last.time) for chain, last, digest in found]
 
     async def _search(self, request: web.Request) -> Any:
         query = msgspec.convert(dict(request.query), dict[str, str])

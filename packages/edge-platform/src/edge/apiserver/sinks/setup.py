@@ -101,7 +101,8 @@ async def keep_trail(
         await trust.find()
         sinks = [SinkClient(url, token, trust.context, key) for url in settings.sinks]
         shipper = Shipper(sinks, chain, key, enough=settings.enough, now_s=clock.now_s, on_statement=copy)
-        trail = Trail(shipper, settle, within_s=within_s, orphans=SinkOrphans(sinks, shipper, key))
+        orphans = SinkOrphans(sinks, shipper, key, enough=settings.enough, keep_s=settings.retention.s)
+        trail = Trail(shipper, settle, within_s=within_s, orphans=orphans)
         return Kept(trail, SinkReading(sinks), trust=trust, sinks=sinks, copies=copies)
     folder = Folder(Path(settings.folder))
     await publish_keys(client, namespace, key.public_key(), await asyncio.to_thread(folder.keys))

@@ -160,7 +160,7 @@ async def test_without_enough_sinks_nothing_is_changed_and_reads_go_on(
 
 async def test_a_stopped_sink_takes_nothing_on_a_connection_that_was_still_being_made(sinks: Sinks) -> None:
     """Its listener knows a connection once the handshake is over, and closes those that it knows."""
-    token = (sinks.tokens / "edge-apiserver").read_text()
+    token = (sinks.tokens / "edge-audit").read_text()
     request = f"GET /v1/chains HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
     async with (
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,

@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from edge.apiserver.callers.keys import MANAGER
 from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.audit.statements import key_name, public_text
 from edge_kube.client import Client

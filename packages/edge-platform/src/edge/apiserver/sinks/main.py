@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from edge.apiserver.audit_verdicts import verifier_of
+from edge.apiserver.auditing.verdicts import verifier_of
 from edge.apiserver.configuration.settings import AuditSettings, LogSettings
 from edge.apiserver.listening.tls import ServerTls
 from edge.apiserver.sinks.access import Doorkeeper, GatewayKeys

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.apiserver.audit_verdicts import store_name, verifier_of
 from edge.apiserver.auditing.copies import Copies
 from edge.apiserver.auditing.key import publish_keys
+from edge.apiserver.auditing.verdicts import store_name, verifier_of
 from edge.apiserver.configuration.settings import AuditSettings
 from edge.apiserver.sinks.client import SinkClient, TokenFile
 from edge.apiserver.sinks.kept import SinkOrphans, SinkReading

@@ -2,12 +2,12 @@
 
 import structlog
 
-from edge.apiserver.audit_verdicts import VerdictMeasures
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.auditing.key import find_audit_key
 from edge.apiserver.auditing.request import Describer
 from edge.apiserver.auditing.routes import AuditRoutes
 from edge.apiserver.auditing.settling import Settler
+from edge.apiserver.auditing.verdicts import VerdictMeasures
 from edge.apiserver.routes import OwnRoute
 from edge.apiserver.sinks.setup import Kept, keep_trail
 from edge.apiserver.wiring.ground import Ground

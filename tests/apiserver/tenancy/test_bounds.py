@@ -11,7 +11,7 @@ from edge_kube.core import Namespace, ResourceQuota
 from edge_kube.errors import Forbidden, Invalid
 from edge_kube.harness.kube import Kube
 from edge_kube.meta import Key, Manifest, ObjectMeta
-from edge_sdk.scopes import FORCE_DELETE_ANNOTATION, WORKSPACE_LABEL
+from edge_sdk.scopes import CLUSTER_LABEL, FORCE_DELETE_ANNOTATION, WORKSPACE_LABEL
 
 PRESS = "w/host/press"
 BIGGER: Manifest = {"spec": {"template": {"resourceQuotas": {"pods": "900"}}}}
@@ -70,6 +70,28 @@ async def test_a_namespace_leaves_all_workspaces_only_by_who_administers_the_clu
     await root.merge(Namespace, Key("", "press-a"), out)
     await world.kube.gone(ResourceQuota, QUOTA_NAME, namespace="press-a")
     await root.merge(Workspace, Key("", "press"), forced)
+
+
+async def test_what_bounds_a_tenant_still_does_while_its_workspace_is_being_deleted(world: Admitted) -> None:
+    """It stays as long as it has namespaces, and nobody gets out of a quota by deleting it first."""
+    ann, root, key = world.as_user("ann"), world.as_user("root"), Key("", "press")
+    uid = (await world.kube.get(Workspace, "press")).metadata.uid
+    await ann.delete(Workspace, "press")
+    going = await world.kube.get(Workspace, "press")
+    assert (going.metadata.uid, bool(going.metadata.deletion_timestamp)) == (uid, True)
+    forced: Manifest = {"metadata": {"annotations": {FORCE_DELETE_ANNOTATION: uid}}}
+    moved: Manifest = {"metadata": {"labels": {CLUSTER_LABEL: "factory"}}}
+    for change, why in (
+        (BIGGER, "needs update on workspaces at cluster/host"),
+        (forced, "go out of its quota"),
+        (moved, "moves rights; it needs update on workspaces at cluster/host"),
+    ):
+        with pytest.raises(Forbidden, match=why):
+            await ann.merge(Workspace, key, change)
+    await ann.merge(Workspace, key, {"metadata": {"labels": {"colour": "blue"}}})
+    await root.merge(Workspace, key, forced)
+    await world.kube.gone(Workspace, "press", within_s=30)
+    assert WORKSPACE_LABEL not in (await world.kube.get(Namespace, "press-a")).metadata.labels
 
 
 @pytest.mark.parametrize(

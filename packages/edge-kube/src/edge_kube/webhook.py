@@ -74,6 +74,8 @@ class Webhook(Protocol):
     @property
     def conditions(self) -> Mapping[str, str]: ...
     @property
+    def going(self) -> str: ...
+    @property
     def failure_policy(self) -> Literal["Fail", "Ignore"]: ...
 
 
@@ -241,11 +243,12 @@ class WebhookServer:
     @staticmethod
     async def _validate(webhook: Webhook, request: AdmissionRequest) -> Manifest:
         obj = _decoded(webhook.kind, request.object)
-        if obj is None or obj.metadata.deletion_timestamp:
+        is_going = obj is not None and bool(obj.metadata.deletion_timestamp)
+        if obj is None or (is_going and not webhook.going):
             return {"allowed": True}
         old = _decoded(webhook.kind, request.old_object)
         title = f"{kind_of(webhook.kind).kind} {obj.metadata.name or obj.metadata.generate_name} is refused: "
-        if webhook.validate is not None:
+        if webhook.validate is not None and not is_going:
             violations = await asyncio.to_thread(webhook.validate, obj, old)
             if violations:
                 return _denied(422, "Invalid", title + "; ".join(map(str, violations)), violations)

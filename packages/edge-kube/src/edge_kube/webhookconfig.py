@@ -189,7 +189,7 @@ def mutating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[Man
 
 def validating(webhooks: Sequence[Webhook], target: Target, ca: bytes) -> list[Manifest]:
     changes = [
-        _entry(webhook, "validate", validate_path(webhook.kind), target, ca, _changes(webhook))
+        _entry(webhook, "validate", validate_path(webhook.kind), target, ca, _changes(webhook, webhook.going))
         for webhook in webhooks
         if validates(webhook)
     ]
@@ -210,10 +210,12 @@ class _Asked:
     conditions: Sequence[tuple[str, str]]
 
 
-def _changes(webhook: Webhook) -> _Asked:
+def _changes(webhook: Webhook, going: str = "") -> _Asked:
+    """going: of what is being deleted, the changes that are sent all the same."""
     # What is being deleted is let go without asking: a dead server must not hold its finalizers (D14).
-    alive = ("not-being-deleted", "!has(object.metadata.deletionTimestamp)")
-    return _Asked(("CREATE", "UPDATE"), (alive, *webhook.conditions.items()))
+    alive = "!has(object.metadata.deletionTimestamp)"
+    asked = ("not-being-deleted", f"{alive} || ({going})" if going else alive)
+    return _Asked(("CREATE", "UPDATE"), (asked, *webhook.conditions.items()))
 
 
 def _deletions(webhook: Webhook) -> _Asked:

@@ -39,6 +39,8 @@ class Webhook(Generic[T]):
     retain: object that is to be deleted and author → why it must stay, as sentences; runs on the loop.
     retain_if: CEL expression over `oldObject`; a deletion for which it does not hold never waits for retain.
     conditions: name → CEL expression; only requests for which all hold are asked about.
+    going: CEL expression over `object` and `oldObject`; an object that is being deleted takes any change
+    unasked, but for those for which it holds: then its author is judged (authorize, not validate).
     """
 
     kind: type[T]
@@ -50,6 +52,7 @@ class Webhook(Generic[T]):
     retain: Callable[[T, Author], Awaitable[Sequence[str]]] | None = None
     retain_if: str = ""
     conditions: Mapping[str, str] = field(default_factory=dict[str, str])
+    going: str = ""
     failure_policy: Literal["Fail", "Ignore"] = "Fail"
 
 

@@ -16,8 +16,9 @@ from edge.nodes.webhooks import check_node_group, node_group_author_lacks
 from edge.tenancy.types import Workspace
 from edge_kube.core import Node
 from edge_kube.runtime import MemberWatch, Request, Watch
+from edge_sdk.cel import changes
 from edge_sdk.room import Loop, Rights, Room, Webhook
-from edge_sdk.scopes import IAM_GROUP
+from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP
 from edge_sdk.sites import Sites
 
 
@@ -80,6 +81,7 @@ def room(sites: Sites, grants: Grants | None = None) -> Room:
                 stamp=grants and grants.creator,
                 authorize=grants and grants.guard(node_group_author_lacks),
                 warn=grants and grants.warn,
+                going=changes("labels", CLUSTER_LABEL),  # what is bound at the group counts where it is
             ),
         ),
         rights=(

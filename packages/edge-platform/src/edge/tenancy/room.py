@@ -16,9 +16,11 @@ from edge.tenancy.reconcilers.system import SystemNamespaceReconciler
 from edge.tenancy.reconcilers.workspace import BY_WORKSPACE, WorkspaceReconciler
 from edge.tenancy.types import GROUP, Workspace
 from edge.tenancy.webhooks import (
+    MOVES_ANYHOW,
     MOVES_NAMESPACE,
     NOT_YOURS,
     SHARE,
+    STILL_BOUNDS,
     TAKES_SHARE,
     check_workspace,
     namespace_author_lacks,
@@ -101,6 +103,7 @@ def _webhooks(grants: Grants | None) -> tuple[Webhook[Any], ...]:
             stamp=grants.creator,
             authorize=grants.guard(workspace_author_lacks),
             warn=grants.warn,
+            going=STILL_BOUNDS,
         ),
         Webhook(
             Namespace,
@@ -108,6 +111,7 @@ def _webhooks(grants: Grants | None) -> tuple[Webhook[Any], ...]:
             authorize=grants.guard(namespace_author_lacks),
             warn=grants.warn,
             conditions=MOVES_NAMESPACE,
+            going=MOVES_ANYHOW,
         ),
         Webhook(
             ResourceQuota,

@@ -9,14 +9,9 @@ from edge.iam.index import Index, Who
 from edge.tenancy.limits import FIELD, QUOTA_NAME, quota_violations
 from edge.tenancy.types import Workspace, WorkspaceSpec
 from edge_kube.core import Namespace
+from edge_sdk.cel import changes, changes_spec
 from edge_sdk.problem import Violation
-from edge_sdk.scopes import FORCE_DELETE_ANNOTATION, WORKSPACE_LABEL
-
-
-def _label(obj: str) -> str:
-    held = f"{obj} != null && has({obj}.metadata.labels) && '{WORKSPACE_LABEL}' in {obj}.metadata.labels"
-    return f"({held} ? {obj}.metadata.labels['{WORKSPACE_LABEL}'] : '')"
-
+from edge_sdk.scopes import CLUSTER_LABEL, FORCE_DELETE_ANNOTATION, WORKSPACE_LABEL
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SHARE: Final = {"share-of-a-workspace": f"object.metadata.name == '{QUOTA_NAME}'"}
@@ -30,8 +25,15 @@ NOT_YOURS: Final = (
     f"the ResourceQuota {QUOTA_NAME} is a namespace's share of its workspace's quota, which the platform "
     f"alone writes; give one of your own another name, or have {FIELD} of the workspace changed"
 )
-MOVES_NAMESPACE: Final = {"workspace-changes": f"{_label('object')} != {_label('oldObject')}"}
+MOVES_NAMESPACE: Final = {"workspace-changes": changes("labels", WORKSPACE_LABEL)}
 """Namespaces are everybody's: only a change of the workspace is ours to ask about, and nothing else waits."""
+MOVES_ANYHOW: Final = "true"
+"""Also of one that is being deleted, and may be for long: what runs in it goes on counting somewhere."""
+STILL_BOUNDS: Final = " || ".join(
+    (changes("labels", CLUSTER_LABEL), changes("annotations", FORCE_DELETE_ANNOTATION), changes_spec())
+)
+"""A workspace that is being deleted stays while it has namespaces: until then its quota bounds them, and what
+is bound there counts in its cluster."""
 
 
 def check_workspace(new: Workspace, old: Workspace | None) -> list[Violation]:

@@ -16,8 +16,10 @@ from edge.iam.escalation import (
     namespace_lacks,
     role_lacks,
     selection_lacks,
+    stands_for_host_lacks,
     template_lacks,
     user_lacks,
+    waiting_lacks,
 )
 from edge.iam.federated import IDENTITY_ANNOTATION
 from edge.iam.feed import Feed
@@ -38,7 +40,7 @@ from edge.iam.types import (
     User,
     UserSpec,
 )
-from edge_kube.core import Namespace
+from edge_kube.core import Namespace, Node
 from edge_kube.meta import LabelSelector, ObjectMeta, Resource
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL, WORKSPACE_LABEL
 
@@ -340,6 +342,41 @@ def test_scopes_do_not_change_cluster_and_groups_do_not_reach_out_by_themselves(
     assert list(selection_lacks(index, "bob", ObjectMeta(name="north"))) == []
     assert not any(manager_lacks(index, "ann", ObjectMeta(name="press")))
     assert any(manager_lacks(index, "eve", ObjectMeta(name="press")))
+
+
+def test_S8_a_name_that_nodes_or_namespaces_wait_for_is_taken_by_who_administers_the_cluster() -> None:
+    world = World(everything())
+    index = world.index
+    world.put(binding("makes", "p", "platform-self-provisioner", ("User", "ann")))
+    world.put(binding("root", "p", "platform-admin", ("User", "bob")))
+    world.put(Namespace(metadata=namespace("left-behind", "orphans")))
+    marked = ObjectMeta(name="n1", labels={"theriseunion.io/nodegroup": "ovens"})
+    world.put(Node(metadata=marked))
+    for kind, name in (("workspace", "orphans"), ("nodegroup", "ovens")):
+        (lack,) = waiting_lacks(index, "ann", kind, ObjectMeta(name=name))
+        assert (f"labelled for a {kind} {name} already" in lack.text, lack.verb) == (True, "escalate")
+        assert list(waiting_lacks(index, "bob", kind, ObjectMeta(name=name))) == []
+        assert list(waiting_lacks(index, "ann", kind, ObjectMeta(name="free"))) == []
+        elsewhere = ObjectMeta(name=name, labels={"scope.theriseunion.io/cluster": "far"})
+        assert list(waiting_lacks(index, "ann", kind, elsewhere)) == [], "another cluster has none of them"
+
+
+def test_no_label_makes_a_cluster_the_hosts_double() -> None:
+    """Node groups and deployments of a Cluster with this label act on the host itself."""
+    world = World(everything())
+    index = world.index
+    world.exists("cluster", "far")
+    world.put(binding("far", "c/far", "cluster-admin", ("User", "ann")))
+    world.put(binding("root", "p", "platform-admin", ("User", "bob")))
+    plain = ObjectMeta(name="far")
+    double = ObjectMeta(name="far", labels={"cluster.theriseunion.io/role": "host"})
+    for old in (plain, None):
+        (lack,) = stands_for_host_lacks(index, "ann", double, old)
+        assert "it needs update on clusters at cluster/host" in lack.text
+        assert list(stands_for_host_lacks(index, "bob", double, old)) == []
+    member = ObjectMeta(name="far", labels={"cluster.theriseunion.io/role": "member"})
+    for new, old in ((member, plain), (plain, double), (double, double)):
+        assert list(stands_for_host_lacks(index, "ann", new, old)) == []
 
 
 def test_a_terminal_gives_the_native_shell_too_which_its_author_must_hold() -> None:

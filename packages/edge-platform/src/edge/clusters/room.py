@@ -9,7 +9,7 @@ from edge.clusters.reconcilers.cluster import ClusterReconciler
 from edge.clusters.reconcilers.platform_etcd import PlatformEtcdReconciler
 from edge.clusters.settings import ClusterSettings
 from edge.clusters.types import CLUSTER_LABEL, Cluster
-from edge.clusters.webhooks import checker, fill
+from edge.clusters.webhooks import checker, cluster_author_lacks, fill
 from edge.components.types import Component
 from edge.iam.granting import Grants
 from edge.iam.reconcilers.scoperoles import ScopeRoles, nobody, scope_named
@@ -17,9 +17,10 @@ from edge.iam.types import IAMRole, IAMRoleBinding
 from edge_kube.core import Namespace, Node, Service
 from edge_kube.meta import Resource
 from edge_kube.runtime import Request, Watch
+from edge_sdk.cel import changes
 from edge_sdk.clock import Clock, SystemClock
 from edge_sdk.room import Loop, Rights, Room, Webhook
-from edge_sdk.scopes import IAM_GROUP
+from edge_sdk.scopes import HOST_ROLE, IAM_GROUP
 
 _ALL = ("get", "list", "watch", "create", "patch", "delete")
 
@@ -33,7 +34,7 @@ def room(
 ) -> Room:
     """members and stores do the room's calls outside; settings and clock have defaults.
 
-    grants: notes who makes a cluster.
+    grants: judges who makes a cluster stand for the host, and notes who makes one.
     """
     known, time = settings or ClusterSettings(), clock or SystemClock()
     clusters = Loop(
@@ -64,7 +65,16 @@ def room(
         name="clusters",
         kinds=(Cluster,),
         loops=(clusters, etcd, roles),
-        webhooks=(Webhook(Cluster, default=fill, validate=checker(known), stamp=grants and grants.creator),),
+        webhooks=(
+            Webhook(
+                Cluster,
+                default=fill,
+                validate=checker(known),
+                stamp=grants and grants.creator,
+                authorize=grants and grants.guard(cluster_author_lacks),
+                going=changes("labels", HOST_ROLE[0]),
+            ),
+        ),
         rights=(
             Rights("scope.theriseunion.io", "clusters", ("get", "list", "watch", "patch")),
             Rights("scope.theriseunion.io", "clusters/status", ("get", "patch")),

@@ -12,6 +12,8 @@ from edge.clusters import rules
 from edge.clusters.intake import KUBECONFIG_FIELD, decode, take_in
 from edge.clusters.settings import ClusterSettings
 from edge.clusters.types import DISTRIBUTION_ANNOTATION, Cluster
+from edge.iam.escalation import Lack, stands_for_host_lacks
+from edge.iam.index import Index, Who
 from edge_kube.config import ConfigError
 from edge_sdk.problem import Violation
 from edge_sdk.room import PatchOp
@@ -47,6 +49,11 @@ def checker(settings: ClusterSettings) -> Callable[[Cluster, Cluster | None], Se
         return found
 
     return check
+
+
+def cluster_author_lacks(index: Index, who: Who, new: Cluster, old: Cluster | None) -> Iterator[Lack]:
+    """Who administers a cluster may connect it elsewhere, but not make it the host's double."""
+    yield from stands_for_host_lacks(index, who, new.metadata, old and old.metadata)
 
 
 def _distribution(cluster: Cluster) -> Iterator[Violation]:

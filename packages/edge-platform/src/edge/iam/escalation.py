@@ -14,10 +14,10 @@ from edge.iam.facts import binding_facts, home_of, label_of, role_facts
 from edge.iam.federated import link_of
 from edge.iam.index import Index, Who
 from edge.iam.rolebook import Role
-from edge.iam.scope import HOST, PLATFORM, SYSTEM_NAMESPACES, kind_of_scope, scope_text
+from edge.iam.scope import HOST, HOST_SCOPE, LETTERS, PLATFORM, SYSTEM_NAMESPACES, kind_of_scope, scope_text
 from edge.iam.types import IAMRole, IAMRoleBinding, PolicyRule, RoleTemplate, ScopePattern, User
 from edge_kube.meta import ObjectMeta
-from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
+from edge_sdk.scopes import CLUSTER_LABEL, HOST_ROLE, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
 
 SHOWN: Final = 5
 MISSING_MAX: Final = 100
@@ -179,6 +179,30 @@ def moved_lacks(index: Index, who: Who, kind: str, new: ObjectMeta, old: ObjectM
             yield Lack(
                 f"the label {CLUSTER_LABEL} moves rights; it needs update on {kind}s at cluster/{cluster}"
             )
+
+
+def waiting_lacks(index: Index, who: Who, kind: str, meta: ObjectMeta) -> Iterator[Lack]:
+    """A new workspace or node group: what was put into one of that name before there was one, or was left
+    behind by one that is gone, must not fall to whoever makes the name their own."""
+    if index.scopes.inside().get(f"{LETTERS[kind]}/{home_of(meta)}/{meta.name}"):
+        what = "namespaces" if kind == "workspace" else "nodes"
+        why = (
+            f"there are {what} labelled for a {kind} {meta.name} already, and its maker would administer them"
+        )
+        yield from cluster_lacks(index, who, f"{kind}s", meta, why)
+
+
+def stands_for_host_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
+    """What is done in a Cluster that stands for the host, such as tainting its nodes, is done in the host."""
+    key, value = HOST_ROLE
+    if new.labels.get(key) != value or (old is not None and old.labels.get(key) == value):
+        return
+    if not index.check(who, HOST_SCOPE, "update", SCOPE_GROUP, "clusters", HOST):
+        yield Lack(
+            f"the label {key}={value} makes it stand for the host; it needs update on clusters at "
+            f"{scope_text(HOST_SCOPE)}",
+            "escalate",
+        )
 
 
 def selection_lacks(index: Index, who: Who, meta: ObjectMeta) -> Iterator[Lack]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from edge.iam.escalation import Lack, moved_lacks, selection_lacks
+from edge.iam.escalation import Lack, moved_lacks, selection_lacks, waiting_lacks
 from edge.iam.index import Index, Who
 from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, granted_to, parse_taint
 from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup
@@ -58,6 +58,8 @@ def _granted(new: NodeGroup, old: NodeGroup | None) -> Iterator[Violation]:
 def node_group_author_lacks(index: Index, who: Who, new: NodeGroup, old: NodeGroup | None) -> Iterator[Lack]:
     """Rights at a group reach the nodes that it selects, in the cluster that it is in."""
     yield from moved_lacks(index, who, "nodegroup", new.metadata, old and old.metadata)
+    if old is None:
+        yield from waiting_lacks(index, who, "nodegroup", new.metadata)
     before = LabelSelector() if old is None else old.spec.selector
     if new.spec.selector != before:
         yield from selection_lacks(index, who, new.metadata)

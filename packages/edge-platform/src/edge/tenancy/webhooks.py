@@ -4,7 +4,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from edge.iam.escalation import Lack, Steps, cluster_lacks, manager_lacks, moved_lacks, namespace_lacks
+from edge.iam.escalation import (
+    Lack,
+    Steps,
+    cluster_lacks,
+    manager_lacks,
+    moved_lacks,
+    namespace_lacks,
+    waiting_lacks,
+)
 from edge.iam.index import Index, Who
 from edge.tenancy.limits import FIELD, QUOTA_NAME, quota_violations
 from edge.tenancy.types import Workspace, WorkspaceSpec
@@ -68,6 +76,7 @@ def workspace_author_lacks(index: Index, who: Who, new: Workspace, old: Workspac
     """
     yield from moved_lacks(index, who, "workspace", new.metadata, old and old.metadata)
     if old is None:
+        yield from waiting_lacks(index, who, "workspace", new.metadata)
         return
     if new.spec.manager and new.spec.manager != old.spec.manager:
         yield from manager_lacks(index, who, new.metadata)

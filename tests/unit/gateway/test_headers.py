@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.apiserver.headers import check_framing, client_address, in_the_name_of, passed_on
+from edge.apiserver.headers import check_framing, client_address, in_the_name_of, passed_on, sent_as
 from edge_sdk.access import Caller
 from edge_sdk.problem import Problem
 
@@ -75,6 +75,20 @@ def test_only_the_gateway_makes_somebody_an_admin() -> None:
         ("Impersonate-Group", "edge:group:ops"),
     ]
     assert ("Impersonate-Group", "edge:platform-admins") in in_the_name_of(caller, is_admin=True)
+
+
+def test_S6_only_the_gateway_sends_somebody_in_their_scopes_name() -> None:
+    caller = Caller("ada", groups=("edge:scope-administrators",))
+    assert in_the_name_of(caller, is_admin=False) == [("Impersonate-User", "ada")]
+    told = in_the_name_of(caller, is_admin=False, for_scope=True)
+    assert told[1:] == [("Impersonate-Group", "edge:scope-administrators")]
+    account = Caller("system:serviceaccount:press-a:robot")
+    assert sent_as(account, is_admin=False, member=False)[1:] == []
+    assert sent_as(account, is_admin=False, member=False, for_scope=True)[1:] == [
+        ("Impersonate-Group", "system:serviceaccounts"),
+        ("Impersonate-Group", "system:serviceaccounts:press-a"),
+        ("Impersonate-Group", "edge:scope-administrators"),
+    ]
 
 
 def test_S6_a_group_of_the_platform_is_no_group_of_the_clusters_own_rbac() -> None:

@@ -31,6 +31,7 @@ from edge.apiserver.listening.strangers import Strangers
 from edge.apiserver.measures import Measures
 from edge.apiserver.paths import VERBS, Resource, Target, needs_proof, read_target
 from edge.apiserver.proofs import Proofs
+from edge.apiserver.rights.deciding import tells_its_scope
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.streams import Streams
 from edge.apiserver.routes import Handler, Router
@@ -205,6 +206,8 @@ class Gateway:
             return await self._bounded(handler, exchange)
         exchange.session = await self._authenticate(exchange)
         await self._limit(exchange)
+        if tells_its_scope(request.method, exchange.target):
+            await self._receive(exchange)
         if wanted or needs_proof(request.method, exchange.target):
             asked_now()
             await self._proofs.prove(exchange.caller)

@@ -13,7 +13,7 @@ from multidict import CIMultiDictProxy
 from edge.iam.accounts import is_service_account
 from edge_sdk.access import Caller
 from edge_sdk.problem import Forbidden, Problem
-from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX
+from edge_sdk.scopes import ADMINS_GROUP, GROUP_PREFIX, SCOPE_ADMINS_GROUP
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -97,28 +97,35 @@ def plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def in_the_name_of(caller: Caller, *, is_admin: bool) -> list[tuple[str, str]]:
-    """Impersonation headers (R13). Raises ValueError for a name of the system: nothing is sent then."""
+def in_the_name_of(caller: Caller, *, is_admin: bool, for_scope: bool = False) -> list[tuple[str, str]]:
+    """Impersonation headers (R13). Raises ValueError for a name of the system: nothing is sent then.
+
+    for_scope: it was allowed at a scope of the object's own, which native RBAC does not know.
+    """
     if not caller.name or caller.name.startswith("system:"):
         raise ValueError(f"{caller.name!r} must never be sent upstream as a user")
     own = [group for group in caller.groups if not group.startswith(("system:", "edge:"))]
     groups = [f"{GROUP_PREFIX}{group}" for group in own]
     if is_admin:
         groups.append(ADMINS_GROUP)
+    if for_scope:
+        groups.append(SCOPE_ADMINS_GROUP)
     return [
         ("Impersonate-User", caller.name),
         *(("Impersonate-Group", group) for group in dict.fromkeys(groups)),
     ]
 
 
-def sent_as(caller: Caller, *, is_admin: bool, member: bool) -> list[tuple[str, str]]:
+def sent_as(
+    caller: Caller, *, is_admin: bool, member: bool, for_scope: bool = False
+) -> list[tuple[str, str]]:
     """Impersonation headers of anybody who may call, a service account of the host included.
 
     That one is sent to the host as itself, since that is who the API server said it is; its groups follow
     from its name there. Raises Forbidden for it in a member, whose service accounts of that name are others.
     """
     if not is_service_account(caller.name):
-        return in_the_name_of(caller, is_admin=is_admin)
+        return in_the_name_of(caller, is_admin=is_admin, for_scope=for_scope)
     if member:
         raise Forbidden(
             "service-account-elsewhere",
@@ -127,9 +134,10 @@ def sent_as(caller: Caller, *, is_admin: bool, member: bool) -> list[tuple[str, 
             do="use the gateway's resource API, or a kubeconfig of a user for that cluster",
         )
     identity = [("Impersonate-User", caller.name)]
-    if is_admin:
+    more = [ADMINS_GROUP] * is_admin + [SCOPE_ADMINS_GROUP] * for_scope
+    if more:
         namespace = caller.name.split(":")[2]
-        own = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", ADMINS_GROUP)
+        own = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", *more)
         identity += [("Impersonate-Group", group) for group in own]
     return identity
 

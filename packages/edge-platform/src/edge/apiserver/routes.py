@@ -31,7 +31,14 @@ from edge.apiserver.paths import (
     read_resource,
 )
 from edge.apiserver.reviews.selfreviews import SelfReviews
-from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, READ_VERBS, Decider
+from edge.apiserver.rights.deciding import (
+    KUBERNETES_ROOTS,
+    READ_VERBS,
+    Decider,
+    is_in_scopes_name,
+    labels_in,
+    tells_its_scope,
+)
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.upstreams.members import HOST, Members
@@ -190,7 +197,8 @@ class Router:
             )
         else:
             asked = action_of(method, resource, target, cluster)
-            action, exchange.named_scope = self._decider.placed(asked, resource, cluster)
+            new = labels_in(exchange.body) if tells_its_scope(method, target) else None
+            action, exchange.named_scope = self._decider.placed(asked, resource, cluster, new)
         exchange.resource, exchange.action, exchange.verb = resource, action, action.verb
         exchange.cluster = cluster
         exchange.stream = is_stream(resource, target)
@@ -219,7 +227,10 @@ class Router:
                 masked = None
                 exchange.shows_secrets = exchange.verb in READ_VERBS
         session = exchange.caller
-        identity = sent_as(session.caller, is_admin=session.is_admin, member=bool(cluster))
+        for_scope = not cluster and is_in_scopes_name(exchange.action, exchange.named_scope)
+        identity = sent_as(
+            session.caller, is_admin=session.is_admin, member=bool(cluster), for_scope=for_scope
+        )
         reads = exchange.stream and exchange.request.method in ("GET", "HEAD")
         head_within_s = HEAD_WITHIN_S if reads and begins_at_once(resource, target) else None
 

@@ -8,6 +8,8 @@ from edge.iam.explain import Question, in_words, nearest
 from edge.iam.facts import MOVABLE
 from edge.iam.freshness import Freshness
 from edge.iam.index import Index
+from edge.iam.ofscope import may
+from edge.iam.questions import as_held
 from edge.iam.scope import HOST, parse_scope, scope_text
 from edge_sdk.access import Action, Caller, Decision
 from edge_sdk.scopes import IAM_GROUP
@@ -35,7 +37,7 @@ class IndexAccess:
             return Decision(allowed=False, reason=reason)
         verb, resource = _asked(caller, action)
         allowed = any(
-            self._index.check(caller.name, scope, verb, action.group, resource, action.name)
+            may(self._index, caller.name, scope, verb, action.group, resource, action.name)
             for scope in scopes
         )
         return Decision(allowed, _sentence(caller, action, scope_text(scopes[0]), allowed))
@@ -49,7 +51,8 @@ class IndexAccess:
             named = (action.scope, action.within) if action.within else (action.scope,)
             question = Question(verb, action.group, resource, action.name)
         for scope in filter(None, map(self.scope_of, named)):
-            if (grant := nearest(self._index, caller.name, scope, question)) is not None:
+            asked = as_held(self._index, caller.name, scope, question)
+            if (grant := nearest(self._index, caller.name, scope, asked)) is not None:
                 return in_words(grant)
         return ""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from edge.iam.types import LoginRecord, User
-from edge_sdk.scopes import GROUP_PREFIX
+from edge_sdk.scopes import GROUP_PREFIX, SCOPE_ADMINS_GROUP
 
 DISABLED: Final = "Disabled"
 ACTIVE: Final = "Active"
@@ -23,8 +23,9 @@ RECORDS_OF_NOBODY: Final = 10_000
 
 def groups_behind(groups: Iterable[str]) -> tuple[str, ...]:
     """Groups that an API server states, as the platform calls them: where the gateway acts for a user, a
-    group of the platform carries a prefix (decision 008)."""
-    return tuple(group.removeprefix(GROUP_PREFIX) for group in groups)
+    group of the platform carries a prefix (decision 008). What the gateway adds itself is none of them."""
+    own = (group for group in groups if group != SCOPE_ADMINS_GROUP)
+    return tuple(group.removeprefix(GROUP_PREFIX) for group in own)
 
 
 _ACCOUNT = re.compile(

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from edge.iam.facts import subject_of
 from edge.iam.index import Binding, Grant, Index, Who
+from edge.iam.ofscope import also_called
 from edge.iam.rolebook import ANONYMOUS_ROLE, Role
 from edge.iam.rules import (
     ALL,
@@ -27,6 +28,7 @@ from edge.iam.rules import (
 from edge.iam.scope import ANONYMOUS, PLATFORM, kind_of_scope, scope_text
 from edge_sdk.scopes import IAM_GROUP
 
+BINDINGS: Final = "iamrolebindings"
 SHOWN_GRANTS: Final = 5
 SHOWN_GRANTORS: Final = 5
 SHOWN_OTHERS: Final = 5
@@ -254,14 +256,11 @@ def ways_to(index: Index, scope: str, question: Question, verdicts: Verdicts) ->
     return found[:SHOWN_GRANTS]
 
 
-_PLURALS: Final = {"w": "workspaces", "g": "nodegroups", "n": "namespaces", "c": "clusters"}
-
-
 def grantors_at(index: Index, scope: str) -> list[str]:
     """A few of those who may bind roles at a scope, nearest first."""
-    asked = [Question("create", IAM_GROUP, "iamrolebindings")]
-    if plural := _PLURALS.get(scope[0]):
-        asked.insert(0, Question("create", IAM_GROUP, f"{plural}/members"))
+    asked = [Question("create", IAM_GROUP, BINDINGS)]
+    if other := also_called(scope, IAM_GROUP, BINDINGS):
+        asked.insert(0, Question("create", IAM_GROUP, other))
     found = {subject: None for one in asked for subject in who_can(index, scope, one)}
     return [" ".join(subject_of(subject)) for subject in list(found)[:SHOWN_GRANTORS]]
 

@@ -12,9 +12,11 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from edge.iam.explain import BINDINGS as BINDINGS
 from edge.iam.explain import Question, Via, rules_of, who_can
 from edge.iam.facts import MOVABLE, subject_of
 from edge.iam.index import Binding, Index, Who
+from edge.iam.ofscope import also_called, may
 from edge.iam.rules import ui_held
 from edge.iam.scope import (
     ANONYMOUS,
@@ -35,9 +37,6 @@ SCOPES_MAX: Final = 20
 SUBJECTS_MAX: Final = 200
 SCOPES_PAGE_MAX: Final = 500
 CURSOR_MAX: Final = 10_000_000
-BINDINGS: Final = "iamrolebindings"
-_ALIASES: Final = {BINDINGS: "members", "iamroles": "roles"}
-_PARENTS: Final = {"w": "workspaces", "g": "nodegroups", "n": "namespaces", "c": "clusters"}
 _OBJECTS: Final = {
     "cluster": (SCOPE_GROUP, "clusters"),
     "workspace": (SCOPE_GROUP, "workspaces"),
@@ -167,17 +166,19 @@ def sees_binding(index: Index, who: Who, binding: Binding) -> bool:
 
 
 def may_on_scope(index: Index, who: Who, scope: str, verb: str, resource: str, name: str = "") -> bool:
-    """Whether a verb on `iamroles` or `iamrolebindings` is held at a scope.
+    """Whether a verb on the `iamroles` or `iamrolebindings` of a scope is held there."""
+    return may(index, who, scope, verb, IAM_GROUP, resource, name)
 
-    Those of one scope are also its `roles` and `members`, and so they are called by the role templates of
-    those who look after a single scope (upstream §5).
+
+def as_held(index: Index, who: Who, scope: str, question: Question) -> Question:
+    """The question in the words of the rule that allows it: of roles and bindings of one scope there are two.
+
+    Where neither allows it, in those of the scope's own templates: they name the nearest role that would.
     """
-    if index.check(who, scope, verb, IAM_GROUP, resource, name):
-        return True
-    plural, alias = _PARENTS.get(scope[0]), _ALIASES.get(resource)
-    if not plural or not alias:
-        return False
-    return index.check(who, scope, verb, IAM_GROUP, f"{plural}/{alias}", name)
+    other = also_called(scope, question.group, question.resource)
+    if not other or index.check(who, scope, question.verb, question.group, question.resource, question.name):
+        return question
+    return question._replace(resource=other)
 
 
 def lists_bindings(index: Index, who: Who) -> Callable[[str], bool]:
@@ -285,10 +286,20 @@ def _parent(index: Index, key: str) -> str:
 def subjects_that_can(index: Index, scope: str, question: Question, limit: int, cursor: str) -> WhoCan:
     """A page of those who may do it. Groups are not expanded. Raises Problem (400)."""
     start, size = _page(limit, cursor)
-    found = list(who_can(index, scope, question).items())
+    found = list(_who_can(index, scope, question).items())
     page = [ShownSubject(*_named(subject), via) for subject, via in found[start : start + size]]
     more = str(start + size) if start + size < len(found) else ""
     return WhoCan(page, len(found), True, more)
+
+
+def _who_can(index: Index, scope: str, question: Question) -> dict[str, list[Via]]:
+    """By either name of roles and bindings of one scope."""
+    found = who_can(index, scope, question)
+    if other := also_called(scope, question.group, question.resource):
+        for subject, via in who_can(index, scope, question._replace(resource=other)).items():
+            known = found.setdefault(subject, [])
+            known += [one for one in via if one not in known]
+    return found
 
 
 def _page(limit: int, cursor: str) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from edge.apiserver.paths import Resource, native_segments
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rights.places import place_of
 from edge.apiserver.rows.cursors import Cursors
+from edge.iam.ofscope import may
 from edge.iam.patterns import path_of
 from edge.iam.turns import finish
 from edge.iam.visible import visible
@@ -142,7 +143,7 @@ class Memory:
         def sees(item: Stored) -> bool:
             where = (place(item.key, item.labels), self._named(served, item.key))
             asked = ("watch", served.group, served.resource, item.key.name)
-            return any(index.check(user, scope, *asked) for scope in where if scope)
+            return any(may(index, user, scope, *asked) for scope in where if scope)
 
         query = read_query(exchange.target, resource.namespace, known(resource.group, resource.resource))
         watch = PartWatch(collection, query, lambda: self.part_of(user, "watch", served), sees)

@@ -124,9 +124,8 @@ class AccessRoutes:
         index = self._index
         if not questions.sees_scope(index, asker, scope):
             scope = PLATFORM  # all that could count for the asker; nothing is told of the scope itself
-        found = explain(
-            index, who, scope, body.action.question(), partial(questions.sees_binding, index, asker)
-        )
+        question = questions.as_held(index, who, scope, body.action.question())
+        found = explain(index, who, scope, question, partial(questions.sees_binding, index, asker))
         return document(found)
 
     async def _who_can(self, exchange: "Exchange") -> web.StreamResponse:

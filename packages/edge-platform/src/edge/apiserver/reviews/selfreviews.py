@@ -23,7 +23,7 @@ from edge.apiserver.paths import (
     Resource,
     action_for,
 )
-from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, OWN_QUESTIONS, Decider
+from edge.apiserver.rights.deciding import KUBERNETES_ROOTS, OWN_QUESTIONS, Decider, is_in_scopes_name
 from edge.apiserver.rights.picture import Rights
 from edge.iam.accessreview import API_VERSION, PathAttributes, ResourceAttributes
 from edge.iam.native import CLUSTER_SCOPED
@@ -110,7 +110,10 @@ class SelfReviews:
         action, named, method = self._asked(spec, cluster)
         try:
             self._decider.require(session, action, method, named_scope=named)
-            identity = sent_as(session.caller, is_admin=session.is_admin, member=bool(cluster))
+            for_scope = not cluster and is_in_scopes_name(action, named)
+            identity = sent_as(
+                session.caller, is_admin=session.is_admin, member=bool(cluster), for_scope=for_scope
+            )
         except Forbidden as refusal:
             return False, ": ".join(filter(None, (refusal.what, refusal.why)))
         why = self._rights.access.why(session.caller, action) or "everybody who is signed in may"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from edge.apiserver.rights.picture import Rights
+from edge.iam.ofscope import may
 
 
 class RowAction(NamedTuple):
@@ -61,9 +62,9 @@ class Letters:
         """scopes: keys at which a right reaches the object; the narrowest, and one that a pattern names."""
         if self._rights.allow_all:
             return "".join(letter for letter, _, _ in self._asked)
-        check = self._rights.index.check
+        index = self._rights.index
         return "".join(
             letter
             for letter, verb, resource in self._asked
-            if any(check(self._user, scope, verb, self._group, resource, name) for scope in scopes)
+            if any(may(index, self._user, scope, verb, self._group, resource, name) for scope in scopes)
         )

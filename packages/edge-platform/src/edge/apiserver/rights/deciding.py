@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from edge.apiserver.callers.identity import Session, change_password_first
 from edge.apiserver.mirrors.store import Collection
-from edge.apiserver.paths import Resource, also_needed, native_segments
+from edge.apiserver.paths import Resource, Target, also_needed, native_segments
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.rights.places import place_of
+from edge.apiserver.rights.places import place_of, place_of_new
 from edge.iam.patterns import path_of
 from edge.iam.questions import sees_scope
 from edge.iam.scope import scope_text
@@ -27,8 +29,19 @@ OWN_QUESTIONS: Final = frozenset(
     {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
 )
 OWN_GROUPS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
+MADE_IN_SCOPES: Final = frozenset({"iamroles", "iamrolebindings", "nodegroups", "namespaces"})
+APPLIED_IN_SCOPES: Final = frozenset({"iamroles", "iamrolebindings"})
+"""Of these also what a server-side apply makes."""
 KUBERNETES_ROOTS: Final = frozenset({"api", "apis", "openapi", "version", "healthz", "livez", "readyz"})
 """What is asked of a Kubernetes API. Whether it is healthy, of a member alone: here that is our own path."""
+
+
+class _Labels(msgspec.Struct):
+    labels: dict[str, str] = {}
+
+
+class _Brought(msgspec.Struct):
+    metadata: _Labels = msgspec.field(default_factory=_Labels)
 
 
 class Decider:
@@ -37,10 +50,16 @@ class Decider:
         self._index = rights.index
         self._collections = collections
 
-    def placed(self, named: Action, resource: Resource, cluster: str) -> tuple[Action, str]:
-        """The action at the scope that its object is in, and the scope that the path itself names."""
+    def placed(
+        self, named: Action, resource: Resource, cluster: str, new: Mapping[str, str] | None = None
+    ) -> tuple[Action, str]:
+        """The action at the scope that its object is in, and the scope that the path itself names.
+
+        new: labels of an object that the request brings along, which counts where there is none yet.
+        """
         itself = self._in_pattern(named, resource, cluster).scope
-        return self._in_pattern(self._labelled(named, cluster), resource, cluster), itself
+        labelled = self._labelled(named, cluster, new or {})
+        return self._in_pattern(labelled, resource, cluster), itself
 
     def require(self, session: Session, action: Action, method: str, *, named_scope: str) -> None:
         """Raises Forbidden with the sentence that says which right is missing; Unavailable."""
@@ -59,18 +78,29 @@ class Decider:
             return True
         return all(self._access.decide(session.caller, one).allowed for one in _needed(action, method))
 
-    def _labelled(self, action: Action, cluster: str) -> Action:
+    def _labelled(self, action: Action, cluster: str, new: Mapping[str, str]) -> Action:
         """Roles and bindings are asked about at the scope they are for, which their labels tell."""
         collection = self._collections.get((action.group, action.resource))
-        if cluster or collection is None or action.scope != "platform" or not action.name:
+        if cluster or collection is None or action.namespace:
             return action
-        stored = collection.get(Key("", action.name))
+        stored = collection.get(Key("", action.name)) if action.name else None
         if stored is None:
+            return self._to_be_made(action, new)
+        if action.scope != "platform":
             return action
         place = place_of(action.group, action.resource, self._index.scopes.homes)
         key = place(stored.key, stored.labels)
         # Of a scope type that is registered no longer, or not yet: the platform's, as before it was labelled.
         return replace(action, scope=scope_text(key)) if self._index.scopes.is_typed(key) else action
+
+    def _to_be_made(self, action: Action, labels: Mapping[str, str]) -> Action:
+        """What somebody makes in their own scope is for that scope to allow, where there is one."""
+        made = MADE_IN_SCOPES if action.verb == "create" else APPLIED_IN_SCOPES
+        if action.verb not in ("create", "patch") or action.subresource or action.resource not in made:
+            return action
+        key = place_of_new(action.group, action.resource, labels, self._index.scopes.homes)
+        known = key is not None and self._index.scopes.knows(key)
+        return replace(action, scope=scope_text(key)) if key is not None and known else action
 
     def _in_pattern(self, action: Action, resource: Resource, cluster: str) -> Action:
         """A path that a ScopePattern stands for is asked about at the scope that it names (I9)."""
@@ -89,6 +119,26 @@ class Decider:
             action = replace(action, scope=named_scope, within="")
             decision = self._access.decide(caller, action)
         return _forbidden(action, decision.reason)
+
+
+def tells_its_scope(method: str, target: Target) -> bool:
+    """Whether the body of a request decides at which scope it is asked about."""
+    if method == "POST":
+        return target.segments[-1:] != () and target.segments[-1] in MADE_IN_SCOPES
+    return method == "PATCH" and len(target.segments) > 1 and target.segments[-2] in APPLIED_IN_SCOPES
+
+
+def labels_in(body: bytes | None) -> Mapping[str, str]:
+    """Of an object in JSON, as clients send what they make; none for anything else."""
+    try:
+        return msgspec.json.decode(body or b"", type=_Brought).metadata.labels
+    except msgspec.MsgspecError:
+        return {}
+
+
+def is_in_scopes_name(action: Action, named_scope: str) -> bool:
+    """Whether the caller may do it at a scope of the object's own, which native RBAC cannot say."""
+    return action.resource in MADE_IN_SCOPES and bool(named_scope) and action.scope != named_scope
 
 
 def for_everybody(action: Action, method: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 from edge.iam.facts import MOVABLE, label_of_labels
 from edge.iam.scope import HOST, LETTERS, PLATFORM
 from edge_kube.meta import Key
-from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP
+from edge_sdk.scopes import CLUSTER_LABEL, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
 
 Homes = Mapping[tuple[str, str], str]
 """(workspace or nodegroup, name) → the cluster it is in."""
@@ -41,6 +41,19 @@ def place_of(group: str, resource: str, homes: Homes) -> Place:
     if (group, resource) in _LABELLED:
         return lambda _, labels: _labelled(labels, homes)
     return lambda key, _: f"n/{HOST}/{key.namespace}" if key.namespace else PLATFORM
+
+
+def place_of_new(group: str, resource: str, labels: Mapping[str, str], homes: Homes) -> str | None:
+    """The scope that an object will be in which is not there yet: of whoever may make some in that scope.
+
+    None for kinds that are the platform's or the whole cluster's to make, whatever is written on them.
+    """
+    if (group, resource) in _LABELLED:
+        return _labelled(labels, homes)
+    if (group, resource) == (SCOPE_GROUP, "nodegroups"):
+        return f"c/{labels.get(CLUSTER_LABEL) or HOST}"
+    workspace = labels.get(WORKSPACE_LABEL, "") if (group, resource) == ("", "namespaces") else ""
+    return f"w/{HOST}/{workspace}" if workspace else None
 
 
 def _labelled(labels: Mapping[str, str], homes: Homes) -> str:

@@ -366,7 +366,10 @@ def test_no_label_makes_a_cluster_the_hosts_double() -> None:
     world = World(everything())
     index = world.index
     world.exists("cluster", "far")
-    world.put(binding("far", "c/far", "cluster-admin", ("User", "ann")))
+    given = binding("far", "p", "cluster-admin", ("User", "ann"))
+    there = {IAM_SCOPE_LABEL: "cluster", IAM_SCOPE_VALUE_LABEL: "far"}
+    world.put(structs.replace(given, metadata=ObjectMeta(name="far", labels=there)))
+    assert index.check("ann", "c/far", "update", "scope.theriseunion.io", "clusters", "far")
     world.put(binding("root", "p", "platform-admin", ("User", "bob")))
     plain = ObjectMeta(name="far")
     double = ObjectMeta(name="far", labels={"cluster.theriseunion.io/role": "host"})

@@ -33,7 +33,7 @@ from edge.tenancy.types import Workspace
 from edge_kube.client import Client
 from edge_kube.errors import Forbidden
 from edge_kube.harness.kube import Kube
-from edge_kube.meta import ObjectMeta
+from edge_kube.meta import ObjectMeta, Resource
 from edge_sdk.room import Room
 from edge_sdk.scopes import IAM_SCOPE_LABEL, IAM_SCOPE_VALUE_LABEL
 
@@ -49,8 +49,13 @@ class Admitted:
     index: Index
 
     @classmethod
-    async def begin(cls, kube: Kube, more: Callable[[Grants], Room] | None = None) -> "Admitted":
-        """more: a further room, that asks the same judge."""
+    async def begin(
+        cls,
+        kube: Kube,
+        more: Callable[[Grants], Room] | None = None,
+        scopes: Mapping[type[Resource], str] = {Workspace: "workspace"},
+    ) -> "Admitted":
+        """more: a further room, that asks the same judge. scopes: kinds whose objects the index knows."""
         index = Index()
         watchings: list[Watching] = []
         beats = beats_of_rights(kube.client, "test")
@@ -58,7 +63,7 @@ class Admitted:
         grants = Grants(index, freshness, HostRights(kube.client), prove=beats.prove)
         rooms = [iam(grants=grants), tenancy(grants), *([more(grants)] if more else [])]
         manager = await kube.start(*rooms, webhooks=True)
-        watchings.append(Watching(manager.cache, index, {Workspace: "workspace"}))
+        watchings.append(Watching(manager.cache, index, scopes))
         watchings[0].hear(beats)
         await manager.cache.wait_synced(60)
         await all_shipped(kube)
@@ -82,7 +87,13 @@ class Admitted:
     async def may_write(self, *users: str) -> None:
         """Every verb but escalate and bind on the platform's objects, and on namespaces."""
         verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
-        rules = [{"apiGroups": [GROUP, "scope.theriseunion.io", ""], "resources": ["*"], "verbs": verbs}]
+        rules = [
+            {
+                "apiGroups": [GROUP, "scope.theriseunion.io", "ext.theriseunion.io", ""],
+                "resources": ["*"],
+                "verbs": verbs,
+            }
+        ]
         about = {"apiVersion": f"{RBAC}/v1", "metadata": {"name": WRITERS}}
         await self.kube.apply({**about, "kind": "ClusterRole", "rules": rules})
         ref = {"apiGroup": RBAC, "kind": "ClusterRole", "name": WRITERS}

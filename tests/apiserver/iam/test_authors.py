@@ -129,6 +129,8 @@ async def test_a_namespace_joins_and_leaves_only_with_a_right_on_both_sides(guar
         await ann.merge(Namespace, Key("", "kube-public"), to_press)
     await eve.merge(Namespace, Key("", "press-x"), {"metadata": {"labels": {"colour": "red"}}})
     await eve.create(Namespace(metadata=ObjectMeta(name="eves-own")), manager="test")
+    with pytest.raises(Forbidden, match="falls to the administrators of the one that it joins"):
+        await ann.merge(Namespace, Key("", "eves-own"), to_press)
 
 
 async def test_who_makes_a_workspace_becomes_its_admin_and_cannot_name_another(guarded: Kube) -> None:

@@ -320,6 +320,10 @@ def test_a_namespace_moves_only_for_who_may_update_both_workspaces() -> None:
     assert list(namespace_lacks(index, "ann", namespace("new", "press"), None)) == []
     assert list(namespace_lacks(index, "eve", namespace("new", "press"), None)) != []
     assert list(namespace_lacks(index, "eve", namespace("x"), namespace("x"))) == []
+    taken = (namespace("x", "press"), namespace("x"))
+    (lack,) = namespace_lacks(index, "ann", *taken)
+    assert "falls to the administrators of the one that it joins" in lack.text
+    assert list(namespace_lacks(index, "bob", *taken)) == []
 
 
 def test_the_clusters_own_namespaces_join_no_tenant() -> None:

@@ -81,6 +81,7 @@ def build_rooms(settings: RoomSettings, adapters: Adapters) -> tuple[Room, ...]:
             adapters.sources,
             settings.components,
             adapters.operations,
+            adapters.grants,
         ),
         clusters.room(adapters.members, adapters.stores, settings.clusters, grants=adapters.grants),
         nodes.room(adapters.sites(nodes.MEMBER_WATCHES), adapters.grants),

@@ -8,7 +8,8 @@ from edge.components.reconcilers.component import ComponentReconciler
 from edge.components.settings import ComponentSettings
 from edge.components.types import Component
 from edge.components.wakes import INDEX, WATCHED, Wakes, index_of
-from edge.components.webhooks import validate
+from edge.components.webhooks import component_author_lacks, validate
+from edge.iam.granting import Grants
 from edge_kube.reconcile import Index, Watch
 from edge_sdk.room import Loop, Rights, Room, Webhook
 
@@ -19,8 +20,12 @@ def room(
     sources: ValueSources,
     settings: ComponentSettings | None = None,
     operations: Operations | None = None,
+    grants: Grants | None = None,
 ) -> Room:
-    """operations: shared with whoever stops them at the end, or measures them."""
+    """operations: shared with whoever stops them at the end, or measures them.
+
+    grants: judges authors; without it whoever may write a Component may have any chart installed.
+    """
     settings = settings or ComponentSettings()
     wakes = Wakes()
     reconciler = partial(
@@ -46,7 +51,9 @@ def room(
                 workers=3,
             ),
         ),
-        webhooks=(Webhook(Component, validate=validate),),
+        webhooks=(
+            Webhook(Component, validate=validate, authorize=grants and grants.guard(component_author_lacks)),
+        ),
         indexes=tuple(Index(kind, INDEX, index_of) for kind in WATCHED),
         rights=(
             Rights(

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from edge.components.durations import is_duration
 from edge.components.effective import RELEASE_NAME_MAX, canonical_json, chart_name, release_of
 from edge.components.types import BUILTIN_REPOSITORY, Component
+from edge.iam.escalation import Lack, installation_lacks
+from edge.iam.index import Index, Who
+from edge.iam.scope import HOST
 from edge_kube.meta import Key
 from edge_sdk.problem import Violation
 from edge_sdk.semver import BadVersion, parse_range
@@ -20,6 +23,15 @@ _RANGES = "a version such as 1.2.3, or a range such as ^1.2, ~2.0, 1.x or >=1 <3
 def validate(new: Component, old: Component | None) -> list[Violation]:
     """An object that is being deleted is let through: its finalizer must come off whatever its spec says."""
     return [] if new.metadata.deletion_timestamp else [*_release(new, old), *_chart(new), *_dependencies(new)]
+
+
+def component_author_lacks(index: Index, who: Who, new: Component, old: Component | None) -> Iterator[Lack]:
+    """What a right to everything in one namespace must not give: the whole cluster, by a chart."""
+    if old is not None and old.spec == new.spec:
+        return
+    verb = "create" if old is None else "update"
+    for cluster in sorted({one.spec.target_cluster or HOST for one in (new, old) if one is not None}):
+        yield from installation_lacks(index, who, verb, cluster)
 
 
 def _release(new: Component, old: Component | None) -> Iterator[Violation]:

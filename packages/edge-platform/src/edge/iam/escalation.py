@@ -10,14 +10,23 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from edge.iam.aggregation import Recipe, Template, resolve, template_of
-from edge.iam.facts import binding_facts, home_of, label_of, role_facts
+from edge.iam.facts import binding_facts, home_of, label_of, node_wants, role_facts
 from edge.iam.federated import link_of
 from edge.iam.index import Index, Who
 from edge.iam.rolebook import Role
-from edge.iam.scope import HOST, HOST_SCOPE, LETTERS, PLATFORM, SYSTEM_NAMESPACES, kind_of_scope, scope_text
+from edge.iam.scope import (
+    HOST,
+    HOST_SCOPE,
+    LETTERS,
+    PLATFORM,
+    SYSTEM_NAMESPACES,
+    kind_of_scope,
+    name_of_scope,
+    scope_text,
+)
 from edge.iam.types import IAMRole, IAMRoleBinding, PolicyRule, RoleTemplate, ScopePattern, User
 from edge_kube.meta import ObjectMeta
-from edge_sdk.scopes import CLUSTER_LABEL, HOST_ROLE, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
+from edge_sdk.scopes import CLUSTER_LABEL, EXT_GROUP, HOST_ROLE, IAM_GROUP, SCOPE_GROUP, WORKSPACE_LABEL
 
 SHOWN: Final = 5
 MISSING_MAX: Final = 100
@@ -149,7 +158,7 @@ def pattern_lacks(index: Index, who: Who, new: ScopePattern, old: ScopePattern |
 def namespace_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
     """Into and out of a workspace: both must let the author do it. System namespaces join none.
 
-    Out of all of them, the cluster must: nothing bounds a namespace there.
+    Out of all of them, or from none into one, the cluster must: it alone is above what is in none.
     """
     there, was = new.labels.get(WORKSPACE_LABEL, ""), old.labels.get(WORKSPACE_LABEL, "") if old else ""
     if there == was:
@@ -168,6 +177,24 @@ def namespace_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta | N
     if not there:
         why = "a namespace that leaves its workspace leaves its quota too"
         yield from cluster_lacks(index, who, "workspaces", ObjectMeta(name=was), why)
+    elif old is not None and not was:
+        why = "a namespace that is in no workspace falls to the administrators of the one that it joins"
+        yield from cluster_lacks(index, who, "workspaces", ObjectMeta(name=there), why)
+
+
+def node_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMeta) -> Iterator[Lack]:
+    """Into and out of node groups by a label: each group must let the author do it, those that the node stays
+    in too. One that is in none is the cluster's to give away."""
+    before, after = set(node_wants(old, HOST)), set(node_wants(new, HOST))
+    joined = after - before
+    for scope in sorted(before ^ after | (before if joined else set())):
+        group = name_of_scope(scope)
+        if not index.check(who, scope, "update", SCOPE_GROUP, "nodegroups", group):
+            moved = f"its labels move rights at {scope_text(scope)}; it needs update on the node group"
+            yield Lack(moved, "escalate")
+    if joined and not before:
+        why = "a node that is in no group falls to the administrators of the one that it joins"
+        yield from cluster_lacks(index, who, "nodegroups", ObjectMeta(name=name_of_scope(min(joined))), why)
 
 
 def moved_lacks(index: Index, who: Who, kind: str, new: ObjectMeta, old: ObjectMeta | None) -> Iterator[Lack]:
@@ -201,6 +228,17 @@ def stands_for_host_lacks(index: Index, who: Who, new: ObjectMeta, old: ObjectMe
         yield Lack(
             f"the label {key}={value} makes it stand for the host; it needs update on clusters at "
             f"{scope_text(HOST_SCOPE)}",
+            "escalate",
+        )
+
+
+def installation_lacks(index: Index, who: Who, verb: str, cluster: str) -> Iterator[Lack]:
+    """A chart is installed with every right in its cluster, whichever namespace its Component is in."""
+    scope = f"c/{cluster}"
+    if not index.check(who, scope, verb, EXT_GROUP, "components"):
+        yield Lack(
+            f"its chart is installed with every right in the cluster; it needs {verb} on components at "
+            f"{scope_text(scope)}",
             "escalate",
         )
 

@@ -12,7 +12,7 @@ from edge.nodes.reconcilers.nodegroup import NodeGroupReconciler
 from edge.nodes.reconcilers.nodes import ClusterNodes, HostNode
 from edge.nodes.rules import groups_on
 from edge.nodes.types import GROUP, NodeGroup
-from edge.nodes.webhooks import check_node_group, node_group_author_lacks
+from edge.nodes.webhooks import MOVES_NODE, check_node_group, node_author_lacks, node_group_author_lacks
 from edge.tenancy.types import Workspace
 from edge_kube.core import Node
 from edge_kube.runtime import MemberWatch, Request, Watch
@@ -82,6 +82,18 @@ def room(sites: Sites, grants: Grants | None = None) -> Room:
                 authorize=grants and grants.guard(node_group_author_lacks),
                 warn=grants and grants.warn,
                 going=changes("labels", CLUSTER_LABEL),  # what is bound at the group counts where it is
+            ),
+            *(
+                (
+                    Webhook(
+                        Node,
+                        authorize=grants.guard(node_author_lacks),
+                        warn=grants.warn,
+                        conditions=MOVES_NODE,
+                    ),
+                )
+                if grants is not None
+                else ()
             ),
         ),
         rights=(

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from edge.iam.escalation import Lack, moved_lacks, selection_lacks, waiting_lacks
+from edge.iam.escalation import Lack, moved_lacks, node_lacks, selection_lacks, waiting_lacks
 from edge.iam.index import Index, Who
 from edge.nodes.rules import EFFECTS, KEY, VALUE, BadTaint, granted_to, parse_taint
 from edge.nodes.types import APPLIED_TAINTS_ANNOTATION, PRIMARY_ANNOTATION, NodeGroup
+from edge_kube.core import Node
 from edge_kube.meta import LabelSelector
+from edge_sdk.cel import changes, changes_keys
 from edge_sdk.problem import Violation
 from edge_sdk.scopes import GRANTED_WORKSPACES_ANNOTATION, NODE_GROUP_LABEL, NODE_GROUP_MEMBER_PREFIX
 from edge_sdk.selectors import OPERATORS, selects
@@ -21,6 +23,13 @@ RESERVED: Final = (
     "kubernetes.io/os",
     "kubernetes.io/arch",
 )
+MOVES_NODE: Final = {
+    "group-changes": f"oldObject != null && ({changes('labels', NODE_GROUP_LABEL)} || "
+    f"{changes_keys(NODE_GROUP_MEMBER_PREFIX)})",
+    "not-the-node-itself": "!('system:nodes' in request.userInfo.groups)",
+}
+"""Nodes are everybody's and change all the time: only their groups are ours to ask about. Whoever runs a node
+registers it, with the labels that it was started with."""
 WORKSPACE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 KEY_RULE: Final = "[prefix/]name of letters, digits, '-', '_', '.'; name at most 63 characters"
 
@@ -63,6 +72,12 @@ def node_group_author_lacks(index: Index, who: Who, new: NodeGroup, old: NodeGro
     before = LabelSelector() if old is None else old.spec.selector
     if new.spec.selector != before:
         yield from selection_lacks(index, who, new.metadata)
+
+
+def node_author_lacks(index: Index, who: Who, new: Node, old: Node | None) -> Iterator[Lack]:
+    """Rights at a group reach the nodes that are labelled for it."""
+    if old is not None:
+        yield from node_lacks(index, who, new.metadata, old.metadata)
 
 
 def check_selector(selector: LabelSelector, path: str) -> list[Violation]:

@@ -40,6 +40,13 @@ def test_the_printed_file_is_accepted(tmp_path: Path) -> None:
     assert settings.authorization.cache_ttl.s == 300
 
 
+def test_without_the_cache_one_caller_is_remembered_and_else_so_many(tmp_path: Path) -> None:
+    assert read().authorization.remembered == 10_000
+    assert read("authorization: {cacheSize: 500}", tmp_path).authorization.remembered == 500
+    without = read("authorization: {cacheEnabled: false, cacheSize: 500}", tmp_path)
+    assert without.authorization.remembered == 1
+
+
 def test_environment_beats_the_file_and_a_flag_beats_both(tmp_path: Path) -> None:
     assert (
         read("authentication: {jwt: {expire: 1h}}", tmp_path, JWT_EXPIRE="2h").authentication.jwt.expire.s

@@ -61,6 +61,19 @@ def test_a_right_on_a_workspace_holds_in_its_namespaces_and_nowhere_else(index: 
         assert not index.check("ann", scope, "get", "", "pods"), scope
 
 
+def test_an_index_that_remembers_one_caller_gives_each_their_own_answer() -> None:
+    index = Index(size=1)
+    index.put_scope("w/host/press")
+    index.put_role(role("reader", "workspace", rule("get", "pods")))
+    for name in ("ann", "eve"):
+        index.put_user(name, ())
+    index.put_binding(Binding("b", "reader", "w/host/press", ("User:ann",)))
+    for _ in range(3):
+        assert index.check("ann", "w/host/press", "get", "", "pods")
+        assert not index.check("eve", "w/host/press", "get", "", "pods")
+        assert index.remembered == 1
+
+
 def test_nobody_has_a_right_in_an_empty_index() -> None:
     empty = Index()
     for who in ("ann", "system:anonymous", "system:serviceaccount:a:b", ("eve", ("system:masters",))):

@@ -238,10 +238,26 @@ class AuthorizationSettings(Section):
             also=("auth.mode",),
         ),
     ] = "RBAC"
-    cache_enabled: bool = True
-    cache_size: Annotated[int, setting(ge=100)] = 10_000
-    cache_ttl: Annotated[Duration, setting()] = field(default=Duration(300), name="cacheTTL")
+    cache_enabled: Annotated[
+        bool,
+        setting(
+            "Remember what callers may. false: of the last one alone; slower, and no fresher, since a change "
+            "of rights ends what is remembered at once."
+        ),
+    ] = True
+    cache_size: Annotated[
+        int, setting("Callers whose rights are remembered; who was not seen for longest goes.", ge=100)
+    ] = 10_000
+    cache_ttl: Annotated[
+        Duration,
+        setting("How often all that rights come from is compared with the API server; changes come at once."),
+    ] = field(default=Duration(300), name="cacheTTL")
     webhook: WebhookSettings = WebhookSettings()
+
+    @property
+    def remembered(self) -> int:
+        """Callers whose rights are kept worked out; an index has one at least."""
+        return self.cache_size if self.cache_enabled else 1
 
 
 class RateLimitSettings(Section):

@@ -43,7 +43,7 @@ class Picture:
         )
         self.rights = Rights(
             ground.client,
-            cache_size=settings.authorization.cache_size,
+            cache_size=settings.authorization.remembered,
             streams=ground.open_streams,
             silence_s=self._silence_s,
             allow_all=settings.authorization.mode == ALWAYS_ALLOW,

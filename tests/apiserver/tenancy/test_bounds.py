@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from tests.support.admitted import Admitted, bound, user
 
+from edge.iam.types import Subject
 from edge.tenancy.limits import QUOTA_NAME
 from edge.tenancy.types import Workspace, WorkspaceSpec, WorkspaceTemplate
 from edge_kube.client import Client
@@ -108,6 +109,24 @@ async def test_S8_what_waits_for_a_workspace_is_not_his_who_makes_the_name_his_o
         await world.as_user("ann").create(orphans, manager="test")
     await world.as_user("ann").create(Workspace(metadata=ObjectMeta(name="of-her-own")), manager="test")
     await world.as_user("root").create(orphans, manager="test")
+
+
+async def test_S7_a_namespace_made_anew_brings_nobody_the_rights_of_its_namesakes_accounts(
+    world: Admitted,
+) -> None:
+    """Bindings name service accounts by their namespace, and that may be gone and come again as another's."""
+    robot = Subject(kind="ServiceAccount", namespace="tools", name="robot")
+    await world.kube.create(bound("robot", "platform-admin", "platform", "global", robot))
+    await world.knows("system:serviceaccount:tools:robot", "p", "delete", "secrets")
+    ann, key = world.as_user("ann"), Key("", "press")
+    refused = "it gives the role platform-admin at platform"
+    with pytest.raises(Forbidden, match=refused):
+        await ann.merge(Workspace, key, {"spec": {"template": {"namespaces": ["press-a", "tools"]}}})
+    tools = Namespace(metadata=ObjectMeta(name="tools", labels={WORKSPACE_LABEL: "press"}))
+    with pytest.raises(Forbidden, match=refused):
+        await ann.create(tools, manager="test")
+    await ann.merge(Workspace, key, {"spec": {"template": {"namespaces": ["press-a", "press-tools"]}}})
+    await world.as_user("root").create(tools, manager="test")
 
 
 @pytest.mark.parametrize(

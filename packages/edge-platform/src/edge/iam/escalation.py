@@ -133,13 +133,24 @@ def takeover_lacks(index: Index, who: Who, user: User) -> Steps:
     return _subjects_lack(index, who, _is(user))
 
 
+def namesakes_lack(index: Index, who: Who, namespace: str) -> Steps:
+    """A namespace that is made anew has service accounts of its own, whom old bindings may name."""
+    if index.scopes.knows(f"n/{HOST}/{namespace}"):
+        return
+    accounts = index.subjects_from(f"User:system:serviceaccount:{namespace}:")
+    yield from _bound_to(index, who, {*accounts, f"Group:system:serviceaccounts:{namespace}"})
+
+
 def _is(user: User) -> set[str]:
     return {f"User:{user.metadata.name}", *(f"Group:{group}" for group in user.spec.groups)}
 
 
 def _subjects_lack(index: Index, who: Who, subjects: set[str]) -> Steps:
-    named = {subject for subject in subjects if not subject.startswith("Group:system:")}
-    for binding in tuple(index.bound(sorted(named))):
+    return _bound_to(index, who, {one for one in subjects if not one.startswith("Group:system:")})
+
+
+def _bound_to(index: Index, who: Who, subjects: set[str]) -> Steps:
+    for binding in tuple(index.bound(sorted(subjects))):
         role = index.role_of(binding)
         if role is not None:
             yield from _bound_lack(index, who, binding.scope, role)

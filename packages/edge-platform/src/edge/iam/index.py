@@ -335,6 +335,10 @@ class Index:
         """Whether some binding names the subject."""
         return subject in self._by_subject
 
+    def subjects_from(self, prefix: str) -> list[str]:
+        """Every subject that some binding names and whose key begins so. Looks at all there are."""
+        return [subject for subject in self._by_subject if subject.startswith(prefix)]
+
     def bound_at(self, subject: str, scope: str) -> Iterable[Binding]:
         """The bindings at one scope that name the subject."""
         return self._by_subject.get(subject, {}).get(scope, {}).values()

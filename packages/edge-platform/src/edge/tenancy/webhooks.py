@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from edge.iam.escalation import (
-    Lack,
     Steps,
     cluster_lacks,
     manager_lacks,
     moved_lacks,
+    namesakes_lack,
     namespace_lacks,
     waiting_lacks,
 )
@@ -75,6 +75,9 @@ def workspace_author_lacks(index: Index, who: Who, new: Workspace, old: Workspac
     The quota bounds its administrators, so they neither change it nor let the namespaces go out of it.
     """
     yield from moved_lacks(index, who, "workspace", new.metadata, old and old.metadata)
+    before = old.spec.template.namespaces if old is not None else ()
+    for name in set(new.spec.template.namespaces).difference(before):
+        yield from namesakes_lack(index, who, name)
     if old is None:
         yield from waiting_lacks(index, who, "workspace", new.metadata)
         return
@@ -89,5 +92,7 @@ def workspace_author_lacks(index: Index, who: Who, new: Workspace, old: Workspac
         yield from cluster_lacks(index, who, "workspaces", new.metadata, why)
 
 
-def namespace_author_lacks(index: Index, who: Who, new: Namespace, old: Namespace | None) -> Iterator[Lack]:
+def namespace_author_lacks(index: Index, who: Who, new: Namespace, old: Namespace | None) -> Steps:
     yield from namespace_lacks(index, who, new.metadata, old and old.metadata)
+    if old is None:
+        yield from namesakes_lack(index, who, new.metadata.name)

@@ -42,4 +42,4 @@ async def test_S6_who_administers_one_cluster_does_not_make_it_the_host(
     with pytest.raises(Forbidden, match=REFUSED):
         await ann.merge(Cluster, key, DOUBLE)
     await ann.merge(Cluster, key, {"metadata": {"finalizers": None}})
-    await system.gone(Cluster, "orchard", within_s=30)
+    await system.gone(Cluster, "orchard", within_s=60)

@@ -11,9 +11,11 @@ from tests.support.gateway import IAM, PASSWORD, PATIENCE_S, RunningGateway, mak
 from tests.support.projected import binding
 from tests.support.workspaces import Tenant
 
+from edge.nodes.types import NodeGroup
 from edge.tenancy.types import Workspace
 from edge_kube.client import Client
-from edge_kube.meta import Key
+from edge_kube.meta import Key, ObjectMeta
+from edge_sdk.scopes import GRANTED_WORKSPACES_ANNOTATION
 
 PODS = {"verb": "list", "group": "", "resource": "pods"}
 
@@ -142,6 +144,48 @@ async def test_the_review_of_grants_tells_each_caller_only_of_bindings_they_may_
     refused = await gateway.get(f"{IAM}/access/grants?kind=odd", token=await gateway.token())
     assert refused.status == 400
     assert "dangling|unused|tooWide" in refused.json()["message"]
+
+
+async def test_grants_of_node_groups_are_reviewed_too(
+    gateway: RunningGateway, tenant: Tenant, kube: Client
+) -> None:
+    """I18, I19: to a workspace that is not there, to one that does not use the group, to everybody."""
+    narrow, open_to_all, gone = (f"{word}-{tenant.workspace}" for word in ("narrow", "open", "gone"))
+    granted = {GRANTED_WORKSPACES_ANNOTATION: f"{tenant.workspace},{gone}"}
+    await kube.create(NodeGroup(metadata=ObjectMeta(name=narrow, annotations=granted)), manager="test")
+    await kube.create(NodeGroup(metadata=ObjectMeta(name=open_to_all)), manager="test")
+    for name in (narrow, open_to_all):
+        await tenant.bind_at("nodegroup", name, "nodegroup-viewer", f"sees-{name}")
+    token = await gateway.token(tenant.user)
+
+    async def found() -> set[tuple[str, str, str]]:
+        items = (await gateway.get(f"{IAM}/access/grants?limit=500", token=token)).json()["items"]
+        about = [one for one in items if one["scope"].startswith("nodegroup/") and not one["binding"]]
+        assert all(one["reason"] and one["remedy"] for one in about)
+        return {(one["kind"], one["scope"], one["subject"]) for one in about}
+
+    everybody = ("tooWide", f"nodegroup/{open_to_all}", "")
+    dangling = ("dangling", f"nodegroup/{narrow}", f"Workspace {gone}")
+    unused = ("unused", f"nodegroup/{narrow}", f"Workspace {tenant.workspace}")
+    async with asyncio.timeout(30):
+        while await found() != {everybody, dangling, unused}:  # noqa: ASYNC110 - it hears of it elsewhere
+            await asyncio.sleep(0.05)
+        await kube.create(
+            {
+                "apiVersion": "app.theriseunion.io/v1alpha1",
+                "kind": "ApplicationDeployment",
+                "metadata": {"name": "qc", "namespace": tenant.namespaces[0]},
+                "spec": {"application": "qc", "version": "latest", "topologies": [{"nodeGroup": narrow}]},
+            },
+            manager="test",
+        )
+        while await found() != {everybody, dangling}:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+    stranger = (await gateway.get(f"{IAM}/access/grants?limit=500", token=await gateway.token("ada"))).json()
+    assert narrow not in json.dumps(stranger)
+    for name in (narrow, open_to_all):
+        await tenant.unbind(f"sees-{name}")
+        await kube.delete(NodeGroup, name)
 
 
 async def test_yes_why_and_who_can_agree_with_each_other(gateway: RunningGateway, tenant: Tenant) -> None:

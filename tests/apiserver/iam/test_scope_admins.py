@@ -53,7 +53,7 @@ class Town:
         return await self.gateway.ask(method, path, token=self.tokens[who], **options)
 
     async def until(self, who: str, path: str, status: int) -> None:
-        await self.gateway.until(path, status, token=self.tokens[who], within_s=30)
+        await self.gateway.until(path, status, token=self.tokens[who], within_s=60)
 
 
 @pytest_asyncio.fixture
@@ -80,7 +80,7 @@ async def town(kube: Kube) -> AsyncIterator[Town]:
 
 
 async def _token(gateway: RunningGateway, name: str) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (answer := await gateway.sign_in(name)).status != 200:  # noqa: ASYNC110 - it hears elsewhere
             await asyncio.sleep(0.05)
     return answer.json()["access_token"]

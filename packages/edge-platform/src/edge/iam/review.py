@@ -22,7 +22,10 @@ Sees = Callable[[Binding], bool]
 
 
 class Finding(Struct):
-    """One reason to look at a binding again. subject "" concerns the whole binding."""
+    """One reason to look at a grant again. subject "" concerns all of it.
+
+    binding, role: "" where a node group is granted to workspaces: its scope says which.
+    """
 
     kind: str
     binding: str

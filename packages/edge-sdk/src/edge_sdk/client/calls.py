@@ -227,7 +227,7 @@ class Calls:
     async def review_grants(
         self, *, limit: int | None = None, cursor: str = "", kind: str = ""
     ) -> FindingPage:
-        """Bindings that should be looked at again."""
+        """Bindings and grants of node groups to be looked at again."""
         return await self._http.call(
             "GET",
             "/oapis/iam.theriseunion.io/v1alpha1/access/grants",

@@ -5,6 +5,7 @@ Answers beyond one's own rights are for those who may read the bindings at that 
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from aiohttp import web
 from msgspec import UnsetType
 
 from edge.apiserver.answers import document
+from edge.apiserver.groupgrants import GroupGrants
 from edge.apiserver.lists.listing import number
 from edge.apiserver.openapi.operation import IAM, Operation, Param
 from edge.apiserver.openapi.shapes import FindingPage, MyAccess, ScopePage
@@ -55,7 +57,7 @@ OPERATIONS: Final = (
         body=questions.WhoCanBody, answer=questions.WhoCan, name="whoCan",
     ),
     Operation(
-        "GET", f"{IAM}/access/grants", "Bindings that should be looked at again", "access",
+        "GET", f"{IAM}/access/grants", "Bindings and grants of node groups to be looked at again", "access",
         answer=FindingPage, name="reviewGrants", params=(*_PAGE, Param("kind", "Of finding.")),
     ),
     Operation(
@@ -66,8 +68,11 @@ OPERATIONS: Final = (
 
 
 class AccessRoutes:
-    def __init__(self, rights: Rights, title: Callable[[str], str] = lambda _: "") -> None:
+    def __init__(
+        self, rights: Rights, groups: GroupGrants, title: Callable[[str], str] = lambda _: ""
+    ) -> None:
         """title: from the key of a scope to its display name, "" without one."""
+        self._groups = groups
         self._rights = rights
         self._title = title
         self._index = rights.index
@@ -137,7 +142,7 @@ class AccessRoutes:
         )
 
     async def _grants(self, exchange: "Exchange") -> web.StreamResponse:
-        """Findings about the bindings that the caller may see."""
+        """Findings about the bindings and the grants of node groups that the caller may see."""
         kind = exchange.target.first("kind")
         if kind and kind not in review.KINDS:
             raise Problem(
@@ -146,11 +151,14 @@ class AccessRoutes:
                 why="grants are reviewed for three things",
                 do=f"use kind={'|'.join(review.KINDS)}, or leave it out",
             )
-        sees = questions.BindingSight(self._index, exchange.caller.caller.name)
+        who = exchange.caller.caller.name
+        sees = questions.BindingSight(self._index, who)
         start, size = _page(exchange.target)
         items: list[review.Finding] = []
         total = 0
-        async for found in in_turns(review.Review(self._index, sees).all()):
+        async for found in in_turns(
+            chain(review.Review(self._index, sees).all(), self._groups.findings(who))
+        ):
             if kind in ("", found.kind):
                 if start <= total < start + size:
                     items.append(found)

@@ -6,6 +6,7 @@ from edge.apiserver.account.entrances import Entrances
 from edge.apiserver.account.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.callers.acting import Acting
 from edge.apiserver.gateway import Gateway
+from edge.apiserver.groupgrants import GroupGrants
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.lists.live import LiveRows
 from edge.apiserver.lists.routes import RowRoutes
@@ -129,7 +130,11 @@ class Serving:
             },
             own=(
                 *self._signing_in.own(),
-                AccessRoutes(rights, ScopeTitles(picture.collections)).handler,
+                AccessRoutes(
+                    rights,
+                    GroupGrants(rights.index, picture.collections),
+                    ScopeTitles(picture.collections),
+                ).handler,
                 self._kubeconfig_routes().handler,
                 RowRoutes(rights, picture.collections, live, cursors).handler,
                 self.watching.handler,

@@ -268,7 +268,7 @@ class Explanation(Model):
 
 
 class Finding(Model):
-    """One reason to look at a binding again. subject "" concerns the whole binding."""
+    """One reason to look at a grant again. subject "" concerns all of it."""
 
     kind: str
     binding: str

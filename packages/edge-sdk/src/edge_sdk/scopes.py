@@ -54,7 +54,7 @@ SYSTEM_NAMESPACE: Final = "edge-system"
 ADMINS_GROUP: Final = "edge:platform-admins"  # bound to cluster-admin in host and members (R13)
 SCOPE_ADMINS_GROUP: Final = "edge:scope-administrators"
 """In whose name, beside the caller's, the gateway writes what somebody may write at their scope alone: native
-RBAC cannot say "the bindings of this workspace" (decision 024)."""
+RBAC cannot say "the bindings of this workspace" (decision 026)."""
 GROUP_PREFIX: Final = "edge:group:"
 """Before the groups of a user where the gateway acts for them: in the host and in members, a group of the
 platform is never one that a cluster's own RBAC knows by the same name (decision 008)."""

@@ -13,11 +13,11 @@ from aiohttp import web
 from msgspec import UnsetType
 
 from edge.apiserver.answers import document
-from edge.apiserver.groupgrants import GroupGrants
 from edge.apiserver.lists.listing import number
 from edge.apiserver.openapi.operation import IAM, Operation, Param
 from edge.apiserver.openapi.shapes import FindingPage, MyAccess, ScopePage
 from edge.apiserver.paths import Resource, Target
+from edge.apiserver.reviews.groupgrants import GroupGrants
 from edge.apiserver.reviews.impact import ImpactBody, ImpactRoute
 from edge.apiserver.rights.picture import Rights
 from edge.iam import questions, review

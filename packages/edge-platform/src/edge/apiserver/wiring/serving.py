@@ -6,7 +6,6 @@ from edge.apiserver.account.entrances import Entrances
 from edge.apiserver.account.kubeconfig_routes import KubeconfigRoutes
 from edge.apiserver.callers.acting import Acting
 from edge.apiserver.gateway import Gateway
-from edge.apiserver.groupgrants import GroupGrants
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.lists.live import LiveRows
 from edge.apiserver.lists.routes import RowRoutes
@@ -16,6 +15,7 @@ from edge.apiserver.openapi.operations import own_operations
 from edge.apiserver.openapi.routes import DocumentRoutes
 from edge.apiserver.reverse.routes import ReverseRoutes
 from edge.apiserver.reviews.access_routes import AccessRoutes
+from edge.apiserver.reviews.groupgrants import GroupGrants
 from edge.apiserver.reviews.scopetitles import ScopeTitles
 from edge.apiserver.rights.sight import Eyes
 from edge.apiserver.routes import Router

@@ -47,6 +47,7 @@ def test_a_chart_gives_its_metadata_and_the_files_asked_for() -> None:
         (pack({"/web/Chart.yaml": "x"}), "leaves the chart's folder"),
         (pack({"web/Chart.yaml": "x", "other/a": ""}), "2 top folders"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "archive",  # whose bytes tell the time
 )
 def test_what_is_no_chart_is_refused_with_the_field_and_the_reason(archive: bytes, named: str) -> None:
     with pytest.raises(BadChart) as refusal:

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 
 from edge.apiserver.auditing.copies import Copies
 from edge.apiserver.auditing.key import known_keys
-from edge.apiserver.callers.keys import MANAGER
 from edge.apiserver.configuration.settings import AuditSettings
+from edge.apiserver.mirrors.secretrecords import MANAGER
 from edge.audit.verdict import Verdict
 from edge.audit.verifier import Verifier
 from edge_kube.client import Client

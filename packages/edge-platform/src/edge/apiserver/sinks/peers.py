@@ -31,11 +31,14 @@ async def follow_peers(
 ) -> None:
     """Until cancelled. refresh: learns which keys count."""
     while True:
+        try:
+            await refresh()
+        except (OSError, ValueError, KubeError) as error:  # those that are known count meanwhile
+            log.warning("audit_keys_not_read", error=str(error))
         for peer in peers:
             try:
-                await refresh()
                 await catch_up(received, peer)
-            except (OSError, ValueError, KubeError) as error:
+            except (OSError, ValueError) as error:
                 log.info("audit_peer_not_followed", peer=peer.name, error=str(error))
         await asyncio.sleep(every_s)
 

@@ -1,7 +1,5 @@
 """What bounds a tenant is not the tenant's to change: quota, shares, and the way out of them (I15)."""
 
-import asyncio
-
 import pytest
 import pytest_asyncio
 from tests.support.admitted import Admitted, bound, user
@@ -93,7 +91,7 @@ async def test_what_bounds_a_tenant_still_does_while_its_workspace_is_being_dele
             await ann.merge(Workspace, key, change)
     await ann.merge(Workspace, key, {"metadata": {"labels": {"colour": "blue"}}})
     await root.merge(Workspace, key, forced)
-    await world.kube.gone(Workspace, "press", within_s=30)
+    await world.kube.gone(Workspace, "press")
     assert WORKSPACE_LABEL not in (await world.kube.get(Namespace, "press-a")).metadata.labels
 
 
@@ -101,9 +99,7 @@ async def test_S8_what_waits_for_a_workspace_is_not_his_who_makes_the_name_his_o
     """Labelled beforehand, or left behind by a workspace of that name in a cluster that did not answer."""
     left = {WORKSPACE_LABEL: "orphans"}
     await world.kube.create(Namespace(metadata=ObjectMeta(name="left-behind", labels=left)))
-    async with asyncio.timeout(30):
-        while world.index.scopes.place("n/host/left-behind") is None:  # noqa: ASYNC110 - it changes elsewhere
-            await asyncio.sleep(0.02)
+    await world.kube.caught_up()
     orphans = Workspace(metadata=ObjectMeta(name="orphans"))
     with pytest.raises(Forbidden, match="namespaces labelled for a workspace orphans already"):
         await world.as_user("ann").create(orphans, manager="test")

@@ -209,7 +209,7 @@ async def test_a_peer_has_nobody_keep_a_record_that_no_gateway_signed(
     for chain, key in (("made-up", forger), ("unsigned", KEY)):
         source = NearSink(tmp_path / chain)
         source.folder.add_key(forger.public_key())
-        trail = Trail(Shipper([source], chain, key, enough=1), within_s=10)
+        trail = Trail(Shipper([source], chain, key, enough=1), within_s=60)
         trail.start()
         await change(trail)
         await until(lambda trail=trail: trail.counts.written == 2)

@@ -46,6 +46,7 @@ class LookingWebhook:
             "is-looked-for": f"has(object.metadata.name) && object.metadata.name == '{_NAME}'"
         }
     )
+    going: str = ""
     failure_policy: Literal["Fail", "Ignore"] = "Fail"
 
     def default(self, page: ConfigMap) -> PatchOps:

@@ -65,6 +65,39 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
         assert key in str(refused.value)
 
 
+def test_what_does_not_fit_hides_no_contradiction(tmp_path: Path) -> None:
+    text = (
+        "rateLimit: {qps: 100, burst: 10}\n"
+        "nonsense: 1\n"
+        "authentication: {jwt: {expire: soon}, oidc: {enabled: true}, session: {perUser: 0}}\n"
+    )
+    with pytest.raises(SettingsError) as refused:
+        read(text, tmp_path, LOG_LEVEL="loud")
+    for key in (
+        "rateLimit.burst",
+        "nonsense",
+        "jwt.expire",
+        "oidc.issuerURL",
+        "session.perUser",
+        "LOG_LEVEL",
+    ):
+        assert key in str(refused.value)
+
+
+def test_a_default_in_the_place_of_a_bad_value_is_held_against_nobody(tmp_path: Path) -> None:
+    text = (
+        "rateLimit: {qps: many, burst: 10}\n"
+        "server: {bindAddress: nowhere, tls: {port: 8080}}\n"
+        "authentication: {jwt: {expire: soon}, session: {idle: 1h}}\n"
+    )
+    with pytest.raises(SettingsError) as refused:
+        read(text, tmp_path)
+    told = [one.field.partition(" ")[0] for one in refused.value.violations]
+    assert told == [
+        "server.bindAddress", "authentication.jwt.expire", "rateLimit.qps", "server.tls.port",
+    ]  # fmt: skip
+
+
 def test_contradictions_are_refused_all_at_once(tmp_path: Path) -> None:
     text = (
         "rateLimit: {qps: 100, burst: 10}\n"

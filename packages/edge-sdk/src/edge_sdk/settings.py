@@ -133,12 +133,20 @@ def setting(
 
 
 class SettingsError(ValueError):
-    """All that is wrong with the settings; the process does not start."""
+    """All that is wrong with the settings; the process does not start.
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    rest: what could be read, with defaults for what could not; None where one has none. broken: keys whose
+    values do not fit. With them a service looks for what contradicts itself, to tell that as well.
+    """
+
+    def __init__(
+        self, violations: Sequence[Violation], rest: "Settings | None" = None, broken: Sequence[str] = ()
+    ) -> None:
         lines = "\n".join(f"  - {item}" for item in violations)
         super().__init__(f"the settings cannot be used:\n{lines}")
         self.violations = tuple(violations)
+        self.rest = rest
+        self.broken = tuple(broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +192,13 @@ def load(
     reading.tree = tree
     built = {cls: reading.section(cls, name, tree.get(name)) for name, cls in sections.items()}
     reading.refuse_unknown(tree, sections, unused)
-    if reading.violations:
-        raise SettingsError(reading.violations)
     found = [name for name in unused if _lookup(tree, name) is not None or reading.environ.get(name)]
     sections_made = {cls: made for cls, made in built.items() if made is not None}
-    return Settings(sections_made, reading.places, found)
+    settings = Settings(sections_made, reading.places, found)
+    if reading.violations:
+        is_whole = len(sections_made) == len(built)
+        raise SettingsError(reading.violations, settings if is_whole else None, reading.broken)
+    return settings
 
 
 @dataclass(slots=True)
@@ -200,6 +210,8 @@ class _Reading:
     sections: set[str] = field(default_factory=set[str])
     places: dict[str, Place] = field(default_factory=dict[str, Place])
     violations: list[Violation] = field(default_factory=list[Violation])
+    broken: list[str] = field(default_factory=list[str])
+    """Keys whose values do not fit."""
 
     def read_file(self, file: Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
         if file is None or isinstance(file, Mapping):
@@ -219,30 +231,39 @@ class _Reading:
         return cast("dict[str, Any]", loaded)
 
     def section(self, cls: type[Section], path: str, given: object) -> Section | None:
-        """Build a section; None when something in it is wrong (and noted)."""
+        """Build a section, with defaults for what is wrong (and noted); None where there is no default."""
         self.sections.add(path)
         if given is not None and not isinstance(given, Mapping):
             self._refuse(path, given, "it is a section", "a mapping of keys to values")
-            return None
+            self.broken.append(path)
+            given = None
         values = cast("Mapping[str, Any]", given or {})
-        before = len(self.violations)
         made: dict[str, Any] = {}
+        lacks = False
         for info in fields(cls):
             key = f"{path}.{info.encode_name}"
             inner = _section_of(info.type)
             if inner is not None:
-                made[info.name] = self.section(inner, key, values.get(info.encode_name))
+                below = self.section(inner, key, values.get(info.encode_name))
+                lacks = lacks or below is None
+                made[info.name] = below
                 continue
             self.known.update((key, *_extra(info).get("also", ())))
             given = self._given(info, key)
-            if given:
-                made[info.name] = self._agreed(info, key, given)
+            before = len(self.violations)
+            value = self._agreed(info, key, given) if given else None
+            if len(self.violations) > before:
+                self.broken.append(key)
+            elif given:
+                made[info.name] = value
             if info.name not in made and info.default is NODEFAULT and info.default_factory is NODEFAULT:
-                env = _extra(info).get("env")
-                self._refuse(
-                    key, "", "it is required", f"set it in edge.yaml{f' or as {env}' if env else ''}"
-                )
-        return cls(**made) if len(self.violations) == before else None
+                lacks = True
+                if key not in self.broken:
+                    env = _extra(info).get("env")
+                    self._refuse(
+                        key, "", "it is required", f"set it in edge.yaml{f' or as {env}' if env else ''}"
+                    )
+        return None if lacks else cls(**made)
 
     def _given(self, info: FieldInfo, key: str) -> list[tuple[str, str, Any]]:
         """(name, source, value) of all spellings, at the place of highest precedence that has one."""

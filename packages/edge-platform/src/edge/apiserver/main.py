@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         flags = read_flags(arguments)
         file = _config_file(flags)
 
-        def read() -> GatewaySettings:
+        def read(*, with_files: bool = False) -> GatewaySettings:
             # The reader takes out what it has used.
-            return read_settings(file=file, environ=os.environ, flags=dict(flags))
+            return read_settings(file=file, environ=os.environ, flags=dict(flags), with_files=with_files)
 
-        settings = read()
+        settings = read(with_files=True)
         connection = connect(settings)
     except (FlagError, SettingsError, ConfigError) as error:
         sys.exit(f"edge-apiserver was not started: {error}")

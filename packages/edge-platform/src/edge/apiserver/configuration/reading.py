@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from edge.apiserver.configuration.settings import (
     address_of,
 )
 from edge.apiserver.listening.doors import origin_fault
+from edge.apiserver.settings_files import file_violations
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge.iam.oauthclients import COMMAND_LINE
 from edge.iam.redirects import redirect_violation
@@ -40,10 +41,29 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9])?")
 
 
 def read_settings(
-    *, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
+    *,
+    file: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    with_files: bool = False,
 ) -> GatewaySettings:
-    """Raises SettingsError that lists all that is wrong."""
-    found: Settings = load(SECTIONS, file=file, environ=environ, flags=flags, unused=NOT_USED)
+    """with_files: the files that they name as well. Raises SettingsError that lists all that is wrong."""
+    try:
+        found = load(SECTIONS, file=file, environ=environ, flags=flags, unused=NOT_USED)
+        settings, violations = _as_a_whole(found, with_files=with_files)
+    except SettingsError as error:
+        if error.rest is None:
+            raise
+        _, further = _as_a_whole(error.rest, with_files=with_files)
+        untouched = [one for one in further if not _is_about(one, error.broken)]
+        raise SettingsError([*error.violations, *untouched]) from None
+    if violations:
+        raise SettingsError(violations)
+    return settings
+
+
+def _as_a_whole(found: Settings, *, with_files: bool) -> tuple[GatewaySettings, list[Violation]]:
+    """The settings, and what in them contradicts itself or the files that they name."""
     server, violations = _first_listener(found[ServerSettings], found.places)
     settings = GatewaySettings(
         server=_timed(server, found.places),
@@ -56,9 +76,17 @@ def read_settings(
         not_used=found.unused,
     )
     violations += _contradictions(settings)
-    if violations:
-        raise SettingsError(violations)
-    return settings
+    violations += file_violations(settings) if with_files else ()
+    return settings, violations
+
+
+def _is_about(violation: Violation, broken: Sequence[str]) -> bool:
+    """Whether it may come of a default that stands for a value which does not fit."""
+    section = violation.field.rpartition(".")[0]
+    return any(
+        key.rpartition(".")[0] == section or section.startswith(key) or key in str(violation)
+        for key in broken
+    )
 
 
 def _first_listener(

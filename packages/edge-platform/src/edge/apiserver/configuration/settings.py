@@ -70,7 +70,13 @@ class CorsSettings(Section):
 
 class ServerSettings(Section):
     bind_address: Annotated[
-        str, setting("First listener, host:port.", env="BIND_ADDRESS", pattern=r"^[^\s]*:\d{1,5}$")
+        str,
+        setting(
+            "First listener, host:port.",
+            env="BIND_ADDRESS",
+            pattern=r"^[^\s]*:\d{1,5}$",
+            accepted="host:port, such as 0.0.0.0:9090",
+        ),
     ] = ""
     host: Annotated[str, setting("Address of the first listener.", pattern=r"^[^\s/]*$")] = ""
     port: Annotated[int, setting("Port of the first listener.", env="PORT", ge=0, le=65535)] = 0

@@ -17,10 +17,10 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
+from edge.operate.addresses import literal, why_not
+
 TIMEOUT_S: Final = 5.0
 DOCUMENT_MAX_BYTES: Final = 512 * 1024
-METADATA: Final = frozenset({"100.100.100.200", "fd00:ec2::254", "192.0.0.192"})
-"""Of clouds that keep their credentials outside the link-local range."""
 
 
 class FetchFailed(Exception):
@@ -28,13 +28,11 @@ class FetchFailed(Exception):
 
 
 def is_refused_address(text: str, *, loopback: bool) -> bool:
-    """Whether nothing of a provider can be at this address. loopback: the issuer is on this machine."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.is_loopback:
-        return not loopback
-    return address.is_link_local or address.is_multicast or address.is_unspecified or str(address) in METADATA
+    """Whether nothing of a provider can be at this address. loopback: the issuer is on this machine.
+
+    Raises ValueError for what is no address.
+    """
+    return bool(why_not(ipaddress.ip_address(text.partition("%")[0]), loopback_allowed=loopback))
 
 
 class _Resolver(AbstractResolver):
@@ -102,10 +100,11 @@ class Fetch:
         if not host or parts.username is not None:
             raise FetchFailed(f"{url[:200]} is no address of a provider")
         try:
-            refused = is_refused_address(host, loopback=self._loopback)
-        except ValueError:
-            return  # a name: its addresses are judged when it is looked up
-        if refused:
+            address = literal(host)
+        except ValueError as error:
+            raise FetchFailed(f"{host[:200]}: {error}") from None
+        # The addresses of a name are judged when it is looked up.
+        if address is not None and why_not(address, loopback_allowed=self._loopback):
             raise FetchFailed(f"{host} is an address that no provider may have")
 
     def _open(self) -> aiohttp.ClientSession:

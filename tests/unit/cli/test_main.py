@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.support.person import EDGE
 
-from edge.cli import output
+from edge.cli import auth, output
 from edge.cli.errors import CommandError
 from edge.cli.kubeconfig_file import default_file
+from edge.cli.main import main
 from edge.cli.manifests import objects_in
 from edge.cli.session_file import Kept, kept, kept_file
 
@@ -105,3 +106,33 @@ def test_nothing_in_an_object_steers_the_terminal(capsys: pytest.CaptureFixture[
         "a       \\x1b]0;owned\\x07\\x9b31m",
         "müller  日本",
     ]
+
+
+@pytest.mark.parametrize("form", ["table", "wide", "name", "yaml"])
+def test_nor_does_the_name_of_a_subject_that_somebody_has_bound(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Subjects are free texts: who may write a binding would else write to an administrator's terminal."""
+
+    def told(*_: object) -> dict[str, object]:
+        return {
+            "subjects": [{"kind": "User", "name": "ann\x1b]0;owned\x07\x9b31m", "via": list[str]()}],
+            "cursor": "",
+        }
+
+    monkeypatch.setattr(auth, "ask", told)
+    assert main(["auth", "who-can", "get", "pods", "-o", form]) == 0
+    said = capsys.readouterr().out
+    assert "owned" in said
+    assert not {"\x1b", "\x07", "\x9b"} & set(said)
+
+
+@pytest.mark.parametrize(
+    "server", ["localhost:9090", "ftp://edge.example.com", "http://[::1", "http://", "http://h:x"]
+)
+def test_what_is_no_address_is_not_understood_before_anything_is_asked(
+    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGE_TOKEN", "some")
+    assert main(["get", "users", "--server", server]) == 2
+    assert f'"{server}" is no address of a gateway' in capsys.readouterr().err

@@ -7,7 +7,6 @@ edge delete workspace press
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -63,7 +62,7 @@ async def _apply_all(edge: EdgeClient, given: argparse.Namespace, objects: list[
         path = place.path(_namespace(obj, given), _name(obj))
         reply = await edge.exchange("PATCH", path, query=query, body=obj, body_as=APPLY)
         for warning in reply.warnings:
-            print(f"Warning: {warning}", file=sys.stderr)
+            output.tell(f"Warning: {warning}", aside=True)
         found.append(msgspec.json.decode(reply.body))
         _tell(given, place.named(_name(obj)), "created" if reply.status == 201 else "applied")
     _show(given, found)
@@ -101,9 +100,9 @@ async def _delete_all(edge: EdgeClient, given: argparse.Namespace, objects: list
 
 def _tell(given: argparse.Namespace, name: str, what: str) -> None:
     if output.is_for_people(given):
-        print(f"{name} {what}{' (server dry run)' if given.dry_run == 'server' else ''}")
+        output.tell(f"{name} {what}{' (server dry run)' if given.dry_run == 'server' else ''}")
     elif given.output == "name":
-        print(name)
+        output.tell(name)
 
 
 def _show(given: argparse.Namespace, found: list[dict[str, Any]]) -> None:

@@ -94,7 +94,7 @@ def _query(given: argparse.Namespace) -> int:
     if not found:
         print("nothing was found")
     for entry in found:
-        print(output.visible(_told(entry)))
+        output.tell(_told(entry))
     return 0
 
 
@@ -119,7 +119,7 @@ def _verify(given: argparse.Namespace) -> int:
         output.show(given, found, ["broken" if broken else "whole"])
         return 1 if broken else 0
     if broken:
-        print(f"broken: chain {broken['chain']}, record {broken['seq']}: {broken['why']}")
+        output.tell(f"broken: chain {broken['chain']}, record {broken['seq']}: {broken['why']}")
         if broken["expected"]:
             print(f"  h by its content {broken['expected']}\n  h in the file    {broken['found']}")
         return 1

@@ -54,7 +54,7 @@ def _can_i(given: argparse.Namespace) -> int:
 def _why(given: argparse.Namespace) -> int:
     found = _explained(given)
     if output.is_for_people(given):
-        print("\n".join(_told(given, found)))
+        output.tell("\n".join(_told(given, found)))
     else:
         output.show(given, found, ["yes" if found["allowed"] else "no"])
     return 0 if found["allowed"] else 1
@@ -76,7 +76,7 @@ def _who_can(given: argparse.Namespace) -> int:
         print("nobody")
     for one in subjects:
         ways = "; ".join(_via(way) for way in one["via"])
-        print(f"{one['kind']} {one['name']}: {ways}")
+        output.tell(f"{one['kind']} {one['name']}: {ways}")
     return 0
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from edge.cli.errors import CommandError as CommandError
 from edge.cli.session_file import kept, renewed
@@ -31,8 +32,19 @@ def add_flags(parser: argparse.ArgumentParser, *, token: bool = True) -> None:
 
 
 def server_of(given: argparse.Namespace) -> str:
+    """Raises CommandError for what is no address."""
     found = given.server or os.environ.get("EDGE_SERVER") or kept().server or DEFAULT_SERVER
+    if not _is_address(found):
+        raise CommandError(f'"{found}" is no address of a gateway: write https://HOST:PORT.', 2)
     return found.rstrip("/")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def ca_of(given: argparse.Namespace) -> str:

@@ -37,7 +37,7 @@ def _impact(given: argparse.Namespace) -> int:
         return 0
     for answer in answers:
         found = msgspec.convert(answer, ImpactResult)
-        print(f"{operation} {found.kind} {found.name}")
+        output.tell(f"{operation} {found.kind} {found.name}")
         for line in sentences(found, LINES_MAX):
-            print(f"  {line}")
+            output.tell(f"  {line}")
     return 0

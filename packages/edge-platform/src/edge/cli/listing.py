@@ -5,7 +5,6 @@ A stream that ends, as all do after a while, is taken up where it was. When that
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ class Listing:
             except errors.Gone:
                 is_lost = True
             except PASSING as error:
-                print(f"{error} Trying again.", file=sys.stderr, flush=True)
+                output.tell(f"{error} Trying again.", aside=True)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, WAIT_MAX_S)
 

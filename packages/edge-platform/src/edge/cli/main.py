@@ -89,7 +89,7 @@ def _run(words: list[str]) -> int:
     try:
         return given.run(given)
     except CommandError as error:
-        print(output.visible(str(error)), file=sys.stderr)
+        output.tell(str(error), aside=True)
         return error.code
 
 

@@ -27,7 +27,7 @@ def show(given: argparse.Namespace, value: Any, names: Iterable[str] = ()) -> No
         yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=True)
     else:
         for name in names:
-            print(name)
+            tell(name)
 
 
 def visible(text: str) -> str:
@@ -41,6 +41,11 @@ def visible(text: str) -> str:
     )
 
 
+def tell(text: str, *, aside: bool = False) -> None:
+    """A line or more for people, with what comes from objects in it. aside: not a part of the output."""
+    print(visible(text), file=sys.stderr if aside else sys.stdout, flush=aside)
+
+
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """The first row is the head."""
     rows = [[visible(text) for text in row] for row in rows]
@@ -52,4 +57,4 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def say(text: str) -> None:
     """Progress, for somebody who watches: never in the output, nor in a log."""
     if sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+        tell(text, aside=True)

@@ -64,7 +64,7 @@ def _end(given: argparse.Namespace) -> int:
         output.show(given, ended, [one["id"] for one in ended])
         return 0
     for one in ended:
-        print(f"ended {one['id']} ({one['client']} at {one['address']})")
+        output.tell(f"ended {one['id']} ({one['client']} at {one['address']})")
     if not ended:
         print("no session is open")
     return 0

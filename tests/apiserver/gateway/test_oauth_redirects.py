@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
-from tests.support.gateway import PASSWORD, RunningGateway
-from tests.support.oauth import code_question, drop_client, make_client
+from tests.support.gateway import CLIENT, PASSWORD, RunningGateway
+from tests.support.oauth import CONSOLE, code_question, drop_client, make_client
 
 from edge.iam.oauthclients import OAuthClient
 from edge_kube.client import Client
@@ -101,6 +101,21 @@ async def test_a_state_cannot_end_a_header_or_leave_the_query(gateway: RunningGa
         assert not {"\r", "\n", "#"} & set(answer.headers["Location"])
     long = answered(await browser.open(authorize(asked(state="s" * 3000))), APP)
     assert long["error"] == "invalid_request"
+
+
+async def test_the_consoles_own_sign_in_is_tied_to_the_browser_that_began_it(gateway: RunningGateway) -> None:
+    """Design §9: its client needs state, and a nonce for an ID token; others are told by their own rules."""
+    question = code_question(CLIENT["client_id"], CONSOLE, Pkce())
+    for more, missing in (
+        ({}, "state"),
+        ({"state": ""}, "state"),
+        ({"state": "s", "scope": "openid"}, "nonce"),
+    ):
+        told = answered(await gateway.get(authorize(question | more)), CONSOLE)
+        assert told["error"] == "invalid_request"
+        assert told["error_description"].startswith(f"{missing} is missing")
+    for more in ({"state": "s"}, {"state": "s", "scope": "openid", "nonce": "n"}):
+        assert (await gateway.get(authorize(question | more))).status == 200
 
 
 async def test_what_is_wrong_later_is_told_to_the_program(gateway: RunningGateway, app: str) -> None:

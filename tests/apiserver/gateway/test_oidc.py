@@ -235,7 +235,7 @@ async def test_who_must_give_the_password_again_is_asked_at_the_provider_too(
     """Else an open browser at the provider would answer for whoever sits there (OIDC core §3.1.2.1)."""
     browser = Browser(with_oidc)
     asked = {
-        "response_type": "code", "client_id": CLIENT["client_id"], "redirect_uri": CONSOLE,
+        "response_type": "code", "client_id": CLIENT["client_id"], "redirect_uri": CONSOLE, "state": "st-4te",
         "code_challenge": Pkce().challenge, "code_challenge_method": "S256",
     }  # fmt: skip
     for wanted, prompt in ((asked | more, "login"), (asked, None)):

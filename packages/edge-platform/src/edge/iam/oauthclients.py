@@ -61,6 +61,11 @@ class OAuthClient:
     user: str = ""
     configured: bool = False
 
+    @property
+    def is_console(self) -> bool:
+        """Whether it is one of the settings, which the console and what stands in for it use."""
+        return self.configured and not self.public
+
     def may_return_to(self, uri: str) -> bool:
         return is_registered(uri, self.redirect_uris)
 

@@ -92,7 +92,7 @@ def read_request(pairs: Pairs, find: Callable[[str], OAuthClient | None]) -> Aut
         raise refused("invalid_request", 'response_mode must be "query"')
     if CODE not in client.grants:
         raise refused("unauthorized_client", f"this client may not use the grant {CODE}")
-    wrong = _challenge_wrong(values)
+    wrong = _challenge_wrong(values) or (_unbound(values) if client.is_console else "")
     if wrong:
         raise refused("invalid_request", wrong)
     prompt, max_age_s = _when(values, refused)
@@ -141,6 +141,15 @@ def _challenge_wrong(values: dict[str, str]) -> str:
         return 'code_challenge_method must be "S256"'
     if _CHALLENGE.fullmatch(values["code_challenge"]) is None:
         return "code_challenge is not the base64url of a SHA-256"
+    return ""
+
+
+def _unbound(values: dict[str, str]) -> str:
+    """Of our own console, whose pages sign people in: an answer belongs to the browser that asked for it."""
+    if "state" not in values:
+        return "state is missing: it ties the answer to the browser that asked"
+    if "openid" in values.get("scope", "").split() and "nonce" not in values:
+        return "nonce is missing: it ties the ID token to this sign-in"
     return ""
 
 

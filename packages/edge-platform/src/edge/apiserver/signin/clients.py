@@ -256,7 +256,7 @@ def _basic(authorization: str) -> tuple[str, str]:
 
 
 def _slow_down(wait_s: float) -> TooMuch:
-    seconds = max(1, round(wait_s))
+    seconds = max(1, math.ceil(wait_s))
     return TooMuch(
         "too-many-client-secrets",
         what="The request was not tried",

@@ -10,6 +10,7 @@ A name that nobody has is treated as any other: it is known by a keyed mark, and
 import asyncio
 import hashlib
 import hmac
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -135,7 +136,7 @@ class Lockouts:
 
 
 def _wait(why: str, wait_s: float) -> TooMuch:
-    seconds = max(1, round(wait_s))
+    seconds = max(1, math.ceil(wait_s))
     return TooMuch(
         "too-many-sign-ins",
         what="The sign-in was not tried",

@@ -5,6 +5,7 @@ must be changed: the token then lets read, and change it.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -249,7 +250,7 @@ def _refusal(verdict: Verdict) -> OAuthError:
 
 
 def _slow_down(why: str, wait_s: float) -> TooMuch:
-    seconds = max(1, round(wait_s))
+    seconds = max(1, math.ceil(wait_s))
     return TooMuch(
         "too-many-sign-ins",
         what="The sign-in was not tried",

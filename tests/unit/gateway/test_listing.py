@@ -147,6 +147,24 @@ def test_sorting_by_a_column_and_selecting_by_its_field() -> None:
     assert ask(made, "fieldSelector=spec.email!%3Dz%40x")["totalItems"] == 1
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("sort=displayName", ["c", "a", "b", "d"]),
+        ("sort=-displayName", ["b", "a", "c", "d"]),
+        ("sortBy=displayName&ascending=false", ["b", "a", "c", "d"]),
+        ("sort=-displayName,-name", ["b", "a", "c", "d"]),
+        ("sort=-name", ["d", "c", "b", "a"]),
+    ],
+)
+def test_what_has_no_value_comes_last_in_either_direction(query: str, found: list[str]) -> None:
+    made = relist(
+        Collection(SERVED),
+        raw("a", 1, shown="edna"), raw("b", 2, shown="Zoe"), raw("c", 3, shown="Ada"), raw("d", 4),
+    )  # fmt: skip
+    assert names(ask(made, query)) == found
+
+
 def mail(name: str, address: str) -> bytes:
     meta = {"name": name, "resourceVersion": "3"}
     return json.dumps({"metadata": meta, "spec": {"email": address}}).encode()

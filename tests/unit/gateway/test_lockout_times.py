@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.apiserver.lockouts import Lockouts
+from edge.apiserver.signin.lockouts import Lockouts
 from edge.iam.lockout import Rules
 from edge_sdk.problem import TooMuch
 

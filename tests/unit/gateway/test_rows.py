@@ -1,7 +1,7 @@
 """Columns, values and windows of tables, without a server (G1–G3; console §5.3)."""
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -212,6 +212,46 @@ def test_numbers_sort_as_numbers_quantities_as_quantities_and_the_oldest_has_the
         project({"metadata": {"name": name, "creationTimestamp": at}}, COLUMNS) for name, at in born.items()
     ]
     assert names(pick(aged, WindowQuery(order=read_order("-age", COLUMNS)), COLUMNS).rows) == ["old", "new"]
+
+
+NOTHING_IN: dict[str, list[Any]] = {
+    "text": ["", None],
+    "ref": ["", None],
+    "number": [None, "many"],
+    "percent": [None],
+    "quantity": [None, "much"],
+    "time": [None, "yesterday"],
+    "bool": [None, "maybe"],
+    "labels": [None, {}],
+    "image": [None, []],
+}
+SOMETHING_IN: dict[str, list[Any]] = {
+    "text": ["B", "a"],
+    "ref": ["B", "a"],
+    "number": [10, "9", -1, 2.5],
+    "percent": ["10%", "9%"],
+    "quantity": ["1Gi", "500Mi", "2"],
+    "time": ["2026-01-02T00:00:00Z", "2025-12-31T00:00:00Z"],
+    "bool": [True, False],
+    "labels": [{"b": "1"}, {"a": "2"}],
+    "image": [["b"], ["a"]],
+}
+
+
+@pytest.mark.parametrize("type_", SOMETHING_IN)
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_what_has_no_value_comes_last_whatever_the_column_and_the_direction(type_: str, sign: str) -> None:
+    path = ".spec.value[*]" if type_ == "image" else ".spec.value"
+    columns = (COLUMNS[0], RowColumn("value", cast("Any", type_), path))
+    values = [*NOTHING_IN[type_], *SOMETHING_IN[type_], *NOTHING_IN[type_]]
+    items = [project(thing(f"n{at}", value=value), columns) for at, value in enumerate(values)]
+    query = WindowQuery(order=read_order(f"{sign}value", columns))
+    found = names(pick(items, query, columns).rows)
+    some = {f"n{at}" for at, value in enumerate(values) if value in SOMETHING_IN[type_]}
+    assert set(found[: len(some)]) == some
+    other = WindowQuery(order=read_order("value" if sign else "-value", columns))
+    assert found[: len(some)] == names(pick(items, other, columns).rows)[: len(some)][::-1]
+    assert found[len(some) :] == sorted(set(found) - some)
 
 
 def test_search_finds_names_display_names_and_label_values_in_any_case_and_script() -> None:

@@ -11,7 +11,7 @@ from edge.apiserver.rows.columns import by_id
 from edge.apiserver.rows.cursors import Cursors, expired
 from edge.apiserver.rows.numbers import number
 from edge.apiserver.rows.selectors import FieldTest, LabelTest, read_fields, read_labels
-from edge.apiserver.rows.window import ORDERS_MAX, Order, key_of
+from edge.apiserver.rows.window import ORDERS_MAX, Order, folded, key_of, read_search
 from edge_kube.meta import Key
 from edge_sdk.problem import Problem
 
@@ -24,7 +24,7 @@ ORDERS: Final[Mapping[str, Callable[[Stored], Any]]] = {
     "creationTime": lambda item: item.created,
     "createTime": lambda item: item.created,
     "creationTimestamp": lambda item: item.created,
-    "displayName": lambda item: item.display_name,
+    "displayName": lambda item: folded(item.display_name),
 }
 """What every kind can be sorted by; beside it the columns of its rows, by their ids."""
 
@@ -80,7 +80,7 @@ def read_query(target: Target, namespace: str = "", kind: RowKind | None = None)
         fields=fields,
         name=exact.get("metadata.name", ""),
         namespace=namespace or exact.get("metadata.namespace", ""),
-        text=(target.first("q") or target.first("name")).casefold(),
+        text=read_search(target.first("q") or target.first("name")),
         order=order,
         limit=number(target, "limit", LIMIT_MAX),
         page=number(target, "page", 1_000_000),
@@ -181,7 +181,7 @@ def _sorting(part: str, kind: RowKind | None, *, turned: bool, parameter: str) -
     name = part.removeprefix("-")
     descending = part.startswith("-") or turned
     if name in ORDERS:
-        return Sorting(ORDERS[name], descending), False
+        return Sorting(_nothing_last(ORDERS[name], descending=descending), descending), False
     if kind is None:
         raise _bad(parameter, name, "there is no such column", ", ".join(sorted(ORDERS)))
     column = by_id(kind.columns, name, parameter)
@@ -191,6 +191,16 @@ def _sorting(part: str, kind: RowKind | None, *, turned: bool, parameter: str) -
         return key(kind.item(item))
 
     return Sorting(by_row, descending), True
+
+
+def _nothing_last(read: Callable[[Stored], Any], *, descending: bool) -> Callable[[Stored], Any]:
+    """As rows are sorted: what has no value comes last in either direction."""
+
+    def key(item: Stored) -> tuple[bool, Any]:
+        value = read(item)
+        return (descending, value) if value else (not descending, 0)
+
+    return key
 
 
 def _exact_fields(selector: str) -> tuple[dict[str, str], str]:

@@ -131,9 +131,10 @@ def key_of(order: Order) -> Callable[[Item], tuple[bool, Any]]:
     return key
 
 
-def _folded(cell: Cell) -> Any:
+def folded(cell: Cell) -> tuple[str, str] | None:
+    """How texts are compared: without regard to case, the empty one as none."""
     text = str(cell)
-    return (text.casefold(), text)
+    return (text.casefold(), text) if text else None
 
 
 def _status(cell: Cell) -> Any:
@@ -157,14 +158,18 @@ def _quantity(cell: str) -> Fraction | None:
 
 
 def _labels(cell: Cell) -> Any:
-    return sorted(cast("Mapping[str, str]", cell).items())
+    return sorted(cast("Mapping[str, str]", cell).items()) or None
+
+
+def _images(cell: Cell) -> Any:
+    return cell or None
 
 
 _KEYS: Final[Mapping[ColumnType, Callable[[Cell], Any]]] = {
     "name": str,
     "status": _status,
-    "text": _folded,
-    "ref": _folded,
+    "text": folded,
+    "ref": folded,
     "number": _same,
     "percent": _same,
     "bool": _same,
@@ -172,7 +177,7 @@ _KEYS: Final[Mapping[ColumnType, Callable[[Cell], Any]]] = {
     "age": _age,
     "quantity": _quantity,
     "labels": _labels,
-    "image": _same,
+    "image": _images,
 }
 
 

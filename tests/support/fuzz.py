@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
+from tests.support.toldof import ToldOf
 
 ANSWER_WITHIN_S: Final = 20.0
 KNOWN: Final = 0.7
@@ -22,10 +23,14 @@ LAST: Final[Mapping[str, int]] = {"get": 0, "post": 1, "put": 2, "patch": 3, "de
 
 @dataclass
 class Tried:
-    """statuses: how often each was the answer. bugs: one line for each answer that nobody declared."""
+    """statuses: how often each was the answer. bugs: one line for each answer that nobody declared.
+
+    untold: one for each of the gateway's own that is another than the document says.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter[int])
     bugs: list[str] = field(default_factory=list[str])
+    untold: list[str] = field(default_factory=list[str])
 
     @property
     def calls(self) -> int:
@@ -46,6 +51,7 @@ class Fuzz:
         known: Mapping[str, Sequence[str]],
     ) -> None:
         self._schema = schemathesis.openapi.from_dict(dict(document))
+        self._told_of = ToldOf(document)
         self._url = url
         self._new_token = token
         self._token = token()
@@ -106,6 +112,11 @@ class Fuzz:
             return
         status = answer.status_code
         self.tried.statuses[status] += 1
+        operation: Mapping[str, Any] = case.operation.definition.raw
+        if "kubernetes" not in operation["tags"]:  # what a cluster answers is told of in general only
+            kind, body = "".join(answer.headers.get("content-type", [])), answer.content
+            if fault := self._told_of.fault(operation, status, kind, body):
+                self.tried.untold.append(f"{case.method} {case.formatted_path}: {fault}")
         if status >= 500 and not (status in (503, 504) and _declares(case.operation, status)):
             text = answer.content[:300].decode(errors="replace")
             self.tried.bugs.append(f"{case.as_curl_command()[:900]}\n    → {status} {text}")

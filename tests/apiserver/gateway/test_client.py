@@ -81,6 +81,10 @@ async def test_errors_are_exceptions_that_carry_status_code_and_next_step(
             await edge.calls.list_my_scopes(limit=-1)
         assert "limit" in str(bad.value)
     async with EdgeClient(gateway.url, await gateway.token()) as edge:
+        with pytest.raises(errors.BadRequest) as unknown:
+            await edge.calls.list_rows("iam.theriseunion.io", "v1alpha1", "users", columns="colour")
+        assert unknown.value.code == "UnknownColumn"
+        assert "lastLogin" in unknown.value.edge.params["known"]
         with pytest.raises(errors.NotFound):
             await edge.kinds.users.get("nobody-at-all")
         with pytest.raises(errors.Invalid) as invalid:

@@ -98,7 +98,8 @@ async def test_a_request_that_takes_too_long_is_504_and_says_when_to_try_again(
         finally:
             gateway_cluster.resume_apiserver()
         edge = answer.json()["edge"]
-        assert (answer.status, edge["code"], edge["retryAfterSeconds"]) == (504, "TimedOut", 1)
+        assert (answer.status, edge["code"], edge["retryAfterSeconds"]) == (504, "UpstreamTimeout", 1)
+        assert answer.json()["reason"] == "Timeout"
         assert edge["next"] == [{"kind": "retry", "value": "1", "label": answer.json()["details"]["do"]}]
         assert answer.headers["Retry-After"] == "1"
 

@@ -233,3 +233,66 @@ async def test_a_path_that_is_nowhere_is_404_and_an_odd_method_405(gateway: Runn
     assert (await gateway.get("/oapis", token=token)).status == 404
     assert (await gateway.ask("TRACE", "/api", token=token)).status == 405
     assert (await gateway.get("/oapis/iam/v1alpha1/users/admin/password", token=token)).status == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/oauth/token", "POST"),
+        ("PUT", "/kapis/oauth/token", "POST"),
+        ("POST", "/oapis/version", "GET, HEAD"),
+        ("DELETE", "/oauth/logout", "GET, HEAD, POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+    ],
+)
+async def test_a_path_without_a_token_asks_nobody_to_sign_in_for_another_method(
+    gateway: RunningGateway, method: str, path: str, allowed: str
+) -> None:
+    """RFC 9110 §15.5.6: a 405 names the methods that there are."""
+    answer = await gateway.ask(method, path)
+    assert (answer.status, answer.json()["edge"]["code"]) == (405, "MethodNotAllowed")
+    assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    "path", ["/oauth/callback", "/oauth/nothing", "/kapis/oauth", "/.well-known/nothing"]
+)
+async def test_what_is_not_there_for_sign_in_is_404_without_a_token(
+    gateway: RunningGateway, path: str
+) -> None:
+    answer = await gateway.get(path)
+    assert (answer.status, answer.json()["edge"]["code"]) == (404, "NoSuchPath")
+    assert "WWW-Authenticate" not in answer.headers
+
+
+async def test_methods_of_the_gateways_own_paths_are_told(gateway: RunningGateway) -> None:
+    token = await gateway.token()
+    for method, path, allowed in (
+        ("GET", "/oapis/iam/v1alpha1/users/admin/password", "POST, PUT"),
+        ("PUT", "/oapis/iam.theriseunion.io/v1alpha1/me/sessions", "GET, HEAD, DELETE"),
+        ("POST", "/kapis/console.theriseunion.io/v1alpha1/overview", "GET, HEAD"),
+        ("TRACE", "/oapis/tenant/v1alpha1/nothing", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    ):
+        answer = await gateway.ask(method, path, token=token)
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed), path
+        assert answer.json()["reason"] == "MethodNotAllowed"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/oapis/iam/v1alpha1/nothings",
+        "/kapis/iam.theriseunion.io/v9/users",
+        "/oapis/no.such.group/v1/things/one",
+        "/oapis/console.theriseunion.io/v1alpha1/rows",
+        "/oapis/core/v1/namespaces/default/unicorns",
+        "/oapis/iam/v1alpha1/nothings?watch=1",
+    ],
+)
+async def test_a_kind_that_is_not_there_is_refused_as_everything_else_is(
+    gateway: RunningGateway, path: str
+) -> None:
+    """Every error of the resource API is a Status; Kubernetes itself answers with a line of text."""
+    answer = await gateway.get(path, token=await gateway.token())
+    found = answer.json()
+    assert (answer.status, found["kind"], found["reason"]) == (404, "Status", "NotFound")

@@ -61,4 +61,5 @@ async def test_no_call_that_the_document_allows_is_answered_with_a_mistake(
         found = await tried(gateway, tenant.user if caller == "tenant" else "admin", tenant)
     print(caller, found.calls, sorted(found.statuses.items()))
     assert found.bugs == []
+    assert found.untold == []
     assert found.calls > 500

@@ -211,6 +211,7 @@ FRAMINGS = {
     "nul": (["X-A: b\x00c"], b""),
     "blank name": ([": x"], b""),
     "no colon": (["Impersonate-User"], b""),
+    "te two": (["Transfer-Encoding: gzip, chunked"], b"0\r\n\r\n"),
     "two hosts": (["Host: other"], b""),
     "two tokens": (["Authorization: Bearer x"], b""),
     "h2c": (["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"], b""),
@@ -238,6 +239,24 @@ async def test_S2_a_request_that_could_end_in_two_places_is_refused_and_its_tail
         assert found[0] == 400
     assert len(found) <= 2, answer
     assert 201 not in found
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /healthz HTTP/1.1\r\nHost: a b\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: evil/x@gateway\r\n",
+        "GET /healthz HTTP/1.1\r\n",
+        "POST /oauth/token HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_S2_a_host_that_is_none_or_chunks_in_http_1_0_end_the_connection(
+    gateway: RunningGateway, head: str
+) -> None:
+    """RFC 9112 §3.2, §6.1: what a proxy in front may have read in another way."""
+    behind = request("GET", "/livez", "", ["Connection: close"])
+    answer = await exchange(gateway.port, f"{head}\r\n".encode(), b"0\r\n\r\n" * ("1.0" in head) + behind)
+    assert statuses(answer) == [400], answer
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,34 @@ def test_no_list_of_headers_lets_an_impersonation_through(headers: list[tuple[st
         [("Content-Length", "3"), ("content-length", "4")],
         [("Authorization", "Bearer a"), ("authorization", "Bearer b")],
         [("Host", "a"), ("HOST", "b")],
+        [("Host", "a b")],
+        [("Host", "evil/path@gateway")],
+        [("Host", "a,b")],
+        [("Host", "gateway:port")],
+        [("Transfer-Encoding", "gzip, chunked")],
+        [("Transfer-Encoding", "chunked, chunked")],
+        [("Transfer-Encoding", "identity")],
     ],
 )
 def test_a_request_with_two_readings_is_refused(headers: list[tuple[str, str]]) -> None:
     with pytest.raises(Problem):
         check_framing(headers)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "gateway", "edge_1.example.com:8443", "10.0.0.1:9090", "[::1]:9090", "a."]
+)
+def test_a_plain_host_and_chunks_are_understood(host: str) -> None:
+    assert check_framing([("Host", host), ("Transfer-Encoding", " Chunked ")]) == {
+        "host",
+        "transfer-encoding",
+    }
+
+
+def test_http_1_0_knows_no_chunks() -> None:
+    """RFC 9112 §6.1: a proxy that does not know them either would see another end of the request."""
+    with pytest.raises(Problem, match=r"HTTP/1\.0"):
+        check_framing([("Transfer-Encoding", "chunked")], knows_chunks=False)
 
 
 def test_only_the_gateway_makes_somebody_an_admin() -> None:

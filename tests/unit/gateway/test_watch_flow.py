@@ -260,12 +260,15 @@ def test_news_that_come_while_the_last_frame_is_sent_are_not_forgotten() -> None
 def test_ends_say_one_of_six_words_and_what_to_do() -> None:
     talk = Conversation(0)
     talk.ended(1, Forbidden("forbidden", what="No", do="ask"))
-    talk.ended(2, Problem("unknown-column", what="There is no such column"))
+    unknown = {"column": "colour", "known": ["name", "age"]}
+    talk.ended(2, Problem("unknown-column", what="There is no such column", params=unknown))
     talk.ended(3, Problem("bad-selector", what="Bad"))
     frames = sent(talk, 0)
     assert [frame["code"] for frame in frames] == ["Forbidden", "UnknownColumn", "BadRequest"]
     assert frames[0]["edge"]["code"] == "Forbidden"
     assert frames[0]["edge"]["do"] == "ask"
+    assert frames[0]["edge"]["next"] == [{"kind": "ask", "value": "", "label": "ask"}]
+    assert frames[1]["edge"]["params"] == unknown
 
 
 @pytest.mark.parametrize(

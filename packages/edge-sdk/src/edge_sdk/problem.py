@@ -16,7 +16,15 @@ Anything else is a bug of ours: the user gets 500 and a request id, the stack go
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+REASONS: Final[Mapping[int, str]] = {
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    415: "UnsupportedMediaType",
+    504: "Timeout",
+}
+"""Of statuses that no class below stands for, as Kubernetes calls them: client programs go by these words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class Problem(Exception):
         self.params = dict(params or {})
         if status is not None:
             self.status = status
+            self.reason = REASONS.get(status, self.reason)
         if reason is not None:
             self.reason = reason
 

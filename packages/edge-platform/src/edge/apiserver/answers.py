@@ -1,5 +1,9 @@
-"""Answers: JSON bodies, and errors as a Kubernetes Status that says what, why and what to do."""
+"""Answers: JSON bodies, and errors as a Kubernetes Status that says what, why and what to do.
 
+What is read as JSON has an ETag, and who has it already is told so (304; console §5.1, RFC 9110 §13.1.2).
+"""
+
+import hashlib
 import math
 import secrets
 from typing import Any, Final
@@ -19,8 +23,16 @@ SECURITY_HEADERS: Final = (
 )
 
 
+TAGGED_BELOW_BYTES: Final = 1024 * 1024
+"""What is longer has a tag where it is known without looking at every byte."""
+
+
+class Answer(web.Response):
+    """Of the gateway's own making, whole in memory."""
+
+
 def json_answer(body: bytes, status: int = 200, content_type: str = JSON) -> web.Response:
-    response = web.Response(body=body, status=status)
+    response = Answer(body=body, status=status)
     headers = response.headers
     headers["Content-Type"] = content_type
     for name, value in SECURITY_HEADERS:
@@ -32,17 +44,42 @@ def document(value: Any, status: int = 200) -> web.Response:
     return json_answer(msgspec.json.encode(value) + b"\n", status)
 
 
+def is_known(request: web.BaseRequest, tag: str) -> bool:
+    """Whether who asks has what this tag stands for; weakly, as reading does."""
+    wanted = tag.removeprefix("W/")
+    offered = ",".join(request.headers.getall("If-None-Match", ()))
+    return any(one.strip() == "*" or one.strip().removeprefix("W/") == wanted for one in offered.split(","))
+
+
+def tag_of(body: bytes) -> str:
+    return f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def unchanged(tag: str) -> web.Response:
+    response = json_answer(b"", 304)
+    response.headers["ETag"] = tag
+    return response
+
+
+def tagged(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """An answer to a reading with its ETag, or that nothing has changed; every other as it is."""
+    if request.method not in ("GET", "HEAD") or response.status != 200 or response.prepared:
+        return response
+    if not isinstance(response, Answer) or "ETag" in response.headers or response.content_type != JSON:
+        return response
+    body = response.body
+    if not isinstance(body, bytes) or len(body) > TAGGED_BELOW_BYTES:
+        return response
+    tag = tag_of(body)
+    if is_known(request, tag):
+        return unchanged(tag)
+    response.headers["ETag"] = tag
+    return response
+
+
 def problem_answer(problem: Problem, request_id: str) -> web.Response:
-    """`edge` repeats the code in the form that the console translates (console §5.1)."""
     after_s = retry_after_s(problem)
-    edge: dict[str, Any] = {
-        "code": camel(problem.code),
-        "params": dict(problem.params),
-        "next": next_steps(problem, after_s),
-        "requestId": request_id,
-    }
-    if after_s:
-        edge["retryAfterSeconds"] = after_s
+    edge = edge_of(problem) | {"requestId": request_id}
     response = document({**problem.to_status(), "edge": edge}, problem.status)
     if after_s:
         response.headers["Retry-After"] = str(after_s)
@@ -51,6 +88,17 @@ def problem_answer(problem: Problem, request_id: str) -> web.Response:
         reason = ', error="invalid_token"' if problem.code in BAD_TOKEN else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="edge-platform"{reason}'
     return response
+
+
+def edge_of(problem: Problem) -> dict[str, Any]:
+    """The code in the form that the console translates, and what may be done now (console §5.1)."""
+    after_s = retry_after_s(problem)
+    edge: dict[str, Any] = {
+        "code": camel(problem.code),
+        "params": dict(problem.params),
+        "next": next_steps(problem, after_s),
+    }
+    return edge | ({"retryAfterSeconds": after_s} if after_s else {})
 
 
 def retry_after_s(problem: Problem) -> int:

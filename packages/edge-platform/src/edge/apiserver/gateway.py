@@ -14,14 +14,14 @@ from typing import Final
 
 import aiohttp
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
+from edge.apiserver.answers import bug_answer, new_request_id, problem_answer, tagged
 from edge.apiserver.auditing.auditor import Auditor
 from edge.apiserver.bodies import BODY_MAX_BYTES, read_body
 from edge.apiserver.callers.acting import NAME_MAX, Acting, not_for_others, question, wanted_user
 from edge.apiserver.callers.identity import SIGN_IN, Authenticator, Session
-from edge.apiserver.headers import check_framing, forwarded
+from edge.apiserver.headers import BAD_HEADER, check_framing, forwarded
 from edge.apiserver.listening.clientcerts import ClientCertificates
 from edge.apiserver.listening.connection import Request
 from edge.apiserver.listening.doors import Doors
@@ -142,7 +142,7 @@ class Gateway:
         exchange = Exchange(request, _request_id(request), time.perf_counter())
         request.edge_request_id = exchange.request_id
         try:
-            response = await self._serve(exchange)
+            response = tagged(request, await self._serve(exchange))
         except Problem as problem:
             response = self._refuse(exchange, problem)
         except (ConnectionResetError, aiohttp.ClientConnectionResetError):
@@ -174,9 +174,12 @@ class Gateway:
             raise ConnectionResetError("the answer broke off") from error
         if isinstance(error, Problem):
             response = problem_answer(error, exchange.request_id)
+            if error.status == 405:
+                response.headers["Allow"] = ", ".join(self._router.methods(exchange.target))
         else:
             response = bug_answer(exchange.request_id)
-        if not request.content.is_eof() or "Upgrade" in request.headers:
+        unclear = isinstance(error, Problem) and error.code == BAD_HEADER
+        if unclear or not request.content.is_eof() or "Upgrade" in request.headers:
             response.force_close()  # what follows is the rest of a body, or meant for another protocol
         return response
 
@@ -194,7 +197,7 @@ class Gateway:
                 status=405,
             )
         handler = self._router.public(request.method, exchange.target)
-        names = check_framing(request.headers.items())
+        names = check_framing(request.headers.items(), knows_chunks=request.version >= HttpVersion11)
         wanted = wanted_user(request.headers, names)
         if wanted and handler is not None and exchange.target.segments[:1] == ("oauth",):
             raise not_for_others("/" + "/".join(exchange.target.segments))
@@ -204,6 +207,7 @@ class Gateway:
             return await handler(exchange)  # health has no seat to wait for: a busy gateway is not a dead one
         if handler is not None:
             return await self._bounded(handler, exchange)
+        self._router.require_private(request.method, exchange.target)
         exchange.session = await self._authenticate(exchange)
         await self._limit(exchange)
         if tells_its_scope(request.method, exchange.target):
@@ -388,7 +392,7 @@ class Gateway:
                 "token-expired", what="The stream was ended", why="its token has expired", do=SIGN_IN
             )
         return Unavailable(
-            "timed-out",
+            "upstream-timeout",
             what="The request was given up",
             why=f"it took longer than {self._timeout_s:g} s",
             do="try again with a narrower question, or watch instead of waiting",

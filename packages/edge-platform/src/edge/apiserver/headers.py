@@ -5,6 +5,7 @@ of ours is added; so a client cannot make the gateway drop its own impersonation
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -38,13 +39,17 @@ OURS: Final = frozenset(
 FORGED: Final = ("impersonate", "x-remote", "x-forwarded", "x-edge")
 ONCE: Final = frozenset({"host", "authorization", "content-length", "transfer-encoding", "content-type"})
 
+BAD_HEADER: Final = "bad-header"
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(:[0-9]{0,5})?")
+
 Headers = Iterable[tuple[str, str]]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def check_framing(headers: Headers) -> set[str]:
+def check_framing(headers: Headers, *, knows_chunks: bool = True) -> set[str]:
     """Refuse a request whose end or sender two programs could read differently. Raises Problem (400).
 
+    knows_chunks: False for HTTP/1.0, whose servers do not look for them (RFC 9112 §6.1).
     The names of its headers, in small letters."""
     seen: set[str] = set()
     for name, value in headers:
@@ -53,9 +58,15 @@ def check_framing(headers: Headers) -> set[str]:
             raise _bad_header(f"its header {name} is not UTF-8")
         if low in ONCE and low in seen:
             raise _bad_header(f"it has the header {name} twice")
+        if low == "host" and _HOST.fullmatch(value) is None:
+            raise _bad_header("its header Host is no host")
+        if low == "transfer-encoding" and value.strip().lower() != "chunked":
+            raise _bad_header("its Transfer-Encoding is another than chunked")
         seen.add(low)
     if {"content-length", "transfer-encoding"} <= seen:
         raise _bad_header("it has both Content-Length and Transfer-Encoding")
+    if "transfer-encoding" in seen and not knows_chunks:
+        raise _bad_header("it has a Transfer-Encoding, which HTTP/1.0 does not know")
     return seen
 
 
@@ -66,7 +77,7 @@ def _is_text(value: str) -> bool:
 
 def _bad_header(why: str) -> Problem:
     return Problem(
-        "bad-header",
+        BAD_HEADER,
         what="The request was not understood",
         why=why,
         do="send plain headers, and each of these once; your proxy may be adding one",

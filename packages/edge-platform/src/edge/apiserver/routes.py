@@ -4,6 +4,7 @@ There is no handler without a decision: a resource path asks Access before it is
 everything that is not found here is 404.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import Described
 from edge.apiserver.paths import (
     BASES,
+    UPGRADED,
+    VERBS,
     Resource,
     Target,
     action_of,
@@ -44,9 +47,10 @@ from edge.apiserver.rows.cursors import Cursors
 from edge.apiserver.upstreams.members import HOST, Members
 from edge.apiserver.upstreams.proxy import Forwarding
 from edge.apiserver.upstreams.upstream import HEAD_WITHIN_S, Upstream, broke_off
+from edge.operate.matching import canonical
 from edge_kube.meta import Key
 from edge_sdk.access import Action
-from edge_sdk.problem import Forbidden, Missing
+from edge_sdk.problem import Forbidden, Missing, Problem
 
 if TYPE_CHECKING:
     from edge.apiserver.gateway import Exchange
@@ -93,15 +97,38 @@ class Router:
         self._memory = Memory(rights, collections, cursors)
         self._spread = Spread(rights, lists, cursors)
         self._publics = publics
+        self._public_paths = frozenset(path for _, path in publics)
         self._own = own
         self._timeout_s = request_timeout_s
         self._shell_idle_s = shell_idle_s
 
     def public(self, method: str, target: Target) -> Handler | None:
-        segments = target.segments
-        if len(segments) > 1 and segments[0] == "kapis":
-            segments = ("oapis", *segments[1:])
-        return self._publics.get((method if method != "HEAD" else "GET", segments))
+        return self._publics.get((method if method != "HEAD" else "GET", canonical(target.segments)))
+
+    def methods(self, target: Target) -> Sequence[str]:
+        """Those that a path of the gateway's own takes, as its document says; all where it says nothing."""
+        segments = canonical(target.segments)
+        with contextlib.suppress(Missing):  # of the short group tenant
+            resource = read_resource(segments[1:], core=False) if segments[:1] == ("oapis",) else None
+            if resource is not None:
+                segments = ("oapis", *native_segments(full_group(resource))[1:])
+        return [one for one in VERBS if self._described.has(one, segments)] or list(VERBS)
+
+    def require_private(self, method: str, target: Target) -> None:
+        """That a token could help: of a path that is asked without one, nobody is told to sign in first.
+
+        Raises Problem (405), Missing (404).
+        """
+        segments = canonical(target.segments)
+        if method != "OPTIONS" and segments in self._public_paths:
+            raise Problem(
+                "method-not-allowed",
+                what=f"/{'/'.join(segments)} is not asked by {method}",
+                do=f"use {' or '.join(self.methods(target))}",
+                status=405,
+            )
+        if segments[:1] in (("oauth",), (".well-known",)):
+            raise _nothing_at(segments)
 
     def find(self, exchange: "Exchange") -> Handler:
         """The handler, once the caller may. Raises Forbidden, Missing, Problem."""
@@ -119,11 +146,7 @@ class Router:
             below = exchange.target.under(2)
             if below.segments and below.segments[0] in KUBERNETES_ROOTS:
                 return self._kubernetes(exchange, below, "" if segments[1] == HOST else segments[1])
-        raise Missing(
-            "no-such-path",
-            what=f"There is nothing at /{'/'.join(segments)[:200]}",
-            do="use /oapis/GROUP/VERSION/RESOURCE, /api, /apis or /clusters/NAME/api(s)",
-        )
+        raise _nothing_at(segments)
 
     def _platform(self, exchange: "Exchange") -> Handler:
         resource = read_resource(exchange.target.segments[1:], core=False)
@@ -159,7 +182,7 @@ class Router:
             return found
         self._require(exchange, action)
         target = Target(native_segments(resource), exchange.target.query)
-        return self._forward(exchange, target, resource, "")
+        return _unless_unknown(resource, self._forward(exchange, target, resource, ""))
 
     def _object(self, exchange: "Exchange", resource: Resource, collection: Collection) -> Handler:
         stored = collection.get(Key(resource.namespace, resource.name))
@@ -275,6 +298,35 @@ class Router:
             scope=f"cluster/{resource.name}" if resource.name else "platform",
         )
         return self._access.may(session.caller, action).allowed
+
+
+def _unless_unknown(resource: Resource, handler: Handler) -> Handler:
+    """The API server tells in plain text of a kind that it does not serve; here all refusals are a Status.
+
+    What is behind the proxy of a pod or a service has texts of its own.
+    """
+
+    async def handle(exchange: "Exchange") -> web.StreamResponse:
+        response = await handler(exchange)
+        is_told = response.status == 404 and response.content_type == "text/plain" and not response.prepared
+        if is_told and resource.subresource not in UPGRADED:
+            about = f"{resource.group or 'core'}/{resource.version}"
+            raise Missing(
+                "unknown-resource",
+                what=f'There is no resource "{resource.resource[:100]}" in {about[:200]}',
+                do="use one that /apis lists, by its plural name",
+            )
+        return response
+
+    return handle
+
+
+def _nothing_at(segments: Sequence[str]) -> Missing:
+    return Missing(
+        "no-such-path",
+        what=f"There is nothing at /{'/'.join(segments)[:200]}",
+        do="use /oapis/GROUP/VERSION/RESOURCE, /api, /apis or /clusters/NAME/api(s)",
+    )
 
 
 def _confine(cluster: str, segments: Sequence[str]) -> None:

@@ -15,6 +15,8 @@ CallError
 └── Unreachable              no answer, or one that no gateway gives
 """
 
+from typing import Literal
+
 import msgspec
 
 from edge_sdk.client.models.shared import EdgeError, OAuthRefusal, Status, StatusDetails
@@ -105,11 +107,32 @@ _BY_STATUS: dict[int, type[GatewayError]] = {
 }
 
 
+class _Said(msgspec.Struct):
+    """What every Status has, whoever made it."""
+
+    kind: Literal["Status"]
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+
+
+def _status_in(body: bytes) -> Status:
+    """A newer gateway, or another API server, may tell more than is known here: the sentence still counts.
+
+    Raises msgspec.MsgspecError for what is no Status.
+    """
+    try:
+        return msgspec.json.decode(body, type=Status, strict=False)
+    except msgspec.ValidationError:
+        said = msgspec.json.decode(body, type=_Said, strict=False)
+        return Status(message=said.message, reason=said.reason, code=said.code, status="Failure")
+
+
 def error_of(http_status: int, body: bytes) -> CallError:
     """The exception for an answer that is no success."""
     cls = _BY_STATUS.get(http_status, ServerError if http_status >= 500 else GatewayError)
     try:
-        status = msgspec.json.decode(body, type=Status, strict=False)
+        status = _status_in(body)
     except msgspec.MsgspecError:
         return Unreachable(f"It answered {http_status}, and not as a gateway does.", http_status)
     if not status.message:

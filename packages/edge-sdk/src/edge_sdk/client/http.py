@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 
 from edge_kube.once import BrokenOffError, sent_once
-from edge_sdk.client.errors import CallError, Unreachable, error_of
-from edge_sdk.client.models.shared import EdgeError, Status
+from edge_sdk.client.errors import CallError, GatewayError, Unreachable, error_of
+from edge_sdk.client.models.shared import EdgeError
 
 T = TypeVar("T")
 TokenSource = Callable[[str], Awaitable[str]]
@@ -200,7 +200,8 @@ def at(template: str, *names: str) -> str:
 
 def status_in(raw: bytes) -> CallError:
     """The exception for the Status in a watch's ERROR event."""
-    code = msgspec.json.decode(raw, type=Status, strict=False).code
+    error = error_of(500, raw)
+    code = error.status.code if isinstance(error, GatewayError) else 0
     return error_of(code or 500, raw)
 
 

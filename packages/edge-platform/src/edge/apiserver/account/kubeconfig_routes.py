@@ -64,7 +64,7 @@ def _operations(base: str, whose: str, of: str) -> tuple[Operation, ...]:
 OPERATIONS: Final = (
     Operation(
         "POST", f"{IAM}/me/{WORD}", "Make a kubeconfig for oneself", WORD, body=Wanted, answer=Kubeconfig,
-        status=201, name="createKubeconfig", refuses=(409, 422),
+        answers_also=(YAML,), status=201, name="createKubeconfig", refuses=(409, 422),
     ),
     *_operations(f"{IAM}/me/{WORD}", "one's own", "MyKubeconfigs"),
     *_operations(f"{IAM}/users/{{user}}/{WORD}", "somebody's", "Kubeconfigs"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from edge.apiserver.answers import json_answer
+from edge.apiserver.answers import is_known, json_answer, unchanged
 from edge.apiserver.lists.kinds import known
 from edge.apiserver.lists.listing import Sealed, Shown, answer, read_query
 from edge.apiserver.lists.partwatch import PartWatch
@@ -118,13 +118,12 @@ class Memory:
         async def handle(exchange: "Exchange") -> web.StreamResponse:
             query = read_query(exchange.target, resource.namespace, known(resource.group, resource.resource))
             tag = self._tag(exchange, collection, shown) if query.is_plain else ""
-            if tag and exchange.request.headers.get("If-None-Match") == tag:
-                response = json_answer(b"", 304)
-            else:
-                if query.needs_rows and query.kind is not None:
-                    await finish(query.kind.prepare(collection.ordered()))
-                sealed = Sealed(self._cursors, exchange.caller.caller.name)
-                response = json_answer(answer(collection, query, shown, sealed))
+            if tag and is_known(exchange.request, tag):
+                return unchanged(tag)
+            if query.needs_rows and query.kind is not None:
+                await finish(query.kind.prepare(collection.ordered()))
+            sealed = Sealed(self._cursors, exchange.caller.caller.name)
+            response = json_answer(answer(collection, query, shown, sealed))
             if tag:
                 response.headers["ETag"] = tag
             return response

@@ -4,7 +4,6 @@ Each call acts as the caller, and what they may not see is not counted either. A
 kind that is known by heart costs no work.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from edge.apiserver.answers import document, json_answer
+from edge.apiserver.answers import document, is_known, json_answer, tag_of, unchanged
 from edge.apiserver.lists.asked import EVERY, Asked, read_asked
 from edge.apiserver.lists.cached import CachedRows
 from edge.apiserver.lists.kinds import RowKind, known
@@ -56,7 +55,7 @@ OPERATIONS: Final = (
             Param("facets", "Ids of columns whose values are counted, with commas."),
             Param("cursor", "Of the page before."),
         ),
-        refuses=(304, 410),
+        refuses=(410,),
     ),
     Operation(
         "GET", f"{_ROWS}/columns", "Columns and actions of a kind", "console", answer=RowColumns,
@@ -103,9 +102,9 @@ class RowRoutes:
                 clusters = self._clusters(asked, with_host=host is None)
                 return _answer(exchange, await self._live.answer(session, asked, clusters, host))
             cached.sight(session.caller, asked)  # the right comes first, then whether anything has changed
-            tag = cached.tag(session.caller) if asked.within is None else ""
-            if tag and exchange.request.headers.get("If-None-Match") == f'W/"{tag}"':
-                return _unchanged(tag)
+            tag = f'W/"{cached.tag(session.caller)}"' if asked.within is None else ""
+            if tag and is_known(exchange.request, tag):
+                return unchanged(tag)
             return _answer(exchange, await cached.answer(session.caller, asked), tag)
 
         return handle
@@ -166,19 +165,13 @@ def _shown(kind: RowKind, *, cached: bool) -> dict[str, Any]:
 
 def _answer(exchange: "Exchange", found: dict[str, Any], tag: str = "") -> web.StreamResponse:
     body = msgspec.json.encode(found) + b"\n"
-    tag = tag or hashlib.blake2b(body, digest_size=12).hexdigest()
-    if exchange.request.headers.get("If-None-Match") == f'W/"{tag}"':
-        return _unchanged(tag)
+    tag = tag or tag_of(body)
+    if is_known(exchange.request, tag):
+        return unchanged(tag)
     response = json_answer(body)
-    response.headers["ETag"] = f'W/"{tag}"'
+    response.headers["ETag"] = tag
     response.headers["Vary"] = "Accept-Encoding"
     accepted = exchange.request.headers.get("Accept-Encoding", "").replace(" ", "")
     if len(body) > GZIP_ABOVE_BYTES and "gzip" in accepted and "gzip;q=0" not in accepted:
         response.enable_compression(web.ContentCoding.gzip)
-    return response
-
-
-def _unchanged(tag: str) -> web.StreamResponse:
-    response = json_answer(b"", 304)
-    response.headers["ETag"] = f'W/"{tag}"'
     return response

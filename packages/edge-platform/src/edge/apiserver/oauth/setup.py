@@ -136,7 +136,7 @@ class OAuth:
                     return await handler(exchange)
             except TimeoutError:
                 raise Unavailable(
-                    "timed-out",
+                    "upstream-timeout",
                     what="The page was given up",
                     why="it took too long",
                     do="try again",

@@ -20,14 +20,18 @@ SELECTING: Final = (
     Param("fieldSelector", "metadata.name=NAME and metadata.namespace=NAMESPACE."),
 )
 LISTING: Final = (
-    *SELECTING,
+    SELECTING[0],
+    Param("fieldSelector", "metadata.name, metadata.namespace and plain fields of columns, with = or !=."),
     Param("q", "Text in the name or the display name."),
     Param("limit", "Objects in a page; 0 is all.", int),
     Param("continue", "Token of the page before, for the next one."),
     Param("page", "Page by number from 1, instead of continue.", int),
     Param(
-        "sort", "Column to sort by, with a minus for the other direction: name, creationTime, displayName."
+        "sort",
+        "Ids of columns, with commas; a minus for the other direction. Also creationTime, displayName.",
     ),
+    Param("sortBy", "One column, instead of sort."),
+    Param("ascending", "false turns sortBy round."),
     Param("watch", "Answer with changes as they come, a JSON object a line.", bool),
     Param("resourceVersion", "A watch begins after this version."),
 )
@@ -45,11 +49,11 @@ def operations(cls: type[Resource]) -> Iterator[Operation]:
     if kind.namespaced:
         yield Operation(
             "GET", whole, f"List {kind.kind} objects of all namespaces", tag, name=f"listAll{name}",
-            answer=listed(cls), params=LISTING, extra=_extra(kind, "list"), refuses=(304, 410),
+            answer=listed(cls), params=LISTING, extra=_extra(kind, "list"), refuses=(410,),
         )  # fmt: skip
     yield Operation(
         "GET", inside, f"List {kind.kind} objects", tag, name=f"list{name}", answer=listed(cls),
-        params=LISTING, extra=_extra(kind, "list"), refuses=(304, 410),
+        params=LISTING, extra=_extra(kind, "list"), refuses=(410,),
     )  # fmt: skip
     yield Operation(
         "POST", inside, f"Create a {kind.kind}", tag, name=f"create{name}", answer=cls, body=cls,

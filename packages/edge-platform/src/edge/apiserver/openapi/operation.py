@@ -40,11 +40,11 @@ class Param:
 class Operation:
     """path: parameters in braces, each one segment; the last may be {name+}, that takes several.
 
-    answer, body: msgspec types; None is no content that is worth a schema. forms: media type → type where
-    the body or the answer is not JSON. public: asked without a token. status: of the answer when all is well.
-    refuses: other statuses than 400, 401, 403, 404, 429 and 503 that a caller has to expect.
-    errors: what refusals look like: a Kubernetes Status, RFC 6749 §5.2, or a page for a person.
-    name: operationId; made of method and path when empty.
+    answer, body: msgspec types; None is no content that is worth a schema. answers_as, body_as: media types.
+    answers_also: others that an answer may have, such as for who accepts no JSON. public: asked without a
+    token. status: of the answer when all is well. refuses: other statuses than 400, 401, 403, 404, 429 and
+    503 that a caller has to expect. errors: what refusals look like: a Kubernetes Status, RFC 6749 §5.2, or
+    a page for a person. name: operationId; made of method and path when empty.
     """
 
     method: Method
@@ -54,6 +54,7 @@ class Operation:
     about: str = ""
     answer: Any = None
     answers_as: str = JSON
+    answers_also: tuple[str, ...] = ()
     body: Any = None
     body_as: tuple[str, ...] = (JSON,)
     params: tuple[Param, ...] = ()

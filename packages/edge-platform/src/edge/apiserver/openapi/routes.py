@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from edge.apiserver.answers import JSON, json_answer
+from edge.apiserver.answers import JSON, is_known, json_answer
 from edge.apiserver.openapi.operation import Operation
 from edge.apiserver.openapi.page import CSP, page
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HTML: Final = "text/html; charset=utf-8"
 OPERATIONS: Final = (
     Operation("GET", "/oapis/openapi.json", "This document", "system", answer=dict[str, Any], public=True,
-              name="getOpenapi", refuses=(304,)),
+              name="getOpenapi"),
     Operation("GET", "/oapis/docs", "This document as a page", "system", answer=str, public=True,
               answers_as="text/html", name="getDocs", refuses=(304,)),
 )  # fmt: skip
@@ -75,7 +75,7 @@ def _served(plain: bytes, content_type: str) -> Served:
 
 def _answer(exchange: "Exchange", served: Served) -> web.Response:
     headers = exchange.request.headers
-    if headers.get("If-None-Match") == served.tag:
+    if is_known(exchange.request, served.tag):
         response = json_answer(b"", 304, served.content_type)
     elif "gzip" in headers.get("Accept-Encoding", ""):
         response = json_answer(served.zipped, content_type=served.content_type)

@@ -53,11 +53,11 @@ class NextStep(Struct):
 class EdgeError(Struct, rename="camel", omit_defaults=True):
     """What programs go by: the code in CamelCase, and the id under which the gateway's log tells more.
 
-    params: what the code is about, for whoever words it anew.
+    params: what the code is about, for whoever words it anew: texts, and lists of texts.
     """
 
     code: str = ""
-    params: dict[str, str] = {}
+    params: dict[str, Any] = {}
     next: list[NextStep] = []
     request_id: str = ""
     retry_after_seconds: int = 0

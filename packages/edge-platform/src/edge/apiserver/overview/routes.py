@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from edge.apiserver.answers import document, json_answer
+from edge.apiserver.answers import document, is_known, unchanged
 from edge.apiserver.mirrors.store import Collection
 from edge.apiserver.openapi.operation import CONSOLE, Operation, Param
 from edge.apiserver.overview.board import Overview
@@ -32,7 +32,8 @@ async def answer_overview(
     feed = OverviewFeed(eyes, exchange.caller.caller.name, collections, exchange.target.first("scope"))
     live = await overview_of(feed)
     tag = f'W/"{live.hash}"'
-    is_known = exchange.request.headers.get("If-None-Match") == tag
-    response = json_answer(b"", 304) if is_known else document(live.overview)
+    if is_known(exchange.request, tag):
+        return unchanged(tag)
+    response = document(live.overview)
     response.headers["ETag"] = tag
     return response

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from edge.apiserver.answers import camel
+from edge.apiserver.answers import edge_of
 from edge_sdk.problem import Forbidden, Missing, Problem, TooMuch, Unavailable
 
 PROTOCOL: Final = "edge.watch.v1"
@@ -241,6 +241,5 @@ def end_body(problem: Problem) -> bytes:
     code = next((code for kind, code in _END_CODES if isinstance(problem, kind)), "BadRequest")
     if problem.code == "unknown-column":
         code = "UnknownColumn"
-    edge = {"code": camel(problem.code), "message": str(problem), **problem.details()}
-    edge["code"] = camel(problem.code)
+    edge = {**problem.details(), "message": str(problem), **edge_of(problem)}
     return encode({"code": code, "edge": edge})

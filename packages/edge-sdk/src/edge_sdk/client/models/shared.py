@@ -234,7 +234,7 @@ class EdgeError(Model):
     """What programs go by: the code in CamelCase, and the id under which the gateway's log tells more."""
 
     code: str = ""
-    params: Mapping[str, str] = {}
+    params: Mapping[str, Any] = {}
     next: tuple[NextStep, ...] = ()
     request_id: str = ""
     retry_after_seconds: int = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -157,6 +158,31 @@ async def test_every_answer_carries_the_headers_that_protect_browsers(
     assert answer.headers["X-Request-Id"] == "0123-4567-89ab"
     assert "Strict-Transport-Security" not in answer.headers  # it came without TLS
     assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: g\r\n" + b"X-Long: " + b"x" * 40_000,  # a head without an end
+        b"GET /healthz HTTP/1.1\r\nHost: g\r\nno colon\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["too long", "no header", "no http"],
+)
+async def test_what_is_refused_before_it_is_a_request_carries_them_too(
+    gateway: RunningGateway, sent: bytes
+) -> None:
+    async with connected(gateway) as (reader, writer):
+        writer.write(sent)
+        head, body = await answered(reader)
+        assert await closed(reader)
+    told = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
+    found = json.loads(body)
+    assert told["x-request-id"] == found["edge"]["requestId"]
+    assert told["x-content-type-options"] == "nosniff"
+    assert told["x-frame-options"] == "deny"
+    assert told["referrer-policy"] == "no-referrer"
+    assert told["cache-control"] == "no-store"
 
 
 async def test_other_sites_are_let_in_by_name_alone(gateway_cluster: LightCluster) -> None:

@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import BadStatusLine, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from edge.apiserver.answers import bug_answer, new_request_id, problem_answer
-from edge.apiserver.listening.doors import Doors
+from edge.apiserver.listening.doors import ALWAYS, Doors
 from edge_sdk.problem import Problem
 
 HEAD_MAX_BYTES: Final = 32 * 1024
@@ -144,12 +144,14 @@ class Connection(RequestHandler):
         """What the parser did not understand, and handlers that broke beyond the gateway's own care."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer broke off")
+        request_id = new_request_id()
+        if isinstance(request, Request):
+            request.edge_request_id = request_id
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            request_id = new_request_id()
             log.error("connection_failed", request_id=request_id, error=repr(exc))
             response = bug_answer(request_id)
         else:
-            response = problem_answer(_not_understood(exc, message or ""), new_request_id())
+            response = problem_answer(_not_understood(exc, message or ""), request_id)
         response.force_close()
         return response
 
@@ -226,9 +228,11 @@ def _head_too_large(why: str) -> Problem:
 
 def _plain(problem: Problem) -> bytes:
     """The answer as bytes, for a connection on which there is no request to answer."""
-    answer = problem_answer(problem, new_request_id())
+    request_id = new_request_id()
+    answer = problem_answer(problem, request_id)
     body = cast("bytes", answer.body)
+    headers = {**dict(ALWAYS), **answer.headers, "X-Request-Id": request_id}
     lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items() if name != "Content-Length"]
+    lines += [f"{name}: {value}" for name, value in headers.items() if name != "Content-Length"]
     lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode("latin-1") + body

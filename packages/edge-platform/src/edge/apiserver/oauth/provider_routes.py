@@ -54,11 +54,11 @@ OPERATIONS: Final = (
             Param("return", "Path to come back to; the console without one."),
             Param("prompt", "login: the provider is to ask for the password again."),
         ),
-        name="startOidc",
+        refuses=(404,), name="startOidc",
     ),
     Operation(
         "GET", "/oauth/callback", "Back from the OpenID provider", "oauth", about="Sends the browser on.",
-        answer=str, answers_as=HTML, public=True, status=303, errors="page", refuses=(403,),
+        answer=str, answers_as=HTML, public=True, status=303, errors="page", refuses=(403, 404),
         params=tuple(
             Param(name, f"The provider's {name}.") for name in ("code", "state", "iss", "error")
         ),

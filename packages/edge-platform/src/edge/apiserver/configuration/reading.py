@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from edge.apiserver.configuration.federation import contradictions as outside_contradictions
 from edge.apiserver.configuration.federation import lockout_contradictions
+from edge.apiserver.configuration.files import file_violations
 from edge.apiserver.configuration.not_used import NOT_USED
 from edge.apiserver.configuration.settings import (
     DAY_S,
@@ -28,7 +29,6 @@ from edge.apiserver.configuration.settings import (
     address_of,
 )
 from edge.apiserver.listening.doors import origin_fault
-from edge.apiserver.settings_files import file_violations
 from edge.iam.kubeconfigs import TTL_MIN_S
 from edge.iam.oauthclients import COMMAND_LINE
 from edge.iam.redirects import redirect_violation

@@ -15,8 +15,10 @@ from edge.apiserver.account import routes as account
 from edge.apiserver.auditing import copies as audit_copies
 from edge.apiserver.callers import kubeconfigs
 from edge.apiserver.federation import accounts, directory, fetch, linking
+from edge.apiserver.reverse import service
 from edge.apiserver.reviews import reviewer as reviews
 from edge.apiserver.sessions import keeping
+from edge.apiserver.upstreams import upstream
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
@@ -34,6 +36,8 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "TIMEOUT_S", 30.0)
     monkeypatch.setattr(fetch, "TIMEOUT_S", 30.0)
     monkeypatch.setattr(keeping, "SEEN_EVERY_S", 3600.0)
+    for module in (upstream, service):  # a server that is busy is not away
+        monkeypatch.setattr(module, "CONNECT_WITHIN_S", 20.0)
 
 
 async def people(cluster: LightCluster) -> None:

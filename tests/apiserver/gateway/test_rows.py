@@ -344,9 +344,9 @@ async def test_all_clusters_are_asked_and_one_that_is_dead_is_named_and_holds_no
     tenant: Tenant,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As much as there may be: a connection that says nothing is given up after three seconds.
-    monkeypatch.setattr(live, "CLUSTER_BUDGET_S", 2.8)
-    monkeypatch.setattr(live, "ALL_CLUSTERS_S", 12.0)
+    # Less than a connection that says nothing has, and enough for those that answer on a busy machine.
+    monkeypatch.setattr(live, "CLUSTER_BUDGET_S", 10.0)
+    monkeypatch.setattr(live, "ALL_CLUSTERS_S", 30.0)
     name = f"fan-{secrets.token_hex(3)}"
     east.kubectl("create", "configmap", name, "--namespace=default")
     await make_config(kube, name, "default")

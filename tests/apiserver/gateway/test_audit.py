@@ -41,7 +41,7 @@ from edge_kube.harness import LightCluster
 
 AUDIT = "/oapis/audit.theriseunion.io/v1alpha1"
 MAPS = "/api/v1/namespaces/default/configmaps"
-PATIENT = {"audit.acknowledgeWithin": "10s", "audit.enoughFree": "0"}
+PATIENT = {"audit.acknowledgeWithin": "30s", "audit.enoughFree": "0"}
 
 
 def settings(folder: Path, **more: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 import yaml
-from tests.apiserver.gateway.test_audit import AUDIT, fresh_name, records, settings
+from tests.apiserver.gateway.test_audit import AUDIT, fresh_name, records, settings, written
 from tests.support.gateway import Answer, RunningGateway
 
 from edge.audit.events import kubernetes_event
@@ -113,6 +113,7 @@ async def test_no_form_of_a_request_brings_a_secret_into_the_record(
         ids.append(answer.headers.get("X-Request-Id", ""))
     created = await audited.get(f"{SECRETS}/{name}-p", token=token)
     assert created.status == 200, "the one that was sent as protobuf was made"
+    await written(audited)
     page = (await audited.get(f"{AUDIT}/records", token=token, params={"limit": "500"})).json()
     seen = {entry["request"]: entry for entry in page["items"] if entry.get("request")}
     assert [one[:2] for one, id_ in zip(asked, ids, strict=True) if id_ not in seen] == []
@@ -134,5 +135,6 @@ async def test_the_same_change_has_the_same_hash_whatever_the_secret_is(
     for value in ("one", "two"):
         body = {"kind": "Secret", "stringData": {"p": value}}
         await sent(audited, token, (method, f"{SECRETS}/{name}", MERGE, json.dumps(body).encode()))
+    await written(audited)
     found = {one.body_sha256 for one in records(tmp_path / "trail") if one.req.name == name} - {""}
     assert len(found) == 1

@@ -1,6 +1,7 @@
 """What the last verification found, wherever somebody looks, on a real API server (O6, O12; design §4.3)."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -103,7 +104,8 @@ async def test_a_record_that_another_key_signed_is_not_taken_for_ours_whatever_t
 def children_of(pid: int) -> list[int]:
     found: list[int] = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in path.read_text().split()]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since
+            found += [int(child) for child in path.read_text().split()]
     return found
 
 

@@ -41,7 +41,6 @@ class LookingWebhook:
     warn: None = None
     retain: None = None
     retain_if: str = ""
-    going: str = ""
     conditions: Mapping[str, str] = field(
         default_factory=lambda: {
             "is-looked-for": f"has(object.metadata.name) && object.metadata.name == '{_NAME}'"

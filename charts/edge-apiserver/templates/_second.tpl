@@ -43,7 +43,7 @@ autoscaling.enabled autoscaling.minReplicas autoscaling.maxReplicas
 autoscaling.targetCPUUtilizationPercentage autoscaling.targetMemoryUtilizationPercentage
 authentication authorization rateLimit kubeconfig
 audit.enabled audit.retention audit.reads audit.acknowledgeWithin audit.segmentSize audit.refuseAtPercent audit.enoughFree
-audit.acknowledgements audit.writer
+audit.acknowledgements audit.verifyAt audit.writer
 audit.sinks.replicas audit.sinks.resources audit.sinks.nodeSelector audit.sinks.tolerations
 audit.persistence.enabled audit.persistence.accessMode audit.persistence.size audit.persistence.storageClass
 audit.persistence.existingClaim

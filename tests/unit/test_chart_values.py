@@ -1,16 +1,12 @@
 """Values that users of Helm expect take effect, and what has none is named (contract 6.2, 9.1)."""
 
-import json
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from tests.support.installed import installed
 
 from edge.embedded.charts import packed
-from edge_kube.harness.processes import tool
 
 CHARTS = Path(__file__).parents[2] / "charts"
 PARTS = ("edge-apiserver", "edge-controller")
@@ -32,36 +28,6 @@ EXPECTED = {
     "replicaCount": 2,
     "autoscaling": {"enabled": False},
 }
-
-
-@dataclass
-class Installed:
-    """What Helm would install: the objects by kind and name, the notes, and what these call not used."""
-
-    objects: dict[tuple[str, str], dict[str, Any]]
-    notes: str
-
-    @property
-    def not_used(self) -> set[str]:
-        lines = self.notes.splitlines()
-        return {line[2:] for line in lines if line.startswith("  ") and " " not in line[2:]}
-
-    def pod(self, name: str) -> dict[str, Any]:
-        return self.objects["Deployment", name]["spec"]["template"]["spec"]
-
-
-def installed(folder: Path, chart: Path, *trees: dict[str, Any]) -> Installed:
-    command = [tool("helm"), "install", "platform", chart, "--namespace", "edge-system"]
-    command += ["--dry-run=client", "--output", "json"]
-    for number, tree in enumerate(trees):
-        values = folder / f"values-{number}.yaml"
-        values.write_text(json.dumps(tree))
-        command += ["--values", str(values)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    release = json.loads(done.stdout)
-    found = [one for one in yaml.safe_load_all(release["manifest"]) if one]
-    return Installed({(one["kind"], one["metadata"]["name"]): one for one in found}, release["info"]["notes"])
 
 
 @pytest.mark.parametrize("part", PARTS)

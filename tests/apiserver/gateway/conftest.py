@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from tests.support.gateway import RunningGateway, cluster_behind, make_user
 from tests.support.projected import becomes
+from tests.support.provider import ProviderProcess, gateway_settings, provider
 from tests.support.workspaces import Tenant, known
 
 from edge.apiserver.account import routes as account
@@ -22,6 +23,7 @@ from edge.apiserver.upstreams import upstream
 from edge.clusters.types import Cluster
 from edge_kube.client import Client
 from edge_kube.harness import LightCluster
+from edge_kube.harness.processes import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +81,28 @@ async def tenant(gateway: RunningGateway, kube: Client) -> Tenant:
     await made.make()
     await known(gateway, made)
     return made
+
+
+@pytest.fixture(scope="module")
+def oidc_port() -> int:
+    """Of the gateway that the provider sends people back to."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def idp(tmp_path_factory: pytest.TempPathFactory, oidc_port: int) -> Iterator[ProviderProcess]:
+    with provider(tmp_path_factory.mktemp("provider"), oidc_port) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def with_oidc(
+    gateway_cluster: LightCluster, idp: ProviderProcess, oidc_port: int
+) -> AsyncIterator[RunningGateway]:
+    """A gateway whose users may sign in at the provider."""
+    settings = gateway_settings(idp.issuer, oidc_port)
+    async with RunningGateway(gateway_cluster.connection, settings) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
-import pytest_asyncio
 from tests.support.browser import Browser, Page, Pkce, answered, authorize
 from tests.support.gateway import CLIENT, IAM, PATIENCE_S, Answer, RunningGateway
 from tests.support.provider import (
@@ -31,25 +29,6 @@ from edge_kube.meta import Key
 from edge_sdk.secret import Secret
 
 CONSOLE = "https://edge.example.com/sign-in/callback"
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def idp(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[ProviderProcess]:
-    with provider(tmp_path_factory.mktemp("provider"), port) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def with_oidc(
-    gateway_cluster: LightCluster, idp: ProviderProcess, port: int
-) -> AsyncIterator[RunningGateway]:
-    async with RunningGateway(gateway_cluster.connection, gateway_settings(idp.issuer, port)) as running:
-        yield running
 
 
 async def test_the_way_from_a_program_through_the_provider_to_a_token(

@@ -2,10 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 
-import pytest
-import pytest_asyncio
 from tests.support.browser import Browser, Pkce, answered, authorize
 from tests.support.gateway import CLIENT, Answer, RunningGateway
 from tests.support.kubeconfigs import issue, token_of
@@ -13,37 +10,14 @@ from tests.support.oauth import CONSOLE, code_question
 from tests.support.provider import (
     ProviderProcess,
     back_from_provider,
-    gateway_settings,
     logout_token,
-    provider,
 )
 from tests.support.sessions import refresh, status
 
 from edge.iam.types import LoginRecord
 from edge_kube.client import Client
-from edge_kube.harness import LightCluster
-from edge_kube.harness.processes import free_port
 
 LOGOUT = "/oauth/backchannel-logout/oidc"
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def idp(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[ProviderProcess]:
-    with provider(tmp_path_factory.mktemp("provider"), port) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def with_oidc(
-    gateway_cluster: LightCluster, idp: ProviderProcess, port: int
-) -> AsyncIterator[RunningGateway]:
-    async with RunningGateway(gateway_cluster.connection, gateway_settings(idp.issuer, port)) as running:
-        yield running
 
 
 async def signed_in(gateway: RunningGateway, browser: Browser, name: str) -> dict[str, str]:

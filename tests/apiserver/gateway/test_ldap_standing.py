@@ -127,7 +127,7 @@ async def test_who_is_gone_is_refused_at_a_refresh_and_loses_everything(
 ) -> None:
     """All sessions, open watches, browsers' sign-ins and kubeconfigs; and a record says why."""
     granted, other = everything
-    browser, asked = Browser(with_ldap), code_question(CLIENT["client_id"], CONSOLE, Pkce())
+    browser, asked = Browser(with_ldap), code_question(CLIENT["client_id"], CONSOLE, Pkce(), state="s1")
     assert answered(await browser.sign_in(asked, who, support.PASSWORD), CONSOLE)["code"]
     kubeconfig = token_of(await issue(with_ldap, granted["access_token"]))
     assert (await with_ldap.get(API, token=kubeconfig)).status == 200

@@ -24,7 +24,7 @@ async def signed_in(gateway: RunningGateway, browser: Browser, name: str) -> dic
     """The tokens of a program that somebody signed in to at the provider."""
     assert (await browser.open(await back_from_provider(browser, name))).status == 303
     pkce = Pkce()
-    asked = code_question(CLIENT["client_id"], CONSOLE, pkce)
+    asked = code_question(CLIENT["client_id"], CONSOLE, pkce, state="s1")
     code = answered(await browser.open(authorize(asked)), CONSOLE)["code"]
     form = {"grant_type": "authorization_code", "code": code, "code_verifier": pkce.verifier}
     answer = await gateway.ask("POST", "/oauth/token", data=form | CLIENT | {"redirect_uri": CONSOLE})
@@ -49,7 +49,7 @@ async def test_who_left_at_the_provider_is_signed_out_here_in_browsers_too(
     assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
     assert await status(with_oidc, granted["access_token"]) == 401
     assert (await refresh(with_oidc, granted["refresh_token"])).status == 400
-    asked = code_question(CLIENT["client_id"], CONSOLE, Pkce(), prompt="none")
+    asked = code_question(CLIENT["client_id"], CONSOLE, Pkce(), state="s1", prompt="none")
     assert answered(await browser.open(authorize(asked)), CONSOLE)["error"] == "login_required"
     assert (await with_oidc.get("/api", token=kubeconfig)).status == 200
     assert await status(with_oidc, stays["access_token"]) == 200, "of somebody else nothing ended"

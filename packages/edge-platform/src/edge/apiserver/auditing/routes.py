@@ -21,7 +21,7 @@ from edge.apiserver.openapi.operation import AUDIT, Operation, Param
 from edge.apiserver.openapi.shapes import AuditPage, AuditVerification, AuditVerificationList
 from edge.apiserver.paths import Resource
 from edge.apiserver.rights.picture import Rights
-from edge.apiserver.rows.numbers import number
+from edge.apiserver.rows.parameters import number
 from edge.audit.ports import Reading
 from edge.audit.query import PAGE, PAGE_MAX, RESULTS, BadQueryError, Entry, Query, Visible
 from edge.iam.scope import PLATFORM, parse_scope, scope_text

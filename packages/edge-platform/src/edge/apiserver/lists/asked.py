@@ -11,7 +11,7 @@ from typing import Final
 
 from edge.apiserver.paths import Resource, Target, full_group
 from edge.apiserver.rows.columns import RowColumn, choose
-from edge.apiserver.rows.numbers import number
+from edge.apiserver.rows.parameters import bad_parameter, number
 from edge.apiserver.rows.selectors import read_fields, read_labels
 from edge.apiserver.rows.window import WindowQuery, read_facets, read_order, read_search
 from edge.iam.index import Index
@@ -131,10 +131,4 @@ def _cluster_of(key: str) -> str:
 
 
 def bad_scope(parameter: str, value: str, why: str, accepted: str) -> Problem:
-    return Problem(
-        "bad-scope",
-        what=f'The parameter {parameter} is "{value[:200]}"',
-        why=why,
-        do=f"accepted: {accepted}",
-        params={"parameter": parameter},
-    )
+    return bad_parameter(parameter, value, why, accepted, code="bad-scope")

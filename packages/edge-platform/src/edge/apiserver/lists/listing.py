@@ -9,11 +9,10 @@ from edge.apiserver.mirrors.store import Collection, Stored
 from edge.apiserver.paths import Target
 from edge.apiserver.rows.columns import by_id
 from edge.apiserver.rows.cursors import Cursors, expired
-from edge.apiserver.rows.numbers import number
+from edge.apiserver.rows.parameters import bad_parameter, number
 from edge.apiserver.rows.selectors import FieldTest, LabelTest, read_fields, read_labels
 from edge.apiserver.rows.window import ORDERS_MAX, Order, folded, key_of, read_search
 from edge_kube.meta import Key
-from edge_sdk.problem import Problem
 
 __all__ = ["Query", "Sealed", "Shown", "answer", "fits", "number", "read_query"]
 
@@ -172,7 +171,7 @@ def _order(target: Target, kind: RowKind | None) -> tuple[tuple[Sorting, ...], b
     turned = target.first("ascending").lower() == "false"
     parts = [named] if named else [part.strip() for part in listed.split(",") if part.strip()]
     if len(parts) > ORDERS_MAX:
-        raise _bad("sort", listed, "it names too many columns", f"{ORDERS_MAX} at most")
+        raise bad_parameter("sort", listed, "it names too many columns", f"{ORDERS_MAX} at most")
     found = [_sorting(part, kind, turned=turned, parameter="sortBy" if named else "sort") for part in parts]
     return tuple(sorting for sorting, _ in found), any(by_row for _, by_row in found)
 
@@ -183,7 +182,7 @@ def _sorting(part: str, kind: RowKind | None, *, turned: bool, parameter: str) -
     if name in ORDERS:
         return Sorting(_nothing_last(ORDERS[name], descending=descending), descending), False
     if kind is None:
-        raise _bad(parameter, name, "there is no such column", ", ".join(sorted(ORDERS)))
+        raise bad_parameter(parameter, name, "there is no such column", ", ".join(sorted(ORDERS)))
     column = by_id(kind.columns, name, parameter)
     key = key_of(Order(kind.columns.index(column), column.type, descending))
 
@@ -214,13 +213,3 @@ def _exact_fields(selector: str) -> tuple[dict[str, str], str]:
         else:
             rest.append(part)
     return found, ",".join(rest)
-
-
-def _bad(key: str, value: str, why: str, accepted: str) -> Problem:
-    return Problem(
-        "bad-parameter",
-        what=f'The parameter {key} is "{value[:200]}"',
-        why=why,
-        do=f"accepted: {accepted}",
-        params={"parameter": key},
-    )

@@ -18,7 +18,7 @@ from edge.apiserver.masking import Json, as_map
 from edge.apiserver.paths import Resource, Target, native_segments
 from edge.apiserver.rights.picture import Rights
 from edge.apiserver.rows.cursors import Cursors
-from edge.apiserver.rows.numbers import number
+from edge.apiserver.rows.parameters import number
 from edge_sdk.access import Action
 from edge_sdk.problem import TooLarge
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edge.apiserver.rows.columns import RowColumn
+from edge.apiserver.rows.parameters import bad_parameter
 from edge.apiserver.rows.project import Item
 from edge_sdk.problem import Problem
 
@@ -87,10 +88,4 @@ def _field_test(read: Callable[[Item], str], value: str, *, wanted: bool) -> Fie
 
 
 def bad_selector(parameter: str, value: str, why: str, accepted: str) -> Problem:
-    return Problem(
-        "bad-selector",
-        what=f'The parameter {parameter} is "{value[:200]}"',
-        why=why,
-        do=f"accepted: {accepted}",
-        params={"parameter": parameter},
-    )
+    return bad_parameter(parameter, value, why, accepted, code="bad-selector")

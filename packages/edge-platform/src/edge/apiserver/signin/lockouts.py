@@ -105,12 +105,12 @@ class Lockouts:
         now_s = self._clock.now_s()
         wait_s = self._ledger.address_wait_s(address, now_s)
         if wait_s > 0:
-            raise _wait("too many wrong passwords came from this address", wait_s)
+            raise wait_longer("too many wrong passwords came from this address", wait_s)
         wait_s = self._ledger.name_wait_s(mark, now_s)
         if wait_s > 0 and self._is_last_admin(name, now_s):
             wait_s = self._ledger.slowed_s(mark, now_s)
         if wait_s > 0:
-            raise _wait("too many wrong passwords were tried for this name", wait_s)
+            raise wait_longer("too many wrong passwords were tried for this name", wait_s)
 
     def _is_last_admin(self, name: str, now_s: float) -> bool:
         """Whether nobody could undo anything, were this administrator locked out as well."""
@@ -126,7 +126,7 @@ class Lockouts:
 
     async def _room(self, mark: str) -> None:
         if self._waiting >= WAITING_MAX:
-            raise _wait(f"{WAITING_MAX} sign-ins are waiting", 2)
+            raise wait_longer(f"{WAITING_MAX} sign-ins are waiting", 2)
         self._waiting += 1
         try:
             async with self._done:
@@ -135,12 +135,13 @@ class Lockouts:
             self._waiting -= 1
 
 
-def _wait(why: str, wait_s: float) -> TooMuch:
+def wait_longer(why: str, wait_s: float, *, unlockable: bool = True) -> TooMuch:
     seconds = max(1, math.ceil(wait_s))
+    others = ", or ask a platform admin to unlock the user" if unlockable else ""
     return TooMuch(
         "too-many-sign-ins",
         what="The sign-in was not tried",
         why=why,
-        do=f"try again in {seconds} s, or ask a platform admin to unlock the user",
+        do=f"try again in {seconds} s{others}",
         retry_after_s=seconds,
     )

@@ -5,7 +5,6 @@ must be changed: the token then lets read, and change it.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from edge.apiserver.sessions.errors import GoneFromDirectory, OAuthError, TokenR
 from edge.apiserver.sessions.store import Granted, Sessions
 from edge.apiserver.sessions.wire import error_answer, read_form, token_answer, wants_cookies
 from edge.apiserver.signin.clients import Clients
-from edge.apiserver.signin.lockouts import Lockouts
+from edge.apiserver.signin.lockouts import Lockouts, wait_longer
 from edge.apiserver.signin.loginrecords import Attempt, LoginRecords
 from edge.apiserver.signin.standing import GONE
 from edge.iam.accounts import is_disabled
@@ -36,7 +35,6 @@ from edge.iam.oauthclients import OAuthClient
 from edge.iam.oauthrequests import known_scopes
 from edge.iam.passwords import DUMMY_HASH, password_matches
 from edge.iam.types import User
-from edge_sdk.problem import TooMuch
 
 HASHING_THREADS: Final = 2
 HASHING_QUEUE: Final = 40
@@ -178,13 +176,15 @@ class SignIn:
         address, now_s = self.address(request), time.monotonic()
         wait_s = self._strays.wait_s(address, "", now_s)
         if wait_s > 0:
-            raise _slow_down("too many unknown refresh tokens came from this address", wait_s)
+            raise wait_longer(
+                "too many unknown refresh tokens came from this address", wait_s, unlockable=False
+            )
         self._strays.failed(address, "", now_s)
 
     async def _matches(self, password: str, stored: str) -> bool:
         """bcrypt in threads of its own: a burst of sign-ins delays sign-ins, and nothing else."""
         if self._hashing >= HASHING_QUEUE:
-            raise _slow_down(f"{HASHING_QUEUE} sign-ins are waiting", 2)
+            raise wait_longer(f"{HASHING_QUEUE} sign-ins are waiting", 2, unlockable=False)
         self._hashing += 1
         try:
             loop = asyncio.get_running_loop()
@@ -247,14 +247,3 @@ def _refusal(verdict: Verdict) -> OAuthError:
         why = "the directory does not answer: only local users can sign in, and this is no password of one"
         return OAuthError(503, "temporarily_unavailable", why)
     return OAuthError(401, "invalid_grant", "the user name or the password is wrong")
-
-
-def _slow_down(why: str, wait_s: float) -> TooMuch:
-    seconds = max(1, math.ceil(wait_s))
-    return TooMuch(
-        "too-many-sign-ins",
-        what="The sign-in was not tried",
-        why=why,
-        do=f"try again in {seconds} s",
-        retry_after_s=seconds,
-    )
